@@ -1,0 +1,82 @@
+//! Record bytes to rows. A format is one file (or folder) and its two lines below.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::batch::{RecordBatch, RowBatch};
+use crate::kind::Kind;
+use crate::names::Names;
+use crate::reject::Rejects;
+
+/// Every format, by name.
+pub const KINDS: &[Kind<dyn FormatPlan>] = &[];
+
+/// A format as configured: makes one decoder for each lane.
+pub trait FormatPlan: Send + Sync + Debug {
+    /// A decoder for one lane.
+    fn decoder(&self, context: &DecoderContext) -> Box<dyn Format>;
+}
+
+/// What every decoder is given.
+#[derive(Clone, Debug)]
+pub struct DecoderContext {
+    /// The pipeline's names.
+    pub names: Arc<Names>,
+    /// How the key is read.
+    pub key: KeyPlan,
+    /// What happens to records without a value, and to very large ones.
+    pub admission: Admission,
+}
+
+/// How the key becomes columns.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum KeyPlan {
+    /// Not at all.
+    #[default]
+    Ignore,
+    /// UTF-8 text in one column; a null key gives no cell.
+    String {
+        /// The column.
+        column: String,
+    },
+    /// Text of any bytes: UTF-8 as it is, else base64, in one column.
+    Raw {
+        /// The column.
+        column: String,
+    },
+    /// A JSON object, flattened, its columns prefixed; a JSON scalar goes into `column`.
+    Json {
+        /// Prefix of its columns, with its separator.
+        prefix: String,
+        /// The column of a scalar.
+        column: String,
+    },
+}
+
+/// What happens to records without a value, and to very large ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// A null value is rejected (true), or skipped and counted.
+    pub null_value_rejected: bool,
+    /// Larger values are rejected.
+    pub record_bytes_max: usize,
+}
+
+/// Counts of one call, published by the lane once for each batch.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Decoded {
+    /// Null values that were skipped by policy.
+    pub skipped: u64,
+}
+
+/// Decodes batches. One instance for each lane; pure CPU.
+pub trait Format: Send {
+    /// Appends the rows of all records, in order; refuses those that are not of this format.
+    /// Never panics, never stops at a bad record, allocates nothing per record in steady state.
+    fn decode(
+        &mut self,
+        records: &RecordBatch,
+        rows: &mut RowBatch,
+        rejects: &mut Rejects,
+    ) -> Decoded;
+}

@@ -1,0 +1,26 @@
+//! The house on one page. Data walks a ring once, in one direction:
+//!
+//! ```text
+//!  intake ──RecordBatch──▶ lane: format ▶ transform ▶ encode ──Payload──▶ courier ──▶ database
+//!    ▲                                                                       │
+//!    └───────────────────────────────Receipt─────────────────────────────────┘
+//! ```
+//!
+//! *Intake cuts the log into batches; a lane turns a batch into bytes; a courier gets the bytes
+//! stored; the receipt comes home and the ledger moves the commit point.* `ARCHITECTURE.md` has
+//! the rooms, what each may touch, and the invariants.
+
+pub mod batch;
+pub mod blame;
+pub mod config;
+pub mod format;
+pub mod kind;
+pub mod names;
+pub mod observe;
+pub mod outbox;
+pub mod reject;
+pub mod shape;
+pub mod sink;
+pub mod source;
+pub mod ticket;
+pub mod transform;

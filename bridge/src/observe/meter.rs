@@ -1,0 +1,164 @@
+//! What is counted. Lanes and couriers count in local variables and publish once for each batch
+//! or payload; nothing here is touched for each row.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use crate::reject::Reason;
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A value that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to it.
+    pub fn add(&self, n: i64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Its value.
+    pub fn get(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Durations in microseconds, up to one hour, two significant digits.
+#[derive(Debug)]
+pub struct Latency(Mutex<Histogram<u64>>);
+
+const LATENCY_MAX_US: u64 = 3_600_000_000;
+
+impl Default for Latency {
+    fn default() -> Latency {
+        let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, 2)
+            .expect("one microsecond to one hour in two digits is a valid histogram");
+        Latency(Mutex::new(histogram))
+    }
+}
+
+impl Latency {
+    /// Records `count` times the same duration.
+    pub fn record(&self, duration: Duration, count: u64) {
+        let us = (duration.as_micros() as u64).clamp(1, LATENCY_MAX_US);
+        self.0.lock().expect("no recording panics").saturating_record_n(us, count);
+    }
+
+    /// Durations at the given quantiles, the number of records and their sum in seconds.
+    pub fn snapshot(&self, quantiles: &[f64]) -> (Vec<Duration>, u64, f64) {
+        let histogram = self.0.lock().expect("no recording panics");
+        let at = |q: &f64| Duration::from_micros(histogram.value_at_quantile(*q));
+        let sum = histogram.mean() * histogram.len() as f64 / 1e6;
+        (quantiles.iter().map(at).collect(), histogram.len(), sum)
+    }
+}
+
+/// Everything counted for one pipeline.
+#[derive(Debug, Default)]
+pub struct PipelineMeter {
+    /// Records taken from the source.
+    pub records_in: Counter,
+    /// Bytes of their keys and values.
+    pub bytes_in: Counter,
+    /// Rows whose payload was stored.
+    pub rows_stored: Counter,
+    /// Encoded bytes that were stored.
+    pub bytes_stored: Counter,
+    /// Records that transforms left no row of, without refusing them.
+    pub records_filtered: Counter,
+    /// Records with a null value, skipped by policy.
+    pub records_skipped: Counter,
+    /// Rejected records by reason, in the order of [`Reason::ALL`].
+    pub rejected: [Counter; Reason::ALL.len()],
+    /// Rejected records that are stored in the dead letters.
+    pub rejects_stored: Counter,
+    /// Sends tried again by couriers.
+    pub retries: Counter,
+    /// Times that intake went back to a commit point.
+    pub rewinds: Counter,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Partitions that are assigned.
+    pub partitions: Gauge,
+    /// Partitions that are paused because something to their right is full.
+    pub paused: Gauge,
+    /// Records that could be read but were not taken yet, in all partitions.
+    pub lag: Gauge,
+    /// Bytes that are under way: lent by the source, open and closed payloads.
+    pub queued_bytes: Gauge,
+    /// Batches whose ticket is out.
+    pub tickets_out: Gauge,
+    /// Milliseconds since 1970 of the last commit.
+    pub committed_at_ms: Gauge,
+    /// From Kafka's timestamp to the receipt.
+    pub acked: Latency,
+    /// From a payload's first row to its receipt.
+    pub stored: Latency,
+    /// (topic/partition, lag), refreshed about once a second.
+    pub partition_lag: Mutex<Vec<(String, i64)>>,
+    /// What is wrong just now, in words, for the status line and `/readyz`; empty if nothing is.
+    pub trouble: Mutex<String>,
+    /// One for each transform, in order.
+    pub transforms: Mutex<Vec<(String, std::sync::Arc<TransformMeter>)>>,
+}
+
+impl PipelineMeter {
+    /// Counts rejected records.
+    pub fn reject(&self, reason: Reason, n: u64) {
+        self.rejected[reason as usize].add(n);
+    }
+
+    /// Rejected records, whatever the reason.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.iter().map(Counter::get).sum()
+    }
+
+    /// Says what is wrong just now; empty when it is over.
+    pub fn set_trouble(&self, trouble: impl Into<String>) {
+        *self.trouble.lock().expect("no one panics with it") = trouble.into();
+    }
+}
+
+/// Everything counted for one transform.
+#[derive(Debug, Default)]
+pub struct TransformMeter {
+    /// Rows that went in.
+    pub rows_in: Counter,
+    /// Rows that came out.
+    pub rows_out: Counter,
+    /// Records it refused.
+    pub rejected: Counter,
+    /// Traps.
+    pub traps: Counter,
+    /// Deadlines it passed.
+    pub deadlines: Counter,
+    /// Nanoseconds spent in it, filling and checking included.
+    pub busy_ns: Counter,
+    /// Bytes of its largest instance's memory.
+    pub memory_bytes: Gauge,
+    /// Instances thrown away and made anew.
+    pub replaced: Counter,
+}

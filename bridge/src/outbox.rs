@@ -1,0 +1,226 @@
+//! The open payloads of one lane: one for each destination (table, courier, route), closed by
+//! size, by age, or when memory presses. Emptied buffers come back through a pool.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::batch::{Buffers, Payload, Route};
+use crate::ticket::Ticket;
+
+/// When an open payload is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closing {
+    /// At this many encoded bytes.
+    pub payload_bytes_max: usize,
+    /// At this many rows.
+    pub payload_rows_max: usize,
+    /// At this age.
+    pub linger: Duration,
+    /// The largest is closed when all of a lane's open payloads hold more than this.
+    pub open_bytes_max: usize,
+}
+
+/// A destination of a lane.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Destination {
+    /// The encoder's own number for the table.
+    pub table: u32,
+    /// Which courier of the lane.
+    pub courier: u32,
+    /// By which way.
+    pub route: Route,
+}
+
+/// Emptied buffers on their way back to the lanes.
+#[derive(Debug, Default)]
+pub struct Pool {
+    free: Mutex<Vec<Buffers>>,
+}
+
+/// Buffers kept for reuse; more are freed.
+const POOL_BUFFERS_MAX: usize = 16;
+
+impl Pool {
+    /// Empty buffers, used before if there are any.
+    pub fn get(&self) -> Buffers {
+        self.free.lock().expect("no one panics with the pool").pop().unwrap_or_default()
+    }
+
+    /// Gives buffers back.
+    pub fn put(&self, mut buffers: Buffers) {
+        buffers.bytes.clear();
+        buffers.lines.clear();
+        let mut free = self.free.lock().expect("no one panics with the pool");
+        if free.len() < POOL_BUFFERS_MAX {
+            free.push(buffers);
+        }
+    }
+}
+
+/// The open payloads of one lane.
+#[derive(Debug)]
+pub struct Outbox {
+    closing: Closing,
+    pool: Arc<Pool>,
+    open: Vec<(Destination, Payload)>,
+    index: HashMap<Destination, usize, foldhash::fast::FixedState>,
+    closed: Vec<(u32, Payload)>,
+    now: Instant,
+}
+
+impl Outbox {
+    /// An outbox without open payloads.
+    pub fn new(closing: Closing, pool: Arc<Pool>, now: Instant) -> Outbox {
+        Outbox {
+            closing,
+            pool,
+            open: Vec::new(),
+            index: HashMap::default(),
+            closed: Vec::new(),
+            now,
+        }
+    }
+
+    /// Sets the time that payloads opened from now on bear.
+    pub fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// The open payload of a destination, with a share of the ticket; opens one if there is none.
+    pub fn payload(&mut self, to: Destination, name: &Arc<str>, ticket: &Ticket) -> &mut Payload {
+        let at = match self.index.get(&to) {
+            Some(at) => *at,
+            None => {
+                let payload = Payload {
+                    table: Arc::clone(name),
+                    buffers: self.pool.get(),
+                    shares: Vec::new(),
+                    route: to.route,
+                    opened: self.now,
+                    timestamps: (i64::MAX, i64::MIN),
+                };
+                self.open.push((to, payload));
+                self.index.insert(to, self.open.len() - 1);
+                self.open.len() - 1
+            }
+        };
+        let payload = &mut self.open[at].1;
+        if payload.shares.last().is_none_or(|share| share.id() != ticket.id()) {
+            payload.shares.push(ticket.share());
+        }
+        payload
+    }
+
+    /// Whether the payload of a destination is full and should be closed before more is added.
+    #[inline]
+    pub fn is_full(&self, payload: &Payload) -> bool {
+        payload.buffers.bytes.len() >= self.closing.payload_bytes_max
+            || payload.buffers.lines.len() >= self.closing.payload_rows_max
+    }
+
+    /// Bounds that encoders check after each row while they hold the payload.
+    pub fn closing(&self) -> Closing {
+        self.closing
+    }
+
+    /// Closes the payload of a destination.
+    pub fn close(&mut self, destination: Destination) {
+        let Some(at) = self.index.remove(&destination) else { return };
+        let (_, payload) = self.open.swap_remove(at);
+        if let Some((moved, _)) = self.open.get(at) {
+            self.index.insert(*moved, at);
+        }
+        self.closed.push((destination.courier, payload));
+    }
+
+    /// Closes what has come of age, what is full, and the largest while memory presses.
+    pub fn close_due(&mut self, now: Instant) {
+        self.close_where(|payload, closing| {
+            now.duration_since(payload.opened) >= closing.linger
+                || payload.buffers.bytes.len() >= closing.payload_bytes_max
+                || payload.buffers.lines.len() >= closing.payload_rows_max
+        });
+        while self.open_bytes() > self.closing.open_bytes_max {
+            let largest = self.open.iter().max_by_key(|(_, p)| p.buffers.bytes.len());
+            let Some((destination, _)) = largest else { break };
+            self.close(*destination);
+        }
+    }
+
+    /// Closes everything.
+    pub fn close_all(&mut self) {
+        self.close_where(|_, _| true);
+    }
+
+    fn close_where(&mut self, due: impl Fn(&Payload, Closing) -> bool) {
+        let closing = self.closing;
+        let due: Vec<Destination> =
+            self.open.iter().filter(|(_, p)| due(p, closing)).map(|(to, _)| *to).collect();
+        due.into_iter().for_each(|destination| self.close(destination));
+    }
+
+    /// When the oldest open payload comes of age.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.open.iter().map(|(_, payload)| payload.opened + self.closing.linger).min()
+    }
+
+    /// Closed payloads and the couriers they go to, in the order in which they were closed.
+    pub fn take_closed(&mut self) -> impl Iterator<Item = (u32, Payload)> + '_ {
+        self.closed.drain(..)
+    }
+
+    fn open_bytes(&self) -> usize {
+        self.open.iter().map(|(_, payload)| payload.buffers.bytes.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::Lost;
+
+    fn closing() -> Closing {
+        Closing {
+            payload_bytes_max: 100,
+            payload_rows_max: 10,
+            linger: Duration::from_millis(20),
+            open_bytes_max: 150,
+        }
+    }
+
+    fn redeem(outbox: &mut Outbox) -> Vec<u32> {
+        let mut couriers = Vec::new();
+        for (courier, payload) in outbox.take_closed() {
+            couriers.push(courier);
+            for share in payload.shares {
+                share.redeem();
+            }
+        }
+        couriers
+    }
+
+    #[test]
+    fn payloads_close_by_size_age_and_pressure() {
+        let start = Instant::now();
+        let mut outbox = Outbox::new(closing(), Arc::default(), start);
+        let lost = Arc::new(Lost::default());
+        let ticket = Ticket::issue(1, Arc::clone(&lost));
+        let table: Arc<str> = "t".into();
+        let to = |courier| Destination { table: 0, courier, route: Route::Primary };
+        for courier in 0..3 {
+            let payload = outbox.payload(to(courier), &table, &ticket);
+            payload.buffers.bytes.resize(30 + 30 * courier as usize, b'x');
+        }
+        outbox.close_due(start);
+        assert_eq!(redeem(&mut outbox), [2], "180 bytes are more than 150: the largest goes");
+        outbox.payload(to(1), &table, &ticket).buffers.bytes.resize(100, b'x');
+        outbox.close_due(start);
+        assert_eq!(redeem(&mut outbox), [1], "full");
+        assert_eq!(outbox.due_at(), Some(start + closing().linger));
+        outbox.close_due(start + closing().linger);
+        assert_eq!(redeem(&mut outbox), [0], "of age");
+        assert!(ticket.into_share().redeem());
+        assert_eq!(lost.count(), 0);
+    }
+}

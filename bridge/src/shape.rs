@@ -1,0 +1,316 @@
+//! What rows must become: their table, the columns' types and roles, the columns that come from
+//! the record itself. Plain data, checked when the plan is made; encoders compile it for each
+//! table that they meet.
+
+use std::fmt;
+
+use bridge_abi::Unit;
+
+/// The shape of a pipeline's rows.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Which table a row goes to, unless a transform chose one.
+    pub table: Template,
+    /// Where the designated timestamp comes from.
+    pub timestamp: Timestamp,
+    /// The designated timestamp's own column name in tables that the bridge makes.
+    pub timestamp_column: String,
+    /// Columns that are symbols in tables that the bridge makes (names after renaming).
+    pub symbols: Vec<String>,
+    /// Columns with a declared type (names after renaming).
+    pub columns: Vec<(String, ColumnType)>,
+    /// (name in the record, name in the table).
+    pub rename: Vec<(String, String)>,
+    /// Only these columns (names in the record), if given.
+    pub only: Option<Vec<String>>,
+    /// Not these columns (names in the record).
+    pub drop: Vec<String>,
+    /// Columns that come from the record itself.
+    pub metadata: Metadata,
+    /// A row that would give its table more columns than this is rejected.
+    pub columns_max: usize,
+    /// What the bridge may make.
+    pub create: Create,
+}
+
+/// What the bridge makes by SQL, and how.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Make missing tables.
+    pub tables: bool,
+    /// Add missing columns.
+    pub columns: bool,
+    /// `NONE`, `HOUR`, `DAY`, `WEEK`, `MONTH` or `YEAR`.
+    pub partition_by: String,
+    /// QuestDB's `TTL` clause, such as `30 DAYS`.
+    pub ttl: Option<String>,
+    /// Columns of `DEDUP UPSERT KEYS` in tables that the bridge makes; empty for none.
+    pub upsert_keys: Vec<String>,
+}
+
+/// Columns taken from the record: the user's name for each, where wanted.
+#[derive(Clone, Debug, Default)]
+pub struct Metadata {
+    /// The topic, a symbol.
+    pub topic: Option<String>,
+    /// The partition's number, an int.
+    pub partition: Option<String>,
+    /// The offset, a long.
+    pub offset: Option<String>,
+    /// The row's number within its record, an int.
+    pub row: Option<String>,
+    /// Kafka's timestamp, a timestamp.
+    pub timestamp: Option<String>,
+    /// (header, column): the header's last value as text.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Where the designated timestamp comes from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Timestamp {
+    /// One field of the record.
+    Field {
+        /// Its flattened name.
+        field: String,
+        /// How it is written.
+        written: Written,
+    },
+    /// Several text fields, joined in order and read by a pattern.
+    Composed {
+        /// Their flattened names.
+        fields: Vec<String>,
+        /// The pattern, in strftime's letters.
+        pattern: String,
+    },
+    /// Kafka's timestamp of the record.
+    Kafka,
+    /// The server's clock. A replay gives other rows: never with upsert keys.
+    Server,
+}
+
+/// How a timestamp is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Written {
+    /// Text is ISO 8601; a number is read by its magnitude (below 1e10 seconds, 1e13
+    /// milliseconds, 1e16 microseconds, else nanoseconds).
+    Auto,
+    /// A number in this unit.
+    Number(Unit),
+    /// Text by a pattern in strftime's letters.
+    Pattern(String),
+}
+
+/// A column's type in the target, as QuestDB names them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ColumnType {
+    /// `BOOLEAN`
+    Boolean,
+    /// `BYTE`
+    Byte,
+    /// `SHORT`
+    Short,
+    /// `INT`
+    Int,
+    /// `LONG`
+    Long,
+    /// `FLOAT`
+    Float,
+    /// `DOUBLE`
+    Double,
+    /// `SYMBOL`
+    Symbol,
+    /// `VARCHAR`
+    Varchar,
+    /// `STRING`
+    String,
+    /// `CHAR`
+    Char,
+    /// `TIMESTAMP`, microseconds
+    Timestamp,
+    /// `TIMESTAMP_NS`, nanoseconds
+    TimestampNs,
+    /// `DATE`, milliseconds
+    Date,
+    /// `UUID`
+    Uuid,
+    /// `IPv4`
+    Ipv4,
+    /// `LONG256`
+    Long256,
+    /// `GEOHASH(…)`
+    Geohash,
+    /// `DECIMAL(precision, scale)`
+    Decimal(u8, u8),
+    /// `DOUBLE[]` with this many dimensions
+    Array(u8),
+    /// `BINARY`, which line protocol cannot write
+    Binary,
+}
+
+impl ColumnType {
+    /// The type by the name that configuration and `table_columns()` give it, in any case.
+    pub fn parse(name: &str) -> Option<ColumnType> {
+        let name = name.trim().to_ascii_lowercase();
+        if let Some(element) = name.strip_suffix("[]") {
+            let inner = element.trim_end_matches("[]");
+            let dims = 1 + (element.len() - inner.len()) / 2;
+            return (inner == "double" && dims <= 32).then_some(ColumnType::Array(dims as u8));
+        }
+        if let Some(arguments) = name.strip_prefix("decimal") {
+            let arguments = arguments.trim().trim_start_matches('(').trim_end_matches(')');
+            if arguments.is_empty() {
+                return Some(ColumnType::Decimal(18, 3));
+            }
+            let mut numbers = arguments.split(',').map(|n| n.trim().parse::<u8>().ok());
+            let precision = numbers.next().flatten()?;
+            let scale = numbers.next().unwrap_or(Some(0))?;
+            return (precision >= 1 && precision <= 76 && scale <= precision)
+                .then_some(ColumnType::Decimal(precision, scale));
+        }
+        if name.starts_with("geohash") {
+            return Some(ColumnType::Geohash);
+        }
+        Some(match name.as_str() {
+            "boolean" | "bool" => ColumnType::Boolean,
+            "byte" => ColumnType::Byte,
+            "short" => ColumnType::Short,
+            "int" => ColumnType::Int,
+            "long" => ColumnType::Long,
+            "float" => ColumnType::Float,
+            "double" => ColumnType::Double,
+            "symbol" => ColumnType::Symbol,
+            "varchar" => ColumnType::Varchar,
+            "string" => ColumnType::String,
+            "char" => ColumnType::Char,
+            "timestamp" => ColumnType::Timestamp,
+            "timestamp_ns" => ColumnType::TimestampNs,
+            "date" => ColumnType::Date,
+            "uuid" => ColumnType::Uuid,
+            "ipv4" => ColumnType::Ipv4,
+            "long256" => ColumnType::Long256,
+            "binary" => ColumnType::Binary,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::Boolean => f.write_str("BOOLEAN"),
+            ColumnType::Byte => f.write_str("BYTE"),
+            ColumnType::Short => f.write_str("SHORT"),
+            ColumnType::Int => f.write_str("INT"),
+            ColumnType::Long => f.write_str("LONG"),
+            ColumnType::Float => f.write_str("FLOAT"),
+            ColumnType::Double => f.write_str("DOUBLE"),
+            ColumnType::Symbol => f.write_str("SYMBOL"),
+            ColumnType::Varchar => f.write_str("VARCHAR"),
+            ColumnType::String => f.write_str("STRING"),
+            ColumnType::Char => f.write_str("CHAR"),
+            ColumnType::Timestamp => f.write_str("TIMESTAMP"),
+            ColumnType::TimestampNs => f.write_str("TIMESTAMP_NS"),
+            ColumnType::Date => f.write_str("DATE"),
+            ColumnType::Uuid => f.write_str("UUID"),
+            ColumnType::Ipv4 => f.write_str("IPv4"),
+            ColumnType::Long256 => f.write_str("LONG256"),
+            ColumnType::Geohash => f.write_str("GEOHASH"),
+            ColumnType::Decimal(precision, scale) => write!(f, "DECIMAL({precision},{scale})"),
+            ColumnType::Array(dims) => {
+                f.write_str("DOUBLE")?;
+                (0..*dims).try_for_each(|_| f.write_str("[]"))
+            }
+            ColumnType::Binary => f.write_str("BINARY"),
+        }
+    }
+}
+
+/// A name with places to be filled from the record: `{header.tenant}_readings`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Template(pub Vec<Part>);
+
+/// One part of a template.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// As written.
+    Text(String),
+    /// `{topic}`
+    Topic,
+    /// `{key}`; a null key gives `null`.
+    Key,
+    /// `{partition}`
+    Partition,
+    /// `{header.NAME}`, the last header of that name; a missing one gives `null`.
+    Header(String),
+    /// `{field.NAME}`, the column of that (flattened) name; a missing one gives `null`.
+    Field(String),
+}
+
+impl Template {
+    /// Reads a template; the error says which part is not one.
+    pub fn parse(text: &str) -> Result<Template, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(open) = rest.find('{') {
+            if open > 0 {
+                parts.push(Part::Text(rest[..open].to_owned()));
+            }
+            let close = rest[open..]
+                .find('}')
+                .ok_or_else(|| format!("`{text}` has a `{{` without its `}}`"))?;
+            let inner = &rest[open + 1..open + close];
+            parts.push(match inner.split_once('.') {
+                None if inner == "topic" => Part::Topic,
+                None if inner == "key" => Part::Key,
+                None if inner == "partition" => Part::Partition,
+                Some(("header", name)) if !name.is_empty() => Part::Header(name.to_owned()),
+                Some(("field", name)) if !name.is_empty() => Part::Field(name.to_owned()),
+                _ => {
+                    return Err(format!(
+                        "`{{{inner}}}` is none of {{topic}}, {{key}}, {{partition}}, {{header.NAME}}, {{field.NAME}}"
+                    ));
+                }
+            });
+            rest = &rest[open + close + 1..];
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Template(parts))
+    }
+
+    /// The name, if nothing in it comes from the record.
+    pub fn fixed(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Part::Text(name)] => Some(name),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_read_or_refused() {
+        let template = Template::parse("{header.tenant}_x_{topic}").expect("it is one");
+        assert_eq!(
+            template.0,
+            [Part::Header("tenant".into()), Part::Text("_x_".into()), Part::Topic]
+        );
+        assert_eq!(Template::parse("readings").expect("it is one").fixed(), Some("readings"));
+        assert!(Template::parse("{nope}").is_err());
+        assert!(Template::parse("{topic").is_err());
+    }
+
+    #[test]
+    fn types_are_read_as_they_are_shown() {
+        for name in ["BOOLEAN", "LONG", "DOUBLE[][]", "DECIMAL(10,2)", "TIMESTAMP_NS", "IPv4"] {
+            let kind = ColumnType::parse(name).expect("a type");
+            assert_eq!(kind.to_string(), name);
+        }
+        assert_eq!(ColumnType::parse("decimal(3,4)"), None);
+        assert_eq!(ColumnType::parse("text"), None);
+    }
+}

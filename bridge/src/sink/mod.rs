@@ -1,0 +1,161 @@
+//! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
+//! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::batch::{Payload, Receipt, RecordBatch, RowBatch};
+use crate::blame::Fault;
+use crate::kind::Kind;
+use crate::names::Names;
+use crate::observe::PipelineMeter;
+use crate::outbox::{Outbox, Pool};
+use crate::reject::{Rejected, Rejects};
+use crate::shape::Shape;
+use crate::source::Waker;
+
+/// Every sink, by name.
+pub const KINDS: &[Kind<dyn SinkPlan>] = &[];
+
+/// A future in a box: couriers are chosen at run time, once.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A sink as configured.
+pub trait SinkPlan: Send + Sync + Debug {
+    /// Makes the sink; opens nothing.
+    fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault>;
+    /// What the configuration asks of the shape: columns that the sink needs (the line protocol
+    /// over TCP with read-back needs topic, partition, offset and row).
+    fn complete(&self, shape: &mut Shape);
+    /// How many couriers it wants for each lane.
+    fn couriers_per_lane(&self) -> usize;
+    /// Lines of `bridge explain`: what is promised, what `Stored` means.
+    fn explain(&self) -> Vec<String>;
+}
+
+/// What a sink is given.
+#[derive(Clone)]
+pub struct SinkContext {
+    /// The pipeline's name, for messages.
+    pub pipeline: Arc<str>,
+    /// The pipeline's names.
+    pub names: Arc<Names>,
+    /// What rows must become.
+    pub shape: Arc<Shape>,
+    /// Counters.
+    pub meter: Arc<PipelineMeter>,
+    /// Where the sink's own I/O runs while a lane waits for it (a table that nobody has met).
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// One line of `bridge check`.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What was looked at: `sink`, `table`.
+    pub subject: &'static str,
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: FindingState,
+    /// What was seen.
+    pub note: String,
+    /// What to do, where something is not right.
+    pub fix: Option<String>,
+}
+
+/// How something that was checked is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FindingState {
+    /// Right.
+    Ok,
+    /// It will run, but not as one would want.
+    Warn,
+    /// It will not run.
+    Fail,
+}
+
+/// A sink, built.
+pub trait Sink: Send + Sync {
+    /// Knocks on the sink's doors: reachable, permitted, table as it must be. With `prepare` it
+    /// also makes what is missing and allowed to be made.
+    fn check(&self, prepare: bool) -> BoxFuture<'_, Vec<Finding>>;
+
+    /// An encoder for one lane.
+    fn encoder(&self) -> Box<dyn Encoder>;
+
+    /// A courier: owns one connection (and what it needs to prove what that one stored).
+    fn courier(&self, index: usize) -> Box<dyn Courier>;
+
+    /// What must go on beside the couriers (watching tables), until `stop` turns true.
+    fn keeper(&self, stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), Fault>>;
+
+    /// Tells everything that waits (a lane, for a table) to give up: the pipeline is stopped hard.
+    fn abandon(&self);
+}
+
+/// Turns rows into payloads. One instance for each lane.
+pub trait Encoder: Send {
+    /// Appends every row to the open payload of its destination; refuses rows that do not fit.
+    fn encode(
+        &mut self,
+        records: &RecordBatch,
+        rows: &RowBatch,
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> Result<(), Fault>;
+}
+
+/// A courier's doors.
+pub struct CourierDoors {
+    /// Payloads to be stored; closed when the lane has ended: store the rest, then return.
+    pub inbox: mpsc::Receiver<Payload>,
+    /// Receipts go home.
+    pub home: Home,
+    /// Records that the database refused.
+    pub dead_letters: mpsc::Sender<Rejected>,
+    /// Emptied buffers go back to the lanes.
+    pub pool: Arc<Pool>,
+    /// Raised when a partition must be let go although something is under way: drop the
+    /// connection, give back every payload at hand with [`crate::batch::Verdict::Rewind`].
+    pub reset: watch::Receiver<u64>,
+}
+
+/// Gets payloads stored.
+pub trait Courier: Send {
+    /// Runs until the inbox is closed and empty. A payload is never dropped: its shares go home
+    /// in a receipt, stored or to be read again. An error is the operator's or our own fault;
+    /// what the world does wrong is retried for as long as it takes.
+    fn run(self: Box<Self>, doors: CourierDoors) -> BoxFuture<'static, Result<(), Fault>>;
+}
+
+/// The way home for receipts.
+#[derive(Clone)]
+pub struct Home {
+    sender: mpsc::Sender<Receipt>,
+    waker: Waker,
+}
+
+impl Home {
+    /// A way home that wakes the intake.
+    pub fn new(sender: mpsc::Sender<Receipt>, waker: Waker) -> Home {
+        Home { sender, waker }
+    }
+
+    /// Sends a receipt home from a task.
+    pub async fn send(&self, receipt: Receipt) {
+        // The receiver outlives every courier; at a hard stop it is gone, and the shares count
+        // as lost, which is right: nothing is committed any more.
+        let _ = self.sender.send(receipt).await;
+        (self.waker)();
+    }
+
+    /// Sends a receipt home from a thread.
+    pub fn blocking_send(&self, receipt: Receipt) {
+        let _ = self.sender.blocking_send(receipt);
+        (self.waker)();
+    }
+}

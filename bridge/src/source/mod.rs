@@ -1,0 +1,113 @@
+//! Where records come from. Lives on the intake thread; nothing here waits, except
+//! [`Source::wait`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::batch::{PartitionIndex, Taken, TopicPartition};
+use crate::blame::Fault;
+
+/// Wakes the intake out of [`Source::wait`]; called by couriers when a receipt is ready.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// What a source has to say besides records.
+#[derive(Debug)]
+pub enum Event {
+    /// Partitions are ours now. Records can be taken as soon as [`Source::start`] is called.
+    Assigned(Vec<PartitionIndex>),
+    /// Partitions are to be given up: drain them, commit, then call [`Source::release`].
+    Revoked(Vec<PartitionIndex>),
+    /// Partitions are gone already; nothing of theirs can be committed.
+    Lost(Vec<PartitionIndex>),
+    /// A bounded source has no more records in this partition.
+    Ended(PartitionIndex),
+}
+
+/// Where one partition's commit point stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommitPoint {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The offset to go on from: everything before it is stored.
+    pub next: i64,
+}
+
+/// How far the source is ahead of what was taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Lag {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The offset after the last record that could be read (the last stable offset).
+    pub end: i64,
+}
+
+/// A source of records in partitions.
+pub trait Source: Send {
+    /// The name of a partition that this source has mentioned.
+    fn name_of(&self, partition: PartitionIndex) -> TopicPartition;
+
+    /// Serves the source without waiting; the next event, if there is one. Must be called at
+    /// least every few seconds, whatever else happens.
+    fn poll(&mut self) -> Result<Option<Event>, Fault>;
+
+    /// Begins to read assigned partitions, each at the given offset, or where the source's own
+    /// rules say (`None`).
+    fn start(&mut self, at: &[(PartitionIndex, Option<i64>)]) -> Result<(), Fault>;
+
+    /// Takes what is there, without waiting: at most `records_max`, in order.
+    fn take(
+        &mut self,
+        partition: PartitionIndex,
+        records_max: usize,
+    ) -> Result<Option<Taken>, Fault>;
+
+    /// Stops fetching a partition, keeps it assigned.
+    fn pause(&mut self, partition: PartitionIndex) -> Result<(), Fault>;
+
+    /// Goes on fetching.
+    fn resume(&mut self, partition: PartitionIndex) -> Result<(), Fault>;
+
+    /// Reads a partition again from `next`. Everything taken before is forgotten by the source.
+    fn rewind(&mut self, partition: PartitionIndex, next: i64) -> Result<(), Fault>;
+
+    /// Makes progress known. With `wait`, returns only when it is kept, or failed.
+    fn commit(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault>;
+
+    /// Answers a revocation: the partitions are drained.
+    fn release(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault>;
+
+    /// The ends of the partitions as last seen.
+    fn lag(&mut self) -> Vec<Lag>;
+
+    /// Waits until something may have arrived, the waker was pulled, or `deadline`.
+    fn wait(&mut self, deadline: Instant);
+
+    /// Wakes [`Source::wait`] from any thread.
+    fn waker(&self) -> Waker;
+
+    /// Leaves: nothing is taken after this.
+    fn close(&mut self, timeout: Duration);
+}
+
+/// A record read again by its position, for the dead letters.
+#[derive(Debug)]
+pub struct OwnedRecord {
+    /// Kafka's timestamp, milliseconds since 1970.
+    pub timestamp_ms: i64,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Reads single records again. Blocks; called from the dead letters' thread only.
+pub trait Reread: Send {
+    /// The record at `offset`, or `None` if it is there no more.
+    fn reread(
+        &mut self,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> Result<Option<OwnedRecord>, Fault>;
+}
