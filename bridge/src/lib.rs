@@ -15,6 +15,7 @@ pub mod blame;
 pub mod config;
 pub mod format;
 pub mod kind;
+pub mod limits;
 pub mod names;
 pub mod observe;
 pub mod outbox;

@@ -1,0 +1,118 @@
+//! What is to be done, checked: no `Option` left that only means "not said".
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::format::{Admission, FormatPlan, KeyPlan};
+use crate::limits::Limits;
+use crate::shape::Shape;
+use crate::sink::SinkPlan;
+use crate::transform::TransformPlan;
+
+/// The whole of a configuration file.
+#[derive(Debug)]
+pub struct Plan {
+    /// The pipelines, in the order of the file.
+    pub pipelines: Vec<PipelinePlan>,
+    /// Where `/metrics`, `/healthz` and `/readyz` are served, if at all.
+    pub http: Option<SocketAddr>,
+    /// The folder that relative paths start from: the file's own.
+    pub base: PathBuf,
+    /// Where the bridge keeps machine code that it compiled, if it may.
+    pub cache: Option<PathBuf>,
+}
+
+/// One pipeline.
+#[derive(Debug)]
+pub struct PipelinePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where records come from.
+    pub source: KafkaPlan,
+    /// How values are read.
+    pub value: Box<dyn FormatPlan>,
+    /// How keys are read.
+    pub key: KeyPlan,
+    /// What happens to records without a value, and to very large ones.
+    pub admission: Admission,
+    /// What works on the rows, in this order.
+    pub transforms: Vec<Box<dyn TransformPlan>>,
+    /// What rows must become.
+    pub shape: Shape,
+    /// Where they go.
+    pub sink: Box<dyn SinkPlan>,
+    /// Where refused records go.
+    pub rejects: RejectsPlan,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// A Kafka source as configured.
+#[derive(Clone, Debug)]
+pub struct KafkaPlan {
+    /// librdkafka properties as the user wrote them (`bootstrap.servers` included), in order.
+    /// Secrets among them are masked by [`KafkaPlan::shown`].
+    pub properties: Vec<(String, String)>,
+    /// Which topics.
+    pub topics: Topics,
+    /// The consumer group.
+    pub group: String,
+    /// `group.instance.id`: static membership; `None` when the user switched it off.
+    pub instance: Option<String>,
+    /// Where partitions without a committed offset start.
+    pub start: Start,
+    /// Overrides committed offsets once (`bridge run --from`).
+    pub from: Option<Start>,
+}
+
+impl KafkaPlan {
+    /// The properties with secrets masked, for people.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let secret = |key: &str| {
+            ["password", "secret", "token", "jaas", "key.pem", "sasl.oauthbearer.config"]
+                .iter()
+                .any(|part| key.contains(part))
+        };
+        let shown = |(key, value): &(String, String)| {
+            let value = if secret(key) { "********".to_owned() } else { value.clone() };
+            (key.clone(), value)
+        };
+        self.properties.iter().map(shown).collect()
+    }
+}
+
+/// Which topics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Topics {
+    /// These.
+    List(Vec<String>),
+    /// All whose name matches, whole.
+    Regex(String),
+}
+
+/// Where a partition starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// At its first record.
+    Earliest,
+    /// After its last record.
+    Latest,
+    /// At the committed offset; refused where there is none.
+    Committed,
+}
+
+/// Where refused records go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RejectsPlan {
+    /// A topic; `{topic}` stands for the record's own.
+    Topic {
+        /// Its name.
+        topic: String,
+    },
+    /// A file of JSON lines.
+    File {
+        /// Its path.
+        path: PathBuf,
+    },
+}

@@ -1,0 +1,67 @@
+//! Every bound of a pipeline, with its unit, and the memory ceiling that they add up to.
+
+use std::time::Duration;
+
+/// The bounds of one pipeline. All have defaults; configuration may change them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Limits {
+    /// Threads that decode, transform and encode.
+    pub lanes: usize,
+    /// Records in one batch, at most.
+    pub batch_records_max: usize,
+    /// Batches that wait for one lane, at most.
+    pub lane_inbox_batches_max: usize,
+    /// Bytes that the source lends at once, over all lanes; a single batch always passes.
+    pub lent_bytes_max: usize,
+    /// Bytes that the Kafka client may hold fetched, over all partitions.
+    pub fetch_bytes_max: usize,
+    /// Encoded bytes of one payload before it is closed.
+    pub payload_bytes_max: usize,
+    /// Rows of one payload before it is closed.
+    pub payload_rows_max: usize,
+    /// Encoded bytes of all open payloads of one lane.
+    pub open_bytes_max: usize,
+    /// Payloads that wait for one courier, at most.
+    pub courier_inbox_payloads_max: usize,
+    /// Age at which an open payload is closed: the share of the latency target that waiting has.
+    pub linger: Duration,
+    /// Batches whose ticket may be out at once.
+    pub tickets_max: usize,
+    /// Time that a revoked partition, or a stop, may take to drain.
+    pub drain: Duration,
+    /// Memory of one transform instance, bytes.
+    pub guest_memory_bytes_max: usize,
+    /// Time of one transform call.
+    pub guest_deadline: Duration,
+    /// Rejected records of one reason, among `reject_window` records of one lane, that stop the
+    /// pipeline.
+    pub reject_share_max: f64,
+    /// See `reject_share_max`.
+    pub reject_window: u64,
+}
+
+/// One MiB.
+pub const MIB: usize = 1 << 20;
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            lanes: std::thread::available_parallelism().map_or(2, usize::from).min(8),
+            batch_records_max: 2_000,
+            lane_inbox_batches_max: 4,
+            lent_bytes_max: 8 * MIB,
+            fetch_bytes_max: 16 * MIB,
+            payload_bytes_max: 6 * MIB,
+            payload_rows_max: 100_000,
+            open_bytes_max: 12 * MIB,
+            courier_inbox_payloads_max: 1,
+            linger: Duration::from_millis(25),
+            tickets_max: 4_096,
+            drain: Duration::from_secs(20),
+            guest_memory_bytes_max: 64 * MIB,
+            guest_deadline: Duration::from_secs(1),
+            reject_share_max: 0.5,
+            reject_window: 10_000,
+        }
+    }
+}
