@@ -1,0 +1,178 @@
+//! The servers' jars, resolved once by Maven into a cache folder that all test processes share.
+//!
+//! The cache is `.world/` in the workspace, or the folder that `WORLD_CACHE` names. A folder of jars
+//! appears by a rename when it is complete; a lock keeps two processes from resolving it twice.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::directory::exclusive;
+
+/// One server's jars: Maven coordinates, and the folder they go to.
+struct Bundle {
+    name: &'static str,
+    artifacts: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const KAFKA: Bundle = Bundle {
+    name: "kafka-4.3.1",
+    artifacts: &[
+        ("org.apache.kafka", "kafka_2.13", "4.3.1"),
+        ("org.apache.kafka", "kafka-tools", "4.3.1"),
+        ("org.slf4j", "slf4j-simple", "1.7.36"),
+    ],
+};
+
+const QUESTDB: Bundle =
+    Bundle { name: "questdb-9.3.4", artifacts: &[("org.questdb", "questdb", "9.3.4")] };
+
+/// All voters of a test cluster are one node, so any cluster id will do.
+const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
+/// What `StorageTool format` needs to know; everything else is said at start.
+const FORMAT_PROPERTIES: &str = "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:9093
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+";
+
+/// The folder with Kafka's jars.
+pub(crate) fn kafka_jars() -> Result<PathBuf> {
+    resolve(&KAFKA)
+}
+
+/// The folder with QuestDB's jar.
+pub(crate) fn questdb_jars() -> Result<PathBuf> {
+    resolve(&QUESTDB)
+}
+
+/// The `java` command, after a look whether there is one.
+pub(crate) fn java() -> Result<Command> {
+    installed("java", "default-jdk-headless")
+}
+
+/// A freshly formatted Kafka log folder, made once: formatting costs a start of the Java machine,
+/// copying its two small files costs nothing. Without it new features (group and transaction
+/// protocols) stay off.
+pub(crate) fn kafka_formatted() -> Result<PathBuf> {
+    let jars = kafka_jars()?;
+    let home = cache()?.join(KAFKA.name);
+    once(&home, "formatted", |partial| {
+        let properties = home.join("format.properties");
+        let text = format!("{FORMAT_PROPERTIES}log.dirs={}\n", partial.display());
+        std::fs::write(&properties, text)?;
+        let mut format = java()?;
+        format.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+        format.arg("-cp").arg(jars.join("*"));
+        format.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]);
+        format.arg("--config").arg(&properties);
+        run(format, "formatting Kafka's log folder")
+    })
+}
+
+fn resolve(bundle: &Bundle) -> Result<PathBuf> {
+    let home = cache()?.join(bundle.name);
+    once(&home, "jars", |partial| {
+        let pom = home.join("pom.xml");
+        std::fs::write(&pom, pom_text(bundle))?;
+        let mut maven = installed("mvn", "maven")?;
+        maven.args(["-q", "-B", "-f"]).arg(&pom).arg("dependency:copy-dependencies");
+        maven.arg(format!("-DoutputDirectory={}", partial.display()));
+        run(maven, &format!("resolving {} with Maven", bundle.name))
+    })
+}
+
+/// Fills a folder under a lock, beside its place, and moves it there when it is complete.
+fn once(home: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let (whole, partial) = (home.join(name), home.join(format!("{name}.partial")));
+    if whole.is_dir() {
+        return Ok(whole);
+    }
+    std::fs::create_dir_all(home).with_context(|| format!("creating {}", home.display()))?;
+    let _door = exclusive(&home.join("lock"))?;
+    if whole.is_dir() {
+        return Ok(whole);
+    }
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial)?;
+    }
+    std::fs::create_dir(&partial)?;
+    fill(&partial)?;
+    std::fs::rename(&partial, &whole)?;
+    Ok(whole)
+}
+
+fn cache() -> Result<PathBuf> {
+    let cache = match std::env::var_os("WORLD_CACHE") {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.world"),
+    };
+    std::fs::create_dir_all(&cache).with_context(|| format!("creating {}", cache.display()))?;
+    Ok(cache.canonicalize()?)
+}
+
+fn pom_text(bundle: &Bundle) -> String {
+    let dependencies: String = bundle
+        .artifacts
+        .iter()
+        .map(|(group, artifact, version)| {
+            format!(
+                "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+                 <version>{version}</version></dependency>\n"
+            )
+        })
+        .collect();
+    format!(
+        "<project>\n  <modelVersion>4.0.0</modelVersion>\n  <groupId>world</groupId>\n  \
+         <artifactId>{}</artifactId>\n  <version>1</version>\n  <dependencies>\n{dependencies}  \
+         </dependencies>\n</project>\n",
+        bundle.name
+    )
+}
+
+fn installed(program: &str, package: &str) -> Result<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        bail!("{program} is not installed; on Debian: apt-get install -y {package}");
+    }
+    Ok(Command::new(program))
+}
+
+fn run(mut command: Command, what: &str) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = crate::spawn::spawn(command)?.wait_with_output()?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{what}: {}\n{}", output.status, String::from_utf8_lossy(&said));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_says_what_to_install() {
+        let error = installed("no-such-program", "some-package").expect_err("it is missing");
+        let expected = "no-such-program is not installed; on Debian: apt-get install -y \
+                        some-package";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_folder_is_filled_once_and_never_half() {
+        let home = crate::Directory::create("once").expect("a folder can be made");
+        let failed = once(home.path(), "jars", |_| bail!("no network"));
+        assert!(failed.is_err() && !home.path().join("jars").exists());
+        let filled = once(home.path(), "jars", |partial| {
+            std::fs::write(partial.join("a.jar"), "a").map_err(Into::into)
+        });
+        assert!(filled.expect("the folder is filled").join("a.jar").is_file());
+        once(home.path(), "jars", |_| bail!("filled twice")).expect("it is there already");
+    }
+}

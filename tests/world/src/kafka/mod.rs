@@ -1,0 +1,207 @@
+//! Apache Kafka 4.3.1 as a child process: one KRaft node, broker and controller in one.
+//!
+//! With [`KafkaOptions::proxied`] a second listener is announced through a [`Proxy`], so that a
+//! client which starts at [`Kafka::proxied_brokers`] stays behind the proxy after its first metadata.
+
+mod client;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+pub use client::{Message, Record};
+
+use crate::artifacts;
+use crate::directory::Directory;
+use crate::port::Port;
+use crate::proxy::Proxy;
+use crate::server::{Server, start_on_fresh_ports};
+
+/// What may differ from the usual broker.
+#[derive(Clone, Debug)]
+pub struct KafkaOptions {
+    /// Lines of `server.properties`; they come last, so they win over ours.
+    pub properties: Vec<(String, String)>,
+    /// The Java heap, as `-Xmx` wants it.
+    pub heap: String,
+    /// Whether there is a listener behind a proxy too.
+    pub proxied: bool,
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self { properties: Vec::new(), heap: "512m".into(), proxied: false }
+    }
+}
+
+/// A running Kafka, killed and removed on drop.
+pub struct Kafka {
+    server: Server,
+    ports: Ports,
+    proxy: Option<Proxy>,
+    _home: Directory,
+}
+
+struct Ports {
+    plain: Port,
+    controller: Port,
+    proxied: Port,
+}
+
+impl Kafka {
+    /// Starts an empty broker and waits until it answers metadata requests.
+    pub fn start() -> Result<Self> {
+        Self::start_with(KafkaOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn start_with(options: KafkaOptions) -> Result<Self> {
+        start_on_fresh_ports(|| Self::start_once(&options))
+    }
+
+    fn start_once(options: &KafkaOptions) -> Result<Self> {
+        let jars = artifacts::kafka_jars()?;
+        let formatted = artifacts::kafka_formatted()?;
+        let home = Directory::create("kafka")?;
+        let log_folder = home.path().join("data");
+        copy_files(&formatted, &log_folder)?;
+        let ports =
+            Ports { plain: Port::free()?, controller: Port::free()?, proxied: Port::free()? };
+        let proxy = match options.proxied {
+            true => Some(Proxy::start(&ports.proxied.address())?),
+            false => None,
+        };
+        let properties = home.path().join("server.properties");
+        let text = properties_text(&ports, proxy.as_ref(), &log_folder, options);
+        std::fs::write(&properties, text)?;
+        let (heap, brokers) = (options.heap.clone(), ports.plain.address());
+        let server = Server::new(
+            "Kafka",
+            home.path().join("server.log"),
+            move || command(&jars, &properties, &heap),
+            move || client::answers(&brokers),
+        );
+        server.start()?;
+        Ok(Self { server, ports, proxy, _home: home })
+    }
+
+    /// For `bootstrap.servers`.
+    pub fn brokers(&self) -> String {
+        self.ports.plain.address()
+    }
+
+    /// For `bootstrap.servers` of a client that shall stay behind the proxy.
+    pub fn proxied_brokers(&self) -> Result<String> {
+        Ok(self.proxy()?.address())
+    }
+
+    /// The proxy, of a broker started with [`KafkaOptions::proxied`].
+    pub fn proxy(&self) -> Result<&Proxy> {
+        self.proxy.as_ref().context("this Kafka was started without `proxied`")
+    }
+
+    /// SIGKILL: sockets break, what was acknowledged must survive.
+    pub fn kill(&self) -> Result<()> {
+        self.server.kill()
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&self) -> Result<()> {
+        self.server.stop()
+    }
+
+    /// Kills it if it runs, and starts it on the same ports and data.
+    pub fn restart(&self) -> Result<()> {
+        self.server.restart()
+    }
+
+    /// SIGSTOP: sockets stay open, nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.server.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.server.resume()
+    }
+
+    /// The server's process id; it changes at a restart.
+    pub fn process_id(&self) -> Result<u32> {
+        self.server.process_id()
+    }
+
+    /// The end of the server's log.
+    pub fn log_tail(&self) -> String {
+        self.server.log_tail()
+    }
+}
+
+fn command(jars: &Path, properties: &Path, heap: &str) -> Result<Command> {
+    let mut command = artifacts::java()?;
+    command.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg("-cp").arg(jars.join("*")).arg("kafka.Kafka").arg(properties);
+    Ok(command)
+}
+
+fn properties_text(
+    ports: &Ports,
+    proxy: Option<&Proxy>,
+    log_folder: &Path,
+    options: &KafkaOptions,
+) -> String {
+    let (plain, controller) = (ports.plain.address(), ports.controller.address());
+    let mut listeners = format!("PLAINTEXT://{plain}");
+    let mut announced = listeners.clone();
+    if let Some(proxy) = proxy {
+        listeners.push_str(&format!(",PROXIED://{}", ports.proxied.address()));
+        announced.push_str(&format!(",PROXIED://{}", proxy.address()));
+    }
+    let mut text = format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@{controller}\n\
+         controller.listener.names=CONTROLLER\n\
+         listeners={listeners},CONTROLLER://{controller}\n\
+         advertised.listeners={announced}\n\
+         listener.security.protocol.map=\
+         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         log.dirs={}\n",
+        log_folder.display(),
+    );
+    text.push_str(FIXED_PROPERTIES);
+    for (key, value) in &options.properties {
+        // Java's properties: the last one of a name wins.
+        let _ = writeln!(text, "{key}={value}");
+    }
+    text
+}
+
+/// One node holds every replica; few internal partitions start fast; a group's first member need
+/// not wait for others; a record may be larger than any default in the bridge.
+const FIXED_PROPERTIES: &str = "\
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+auto.create.topics.enable=false
+message.max.bytes=67108864
+replica.fetch.max.bytes=67108864
+socket.request.max.bytes=134217728
+";
+
+fn copy_files(from: &Path, to: &PathBuf) -> Result<()> {
+    std::fs::create_dir(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! QuestDB 9.3.4 as a child process: line protocol over HTTP and TCP, SQL over `/exec` and PG wire.
+//!
+//! Everything listens on 127.0.0.1; telemetry is off, metrics are on at [`QuestDb::metrics_address`].
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+
+use crate::artifacts;
+use crate::directory::Directory;
+use crate::http;
+use crate::port::Port;
+use crate::server::{Server, start_on_fresh_ports};
+use crate::waiting::await_ok;
+
+/// What may differ from the usual server.
+#[derive(Clone, Debug)]
+pub struct QuestDbOptions {
+    /// Lines of `server.conf`; they come last, so they win over ours.
+    pub properties: Vec<(String, String)>,
+    /// The Java heap, as `-Xmx` wants it.
+    pub heap: String,
+}
+
+impl Default for QuestDbOptions {
+    fn default() -> Self {
+        Self { properties: Vec::new(), heap: "1g".into() }
+    }
+}
+
+/// A running QuestDB, killed and removed on drop.
+pub struct QuestDb {
+    server: Server,
+    ports: Ports,
+    _root: Directory,
+}
+
+struct Ports {
+    http: Port,
+    tcp: Port,
+    pg: Port,
+    metrics: Port,
+}
+
+impl QuestDb {
+    /// Starts a server with an empty database and waits until it answers queries.
+    pub fn start() -> Result<Self> {
+        Self::start_with(QuestDbOptions::default())
+    }
+
+    /// The same, with options.
+    pub fn start_with(options: QuestDbOptions) -> Result<Self> {
+        start_on_fresh_ports(|| Self::start_once(&options))
+    }
+
+    fn start_once(options: &QuestDbOptions) -> Result<Self> {
+        let jar = artifacts::questdb_jars()?.join("questdb-9.3.4.jar");
+        let root = Directory::create("questdb")?;
+        let ports = Ports {
+            http: Port::free()?,
+            tcp: Port::free()?,
+            pg: Port::free()?,
+            metrics: Port::free()?,
+        };
+        std::fs::create_dir(root.path().join("conf"))?;
+        let configuration = configuration(&ports, options);
+        std::fs::write(root.path().join("conf/server.conf"), configuration)?;
+        let (folder, heap) = (root.path().to_owned(), options.heap.clone());
+        let address = ports.http.address();
+        let server = Server::new(
+            "QuestDB",
+            root.path().join("server.log"),
+            move || command(&jar, &folder, &heap),
+            move || exec(&address, "select 1").map(drop),
+        );
+        server.start()?;
+        Ok(Self { server, ports, _root: root })
+    }
+
+    /// Host and port of HTTP: `/write`, `/exec`, the console.
+    pub fn http_address(&self) -> String {
+        self.ports.http.address()
+    }
+
+    /// Host and port of the line protocol over TCP.
+    pub fn tcp_address(&self) -> String {
+        self.ports.tcp.address()
+    }
+
+    /// Host and port of the PostgreSQL protocol (user `admin`, password `quest`, database `qdb`).
+    pub fn pg_address(&self) -> String {
+        self.ports.pg.address()
+    }
+
+    /// Host and port of `/metrics` and of the health check.
+    pub fn metrics_address(&self) -> String {
+        self.ports.metrics.address()
+    }
+
+    /// SIGKILL: what was acknowledged must survive, sockets break.
+    pub fn kill(&self) -> Result<()> {
+        self.server.kill()
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&self) -> Result<()> {
+        self.server.stop()
+    }
+
+    /// Kills it if it runs, and starts it on the same ports and data.
+    pub fn restart(&self) -> Result<()> {
+        self.server.restart()
+    }
+
+    /// SIGSTOP: sockets stay open, nothing is answered.
+    pub fn pause(&self) -> Result<()> {
+        self.server.pause()
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) -> Result<()> {
+        self.server.resume()
+    }
+
+    /// The server's process id; it changes at a restart.
+    pub fn process_id(&self) -> Result<u32> {
+        self.server.process_id()
+    }
+
+    /// The end of the server's log.
+    pub fn log_tail(&self) -> String {
+        self.server.log_tail()
+    }
+
+    /// Runs one statement; statements without a result give no columns and no rows.
+    pub fn sql(&self, statement: &str) -> Result<Rows> {
+        exec(&self.http_address(), statement)
+    }
+
+    /// Runs a query whose first row's first column is an integer.
+    pub fn scalar_i64(&self, query: &str) -> Result<i64> {
+        let rows = self.sql(query)?.rows;
+        let value = rows.first().and_then(|row| row.first());
+        let value = value.with_context(|| format!("running {query:?}: no rows"))?;
+        value.as_i64().with_context(|| format!("running {query:?}: {value} is not an integer"))
+    }
+
+    /// Repeats a query until its integer is as wanted. Errors count as not yet: the table may not
+    /// exist, the server may be restarting. The last value or error is in the message.
+    pub fn wait_for(
+        &self,
+        query: &str,
+        wanted: impl Fn(i64) -> bool,
+        within: Duration,
+    ) -> Result<i64> {
+        await_ok(within, query, || match self.scalar_i64(query)? {
+            value if wanted(value) => Ok(value),
+            other => Err(anyhow!("it is {other}")),
+        })
+    }
+}
+
+/// The answer to a query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Value>>,
+}
+
+/// Renders a text as an SQL literal.
+pub fn quote_sql(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn exec(address: &str, statement: &str) -> Result<Rows> {
+    let path = format!("/exec?query={}", http::percent_encode(statement));
+    let (status, body) = http::get(address, &path)?;
+    let answer: Value = serde_json::from_slice(&body).with_context(|| {
+        format!("running {statement:?}: status {status}: {}", String::from_utf8_lossy(&body))
+    })?;
+    if let Some(error) = answer.get("error") {
+        bail!("running {statement:?}: {error}");
+    }
+    Ok(parse(&answer))
+}
+
+fn parse(answer: &Value) -> Rows {
+    let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let name = |column: Value| column["name"].as_str().unwrap_or_default().to_owned();
+    let cells = |row: Value| row.as_array().cloned().unwrap_or_default();
+    Rows {
+        columns: list("columns").into_iter().map(name).collect(),
+        rows: list("dataset").into_iter().map(cells).collect(),
+    }
+}
+
+fn configuration(ports: &Ports, options: &QuestDbOptions) -> String {
+    let mut text = format!(
+        "http.bind.to={}\nhttp.min.net.bind.to={}\nline.tcp.net.bind.to={}\npg.net.bind.to={}\n\
+         line.udp.enabled=false\ntelemetry.enabled=false\nmetrics.enabled=true\n",
+        ports.http.address(),
+        ports.metrics.address(),
+        ports.tcp.address(),
+        ports.pg.address(),
+    );
+    let overridden = |line: &&str| {
+        let name = line.split('=').next().unwrap_or_default();
+        !options.properties.iter().any(|(key, _)| key == name)
+    };
+    text = text.lines().filter(overridden).map(|line| format!("{line}\n")).collect();
+    for (key, value) in &options.properties {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+fn command(jar: &Path, root: &Path, heap: &str) -> Result<Command> {
+    let mut command = artifacts::java()?;
+    command.arg(format!("-Xmx{heap}"));
+    // The server formats numbers with the Java library's own routines, which are not exported.
+    command.args(["--add-exports", "java.base/jdk.internal.math=io.questdb"]);
+    command.arg("-p").arg(jar).args(["-m", "io.questdb/io.questdb.ServerMain"]);
+    // `-n`: a closed terminal does not end it; this process does.
+    command.arg("-d").arg(root).arg("-n");
+    Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_doubled() {
+        assert_eq!(quote_sql("o'clock''"), "'o''clock'''''");
+        assert_eq!(quote_sql(""), "''");
+    }
+
+    #[test]
+    fn reads_rows_and_statements_without_rows() {
+        let answer = serde_json::json!({
+            "columns": [{"name": "a", "type": "INT"}], "dataset": [[1], [null]], "count": 2,
+        });
+        let rows =
+            Rows { columns: vec!["a".into()], rows: vec![vec![Value::from(1)], vec![Value::Null]] };
+        assert_eq!(parse(&answer), rows);
+        assert_eq!(parse(&serde_json::json!({"ddl": "OK"})), Rows::default());
+    }
+}
