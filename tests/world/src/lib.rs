@@ -1,4 +1,4 @@
-//! `world`: real servers as child processes, for tests that make promises, for benches and for play.
+//! `world`: real servers as child processes, for tests of promises, for benches, for play.
 //!
 //! ```text
 //!   Kafka  QuestDb  PostgreSql      a server each: ports, a data folder, readiness, faults

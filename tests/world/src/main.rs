@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{IntoRawFd, OwnedFd};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -40,10 +41,20 @@ struct Running {
     postgres: Option<PostgreSql>,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let Arguments::Up { servers, json } = Arguments::parse();
+    match up(&servers, json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("world: {error:#}"); // Without a backtrace: mostly something to install.
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn up(servers: &[Server], json: bool) -> Result<()> {
     let mut interrupts = listen_for_interrupts()?;
-    let running = start(&servers)?;
+    let running = start(servers)?;
     let mut out = std::io::stdout().lock();
     match json {
         true => writeln!(out, "{}", addresses(&running))?,

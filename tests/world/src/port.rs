@@ -1,8 +1,8 @@
-//! Ports that stay ours: picked below the system's range for outgoing connections, tried by binding,
-//! and reserved against other test processes by a lock file.
+//! Ports that stay ours: picked below the system's range for outgoing connections, tried by
+//! binding, and reserved against other test processes by a lock file.
 //!
 //! Port 0 would pick out of the outgoing range. There a client that keeps reconnecting to a killed
-//! server may be given the server's own port, connect to itself, and keep the server from restarting.
+//! server may be given the server's own port, connect to itself, and keep it from restarting.
 
 use std::fs::{File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};

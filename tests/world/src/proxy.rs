@@ -5,7 +5,7 @@
 //!   client ◀── down ◀── server    the gate: stalled? delayed? the byte budget used up? cut?
 //! ```
 //!
-//! Half-closes pass through, and so do resets. A cut resets: the sockets are closed with SO_LINGER 0.
+//! Half-closes pass through, and so do resets. A cut resets: sockets close with SO_LINGER 0.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};

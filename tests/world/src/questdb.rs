@@ -1,6 +1,6 @@
 //! QuestDB 9.3.4 as a child process: line protocol over HTTP and TCP, SQL over `/exec` and PG wire.
 //!
-//! Everything listens on 127.0.0.1; telemetry is off, metrics are on at [`QuestDb::metrics_address`].
+//! Everything listens on 127.0.0.1; telemetry is off, and metrics are on.
 
 use std::path::Path;
 use std::process::Command;

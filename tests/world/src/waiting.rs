@@ -41,7 +41,7 @@ pub fn await_ok<T>(
     }
 }
 
-/// Locks, also when another thread panicked meanwhile: a failing test still wants its servers ended.
+/// Locks, also when another thread panicked meanwhile: a failing test still ends its servers.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
