@@ -43,6 +43,8 @@ pub enum Value<'m> {
 /// An array of `f64`, in row-major order.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Array<'m> {
+    /// All of it, as the cell points to it.
+    bytes: &'m [u8],
     /// One `u32` for each dimension, little-endian; one to [`ARRAY_DIMS_MAX`] of them.
     shape: &'m [[u8; 4]],
     /// The numbers' bits, little-endian; as many as the shape's product.
@@ -63,6 +65,11 @@ impl<'m> Array<'m> {
     /// The numbers.
     pub fn values(&self) -> impl ExactSizeIterator<Item = f64> + 'm {
         self.data.iter().map(|bits| f64::from_bits(u64::from_le_bytes(*bits)))
+    }
+
+    /// Dimensions, shape, padding and numbers, as the contract lays them out.
+    pub fn bytes(&self) -> &'m [u8] {
+        self.bytes
     }
 
     /// The numbers' bytes, as line protocol wants them.
@@ -187,5 +194,5 @@ pub fn array(bytes: &[u8]) -> Result<Array<'_>, BadValue> {
     if data.len() != count as usize || !behind.is_empty() {
         return Err(BadValue::Array);
     }
-    Ok(Array { shape, data })
+    Ok(Array { bytes, shape, data })
 }

@@ -1,0 +1,181 @@
+//! Runs a transform over test records, as the bridge would, and tells what became of each.
+
+use bridge_abi::validate::{Answer, Cells, Checked, Limits, Walk};
+use bridge_abi::{batch_at, read};
+
+use super::memory::{self, BASE, Wanted};
+use super::records::{TestRecord, TestValue};
+use crate::Transform;
+use crate::host::{self, NameKind};
+use crate::init::{self, Started};
+use crate::output::Output;
+use crate::run;
+
+/// What became of one record.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Outcome {
+    /// It went on unchanged.
+    Kept {
+        /// To this table, if one was chosen.
+        table: Option<String>,
+    },
+    /// It went on with some columns changed.
+    Patched {
+        /// To this table, if one was chosen.
+        table: Option<String>,
+        /// The columns that were set or dropped, in order.
+        columns: Vec<(String, TestValue)>,
+    },
+    /// It became new rows.
+    Rows(Vec<NewRow>),
+    /// It was refused.
+    Rejected(String),
+    /// Nothing was said about it.
+    Filtered,
+    /// It went on (the first), and became new rows as well.
+    Both(Box<Outcome>, Vec<NewRow>),
+}
+
+/// A row that a transform made.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NewRow {
+    /// To this table, if one was chosen.
+    pub table: Option<String>,
+    /// Its columns, in order.
+    pub columns: Vec<(String, TestValue)>,
+}
+
+impl Outcome {
+    /// It went on unchanged, to the table that it would have gone to.
+    pub fn kept() -> Outcome {
+        Outcome::Kept { table: None }
+    }
+
+    /// The columns of a patch as text to compare with: `fahrenheit=F64(212.0)`.
+    pub fn column(&self, name: &str) -> Option<&TestValue> {
+        let Outcome::Patched { columns, .. } = self else { return None };
+        columns.iter().find(|(column, _)| column == name).map(|(_, value)| value)
+    }
+}
+
+impl NewRow {
+    /// The value of a column, if the row has it.
+    pub fn column(&self, name: &str) -> Option<&TestValue> {
+        self.columns.iter().find(|(column, _)| column == name).map(|(_, value)| value)
+    }
+}
+
+/// A started transform, natively.
+pub struct Harness<T> {
+    transform: T,
+    wanted: Wanted,
+    output: Output,
+}
+
+/// The bounds of the checks; a test's answers are small.
+const LIMITS: Limits = Limits {
+    actions_max: 1 << 24,
+    cells_max: 1 << 24,
+    row_cells_max: u16::MAX as u32,
+    bytes_max: 1 << 30,
+    max_column: u16::MAX,
+    max_table: u16::MAX,
+};
+
+impl<T: Transform> Harness<T> {
+    /// Starts a transform with its configuration (JSON, as the bridge hands it over).
+    pub fn new(config: &str) -> Result<Harness<T>, String> {
+        let Started { transform, wants, columns } = init::start::<T>(config.as_bytes())?;
+        let wanted = Wanted { bits: wants, columns };
+        Ok(Harness { transform, wanted, output: Output::default() })
+    }
+
+    /// Runs the records as one batch, or as several where the transform stops early.
+    ///
+    /// # Panics
+    /// If the answer breaks a rule of the contract; the message is the one that the bridge logs.
+    pub fn run(&mut self, records: &[TestRecord]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(records.len());
+        while outcomes.len() < records.len() {
+            let rest = &records[outcomes.len()..];
+            let (memory, returned) = self.call(rest);
+            let consumed_at = BASE as usize + batch_at::CONSUMED;
+            let consumed =
+                read::chunk(&memory, consumed_at).map_or(0, |at| u32::from_le_bytes(*at));
+            let answer = Answer::new(returned, rest.len() as u32, consumed);
+            outcomes.extend(judge(&memory, &answer));
+        }
+        outcomes
+    }
+
+    /// One call: the memory after it, and what it returned.
+    fn call(&mut self, records: &[TestRecord]) -> (Vec<u8>, i64) {
+        let mut arena = memory::arena(records, &self.wanted);
+        // SAFETY: the bytes are the vector's own, all initialised, any bits are a `u8` and a
+        // `u64`, and `arena` is not touched while `bytes` lives.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(arena.as_mut_ptr().cast::<u8>(), arena.len() * 8)
+        };
+        run::run(&mut self.transform, &mut self.output, bytes, BASE, BASE)
+            .expect("the harness lays out good batches");
+        memory::after_call(bytes, &mut self.output)
+    }
+}
+
+/// Checks an answer as the bridge does, and tells what became of each consumed record.
+fn judge(memory: &[u8], answer: &Answer) -> Vec<Outcome> {
+    let broken = "the transform broke a rule of the contract";
+    let mut outcomes = vec![Outcome::Filtered; answer.consumed as usize];
+    let mut walk = Walk::new(memory, answer, &LIMITS).expect(broken);
+    while let Some(checked) = walk.next().expect(broken) {
+        match checked {
+            Checked::Keep { record, table } => {
+                say(&mut outcomes[record as usize], Outcome::Kept { table: table_name(table) });
+            }
+            Checked::Patch { record, table, cells } => {
+                let patched = Outcome::Patched { table: table_name(table), columns: owned(cells) };
+                say(&mut outcomes[record as usize], patched);
+            }
+            Checked::Row { record, table, cells } => {
+                let row = NewRow { table: table_name(table), columns: owned(cells) };
+                add(&mut outcomes[record as usize], row);
+            }
+            Checked::Reject { record, reason } => {
+                outcomes[record as usize] = Outcome::Rejected(reason.to_owned());
+            }
+        }
+    }
+    outcomes
+}
+
+/// A keep or a patch, beside rows that there may be already.
+fn say(outcome: &mut Outcome, said: Outcome) {
+    *outcome = match std::mem::replace(outcome, Outcome::Filtered) {
+        Outcome::Rows(rows) => Outcome::Both(Box::new(said), rows),
+        _ => said,
+    };
+}
+
+/// A row, beside what there may be already.
+fn add(outcome: &mut Outcome, row: NewRow) {
+    *outcome = match std::mem::replace(outcome, Outcome::Filtered) {
+        Outcome::Filtered => Outcome::Rows(vec![row]),
+        Outcome::Rows(rows) => Outcome::Rows([rows, vec![row]].concat()),
+        Outcome::Both(said, rows) => Outcome::Both(said, [rows, vec![row]].concat()),
+        said => Outcome::Both(Box::new(said), vec![row]),
+    };
+}
+
+fn table_name(table: u16) -> Option<String> {
+    host::name(NameKind::Table, table)
+}
+
+fn owned(cells: Cells<'_, '_>) -> Vec<(String, TestValue)> {
+    cells
+        .map(|cell| {
+            let cell = cell.expect("the transform broke a rule of the contract");
+            let name = host::name(NameKind::Column, cell.column);
+            (name.expect("the column was interned in this thread"), cell.value.into())
+        })
+        .collect()
+}
