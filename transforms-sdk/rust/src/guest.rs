@@ -32,8 +32,8 @@ impl<T: Transform> Guest<T> {
     /// A module before its start.
     #[expect(clippy::new_without_default, reason = "statics need a const fn")]
     pub const fn new() -> Guest<T> {
-        let (arena, output) = (Vec::new(), Output::new());
-        Guest(UnsafeCell::new(State { arena, transform: None, output }))
+        let state = State { arena: Vec::new(), transform: None, output: Output::new() };
+        Guest(UnsafeCell::new(state))
     }
 
     /// An arena of `len` bytes in place of the one before; 0 when the memory has no room.

@@ -70,6 +70,11 @@ pub trait Transform: Sized + 'static {
 #[macro_export]
 macro_rules! transform {
     ($transform:ty) => {
+        // Natively nothing is exported; the type is used all the same, so nothing in it is dead.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn(&mut $crate::Init) -> Result<$transform, String> =
+            <$transform as $crate::Transform>::init;
+
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             static GUEST: $crate::guest::Guest<$transform> = $crate::guest::Guest::new();
