@@ -16,6 +16,7 @@ pub mod config;
 pub mod format;
 pub mod kind;
 pub mod limits;
+pub mod modules;
 pub mod names;
 pub mod observe;
 pub mod outbox;
