@@ -20,6 +20,11 @@ macro_rules! interned {
                 host::intern(NameKind::$name, name).map($name)
             }
 
+            /// The number, from 1 on without gaps: an index for a transform's own tables.
+            pub fn id(self) -> u16 {
+                self.0
+            }
+
             /// The name behind the number: a call to the host, and an allocation.
             pub fn name(self) -> Option<String> {
                 host::name(NameKind::$name, self.0)

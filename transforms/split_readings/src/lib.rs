@@ -2,8 +2,6 @@
 //! whose name begins with `prefix`; its row has `metric` (the name behind the prefix), `value`, and
 //! all columns that are no readings. A record without readings is filtered.
 
-use std::collections::HashMap;
-
 use bridge_transform::{Column, Init, Output, Record, Transform, Value, transform};
 
 /// `config = { prefix = "m_" }`
@@ -22,21 +20,24 @@ struct SplitReadings {
     prefix: String,
     metric: Column,
     value: Column,
-    /// Every column met so far: its metric, or `None` where it is no reading. Asking the bridge
-    /// for a name costs a call, so each name is asked for once.
-    metrics: HashMap<Column, Option<String>>,
+    /// By column: its metric, empty for a column that is no reading, `None` while its name was
+    /// not asked for. Asking costs a call, so each is asked for once.
+    metrics: Vec<Option<String>>,
 }
 
 impl SplitReadings {
     fn learn(&mut self, column: Column) {
+        let index = usize::from(column.id());
+        self.metrics.resize(self.metrics.len().max(index + 1), None);
         let prefix = &self.prefix;
-        self.metrics.entry(column).or_insert_with(|| {
-            Some(column.name()?.strip_prefix(prefix)?.to_owned()).filter(|name| !name.is_empty())
+        self.metrics[index].get_or_insert_with(|| {
+            let name = column.name().unwrap_or_default();
+            name.strip_prefix(prefix).unwrap_or_default().to_owned()
         });
     }
 
     fn metric(&self, column: Column) -> Option<&str> {
-        self.metrics.get(&column)?.as_deref()
+        self.metrics[usize::from(column.id())].as_deref().filter(|metric| !metric.is_empty())
     }
 }
 
@@ -45,7 +46,7 @@ impl Transform for SplitReadings {
         let Options { prefix } = init.config()?;
         init.want_all_columns();
         let (metric, value) = (init.column("metric"), init.column("value"));
-        Ok(SplitReadings { prefix, metric, value, metrics: HashMap::new() })
+        Ok(SplitReadings { prefix, metric, value, metrics: Vec::new() })
     }
 
     fn record(&mut self, record: &Record, out: &mut Output) {
