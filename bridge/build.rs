@@ -118,7 +118,8 @@ fn is_of_the_outer_build(name: &str) -> bool {
         "CARGO_REGISTRY_",
         "CARGO_SOURCE_",
     ];
-    const GONE: &[&str] = &["RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
+    const GONE: &[&str] =
+        &["RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
     let kept = KEPT.iter().any(|start| name.starts_with(start));
     (name.starts_with("CARGO") && !kept) || GONE.contains(&name)
 }

@@ -3,33 +3,95 @@
 use serde::de::DeserializeOwned;
 
 use super::Mistake;
+use super::node::{Entry, Node, Value};
+use super::read;
 
-/// A table of the configuration and the path to it.
+/// A table of the configuration, the path to it, and the place of everything in it.
 #[derive(Clone, Debug)]
 pub struct Section {
     /// Dotted path, such as `pipeline.readings.sink`.
     pub path: String,
-    table: toml::Table,
+    node: Node,
 }
 
 impl Section {
-    /// A section from a table that was read already.
+    /// A section from a table that was read already, without places.
     pub fn new(path: impl Into<String>, table: toml::Table) -> Section {
-        Section { path: path.into(), table }
+        Section::at(path, Node::from(toml::Value::Table(table)))
+    }
+
+    /// A section of a file.
+    pub(super) fn at(path: impl Into<String>, node: Node) -> Section {
+        Section { path: path.into(), node }
     }
 
     /// Reads the section as a kind's options; `kind` and `format` are not theirs.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
-        let mut table = self.table.clone();
-        table.remove("kind");
-        table.remove("format");
-        T::deserialize(toml::Value::Table(table))
-            .map_err(|error| self.mistake("", error.message().to_owned()))
+        let mut node = self.node.clone();
+        if let Value::Table(entries) = &mut node.value {
+            entries.retain(|entry| entry.key != "kind" && entry.key != "format");
+        }
+        read::read(&node, &self.path)
     }
 
-    /// A mistake at `key` of this section (or at the section, if `key` is empty).
+    /// Reads the whole section.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Mistake> {
+        read::read(&self.node, &self.path)
+    }
+
+    /// The text of a key, if it is there and text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.node.text(key)
+    }
+
+    /// Whether a key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.node.get(key).is_some()
+    }
+
+    /// The section under a key; an empty one if there is none.
+    pub(super) fn below(&self, key: &str) -> Section {
+        let node = self
+            .node
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Node { span: self.node.span.clone(), ..Node::empty() });
+        Section::at(self.path_of(key), node)
+    }
+
+    /// The value of a key.
+    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+        self.node.get(key).map(|node| &node.value)
+    }
+
+    /// The sections below this one, by name.
+    pub(super) fn tables(&self) -> Vec<(String, Section)> {
+        let section = |entry: &Entry| (entry.key.clone(), self.below(&entry.key));
+        self.node.entries().iter().map(section).collect()
+    }
+
+    /// The sections of the array under a key.
+    pub(super) fn each(&self, key: &str) -> Vec<Section> {
+        let elements = self.node.get(key).map(Node::elements).unwrap_or_default();
+        let section = |(index, node): (usize, &Node)| {
+            Section::at(format!("{}.{index}", self.path_of(key)), node.clone())
+        };
+        elements.iter().enumerate().map(section).collect()
+    }
+
+    /// A mistake at `key` of this section (or at the section, if `key` is empty). Keys below
+    /// others are reached by dots, elements of arrays by their index.
     pub fn mistake(&self, key: &str, message: impl Into<String>) -> Mistake {
-        let path = if key.is_empty() { self.path.clone() } else { format!("{}.{key}", self.path) };
-        Mistake { path, span: None, message: message.into(), help: None }
+        let message = message.into();
+        let message = self.node.find(key).map_or(message.clone(), |node| node.masked(&message));
+        Mistake::new(self.path_of(key), self.node.place(key), message)
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        match (self.path.as_str(), key) {
+            (path, "") => path.to_owned(),
+            ("", key) => key.to_owned(),
+            (path, key) => format!("{path}.{key}"),
+        }
     }
 }

@@ -1,0 +1,526 @@
+//! The file as it is written: every key, its type, its meaning (the comments below are what
+//! `bridge schema` and `docs/reference.md` say). Nothing is checked here beyond types.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::json;
+
+use super::schema::{FormatSection, SinkSection, TransformSection};
+use super::units::{Bytes, Span};
+
+/// A configuration file of the bridge.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileDraft {
+    /// How Kafka is reached, for all pipelines.
+    pub kafka: Raw<KafkaDraft>,
+    /// The pipelines, by name.
+    pub pipeline: Raw<Named<PipelineDraft>>,
+    /// Bounds for all pipelines; a pipeline's own come first.
+    pub limits: Raw<LimitsDraft>,
+    /// Where metrics and health are served.
+    pub http: Raw<HttpDraft>,
+    /// The folder in which compiled modules are kept between runs, or `false` for none. Default:
+    /// `bridge` in the user's cache folder.
+    pub cache: Option<TextOrFalse>,
+}
+
+/// How Kafka is reached.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaDraft {
+    /// Addresses of some brokers, with commas: `"one:9092,two:9092"`. Default `"localhost:9092"`.
+    pub brokers: Option<String>,
+    /// Any property of librdkafka, such as `"security.protocol" = "SASL_SSL"`.
+    pub properties: Named<Scalar>,
+}
+
+/// Where metrics and health are served.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpDraft {
+    /// Address and port for `/metrics`, `/healthz` and `/readyz`, such as `"127.0.0.1:9187"`.
+    pub listen: Option<String>,
+}
+
+/// One pipeline: from topics to tables.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct PipelineDraft {
+    /// The topics to read.
+    pub topics: Option<Vec<String>>,
+    /// Read all topics whose whole name matches, in place of `topics`.
+    pub topics_regex: Option<String>,
+    /// The consumer group. Default `"bridge-NAME"`.
+    pub group: Option<String>,
+    /// Where partitions without a committed offset start. Default `"earliest"`.
+    pub start: Option<StartDraft>,
+    /// The id of this process in its group, by which a restart finds its partitions again, or
+    /// `false` for none. Default: host, pipeline and `--instance`.
+    pub instance: Option<TextOrFalse>,
+    /// What happens to records without a value. Default `"skip"` (they are counted).
+    pub null_value: Option<NullValueDraft>,
+    /// Records with a larger value are rejected. Default `"4MiB"`.
+    pub record_bytes_max: Option<Bytes>,
+    /// How values are read. Default `{ format = "json" }`.
+    pub value: Raw<FormatSection>,
+    /// What becomes of keys. Default: nothing.
+    pub key: Raw<KeyDraft>,
+    /// What works on the rows, in this order.
+    pub transform: Raw<Vec<TransformSection>>,
+    /// What rows must become.
+    pub table: Raw<TableDraft>,
+    /// Where rows go. Default `{ kind = "questdb" }` on localhost.
+    pub sink: Raw<SinkSection>,
+    /// Where refused records go. Default: the topic `{topic}.dead-letters`.
+    pub rejects: Raw<RejectsDraft>,
+    /// Bounds of this pipeline.
+    pub limits: Raw<LimitsDraft>,
+    /// What is different for this pipeline in how Kafka is reached.
+    pub kafka: Raw<KafkaDraft>,
+}
+
+/// Where a partition without a committed offset starts.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum StartDraft {
+    /// At its first record.
+    Earliest,
+    /// After its last record.
+    Latest,
+    /// Nowhere: there must be a committed offset.
+    Committed,
+}
+
+/// What happens to records without a value.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum NullValueDraft {
+    /// They are counted and left out.
+    Skip,
+    /// They are rejected.
+    Reject,
+}
+
+/// What becomes of keys.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyDraft {
+    /// How keys are read. Default `"string"` where the section is there.
+    pub format: Option<KeyFormatDraft>,
+    /// The column of a key that is one value. Default `"key"`.
+    pub column: Option<String>,
+    /// Put before the columns of a JSON key. Default `"key_"`.
+    pub prefix: Option<String>,
+}
+
+/// How keys are read.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyFormatDraft {
+    /// UTF-8 text.
+    String,
+    /// Any bytes: UTF-8 as it is, else base64.
+    Raw,
+    /// A JSON object or scalar.
+    Json,
+    /// Not at all.
+    Ignore,
+}
+
+/// What rows must become.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct TableDraft {
+    /// The table: a name, or a template of `{topic}`, `{key}`, `{partition}`, `{header.NAME}` and
+    /// `{field.NAME}`. Default `"{topic}"`.
+    pub name: Option<String>,
+    /// Where the designated timestamp comes from: `"kafka"` (default), `"server"`, or a table
+    /// with `field`.
+    pub timestamp: Raw<TimestampDraft>,
+    /// Columns that are symbols.
+    pub symbols: Vec<String>,
+    /// Types of columns, such as `temperature = "double"`. Others are taken from the table where
+    /// it is there, else from the first value.
+    pub columns: Named<String>,
+    /// New names of columns: `old = "new"`.
+    pub rename: Named<String>,
+    /// Only these columns of the record, by their names in the record.
+    pub only: Option<Vec<String>>,
+    /// Not these columns of the record, by their names in the record.
+    pub drop: Vec<String>,
+    /// A row that would give its table more columns is rejected. Default 500.
+    pub columns_max: Option<usize>,
+    /// Columns taken from the record itself; `true` for topic, partition, offset and row as
+    /// `kafka_topic`, `kafka_partition`, `kafka_offset` and `kafka_row`.
+    pub metadata: Raw<MetadataDraft>,
+    /// Make missing tables. Default true.
+    pub auto_create: Option<bool>,
+    /// Add missing columns. Default true.
+    pub add_columns: Option<bool>,
+    /// How tables that the bridge makes are partitioned. Default `"DAY"`.
+    pub partition_by: Option<PartitionByDraft>,
+    /// How long tables that the bridge makes keep their rows, such as `"30 DAYS"`.
+    pub ttl: Option<String>,
+    /// Columns of `DEDUP UPSERT KEYS` in tables that the bridge makes.
+    pub upsert_keys: Vec<String>,
+}
+
+/// How a table is partitioned.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PartitionByDraft {
+    /// By hour.
+    #[serde(alias = "hour")]
+    #[serde(rename = "HOUR")]
+    Hour,
+    /// By day.
+    #[serde(alias = "day")]
+    #[serde(rename = "DAY")]
+    Day,
+    /// By week.
+    #[serde(alias = "week")]
+    #[serde(rename = "WEEK")]
+    Week,
+    /// By month.
+    #[serde(alias = "month")]
+    #[serde(rename = "MONTH")]
+    Month,
+    /// By year.
+    #[serde(alias = "year")]
+    #[serde(rename = "YEAR")]
+    Year,
+}
+
+/// Where the designated timestamp comes from, in full.
+#[derive(serde::Deserialize, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimestampDraft {
+    /// The field of the record that holds it.
+    pub field: Option<String>,
+    /// Several text fields, joined by a space and read by `pattern`.
+    pub fields: Option<Vec<String>>,
+    /// The unit of a number. Default `"auto"`: by magnitude, and text as ISO 8601.
+    pub unit: Option<UnitDraft>,
+    /// How text is written, in strftime's letters, such as `"%Y-%m-%d %H:%M:%S"`.
+    pub pattern: Option<String>,
+    /// Kafka's timestamp of the record.
+    pub kafka: bool,
+    /// The server's clock at the time it stores the row.
+    pub server: bool,
+    /// The column in tables that the bridge makes. Default: the field's name, or `timestamp`.
+    pub column: Option<String>,
+}
+
+impl JsonSchema for TimestampDraft {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let unit = generator.subschema_for::<UnitDraft>();
+        let text = |what: &str| json!({ "type": "string", "description": what });
+        json_schema!({ "anyOf": [
+            { "enum": ["kafka", "server"] },
+            { "type": "object", "additionalProperties": false, "properties": {
+                "field": text("the field of the record that holds it"),
+                "fields": {
+                    "type": "array", "items": { "type": "string" },
+                    "description": "several text fields, joined by a space and read by `pattern`",
+                },
+                "unit": unit,
+                "pattern": text("how text is written, in strftime's letters"),
+                "kafka": { "type": "boolean", "description": "Kafka's timestamp of the record" },
+                "server": { "type": "boolean", "description": "the server's clock" },
+                "column": text("the column in tables that the bridge makes; default: the field's \
+                                name, or `timestamp`"),
+            } },
+        ] })
+    }
+}
+
+/// The unit of a timestamp written as a number.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitDraft {
+    /// By magnitude; text as ISO 8601.
+    Auto,
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+}
+
+/// Columns taken from the record itself, under these names.
+#[derive(serde::Deserialize, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetadataDraft {
+    /// The topic.
+    pub topic: Option<String>,
+    /// The partition's number.
+    pub partition: Option<String>,
+    /// The offset.
+    pub offset: Option<String>,
+    /// The row's number within its record.
+    pub row: Option<String>,
+    /// Kafka's timestamp.
+    pub timestamp: Option<String>,
+    /// Headers: `header = "column"`.
+    pub headers: Named<String>,
+}
+
+impl JsonSchema for MetadataDraft {
+    fn schema_name() -> Cow<'static, str> {
+        "Metadata".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let headers = generator.subschema_for::<Named<String>>();
+        let text = |what: &str| json!({ "type": "string", "description": what });
+        json_schema!({ "anyOf": [
+            { "type": "boolean" },
+            { "type": "object", "additionalProperties": false, "properties": {
+                "topic": text("column of the topic"),
+                "partition": text("column of the partition's number"),
+                "offset": text("column of the offset"),
+                "row": text("column of the row's number within its record"),
+                "timestamp": text("column of Kafka's timestamp"),
+                "headers": headers,
+            } },
+        ] })
+    }
+}
+
+/// Where refused records go.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct RejectsDraft {
+    /// A topic; `{topic}` stands for the record's own. Default `"{topic}.dead-letters"`.
+    pub topic: Option<String>,
+    /// A file of JSON lines, in place of a topic.
+    pub file: Option<String>,
+}
+
+/// The bounds.
+#[derive(serde::Deserialize, JsonSchema, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsDraft {
+    /// From Kafka's timestamp to the acknowledged row, as a target; `linger` is a quarter of it.
+    /// Default `"100ms"`.
+    pub latency: Option<Span>,
+    /// Threads that decode, transform and encode. Default: the cores, at most 8.
+    pub lanes: Option<usize>,
+    /// Records in one batch, at most.
+    pub batch_records_max: Option<usize>,
+    /// Batches that wait for one lane, at most.
+    pub lane_inbox_batches_max: Option<usize>,
+    /// Bytes that the source lends at once, over all lanes; a single batch always passes.
+    pub lent_bytes_max: Option<Bytes>,
+    /// Bytes that the Kafka client may hold fetched, over all partitions.
+    pub fetch_bytes_max: Option<Bytes>,
+    /// Encoded bytes of one payload before it is closed.
+    pub payload_bytes_max: Option<Bytes>,
+    /// Rows of one payload before it is closed.
+    pub payload_rows_max: Option<usize>,
+    /// Encoded bytes of all open payloads of one lane.
+    pub open_bytes_max: Option<Bytes>,
+    /// Payloads that wait for one courier, at most.
+    pub courier_inbox_payloads_max: Option<usize>,
+    /// Age at which an open payload is closed, in place of `latency`.
+    pub linger: Option<Span>,
+    /// Batches whose ticket may be out at once.
+    pub tickets_max: Option<usize>,
+    /// Time that a revoked partition, or a stop, may take to drain.
+    pub drain: Option<Span>,
+    /// Memory of one transform instance.
+    pub guest_memory_bytes_max: Option<Bytes>,
+    /// Time of one transform call.
+    pub guest_deadline: Option<Span>,
+    /// The pipeline stops when more than this share of `reject_window` records is rejected for
+    /// one reason.
+    pub reject_share_max: Option<f64>,
+    /// See `reject_share_max`.
+    pub reject_window: Option<u64>,
+}
+
+/// A part that is read by itself later, so that its mistakes hide no others. It has the schema
+/// of what it will be read as.
+#[derive(Debug)]
+pub struct Raw<T>(PhantomData<T>);
+
+impl<T> Default for Raw<T> {
+    fn default() -> Raw<T> {
+        Raw(PhantomData)
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Raw<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw<T>, D::Error> {
+        deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Raw::default())
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Raw<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// A table whose keys the user chooses, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Named<T>(pub Vec<(String, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Named<T> {
+        Named(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Named<T>, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Named(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let inner = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "additionalProperties": inner })
+    }
+}
+
+/// Text, a number or a boolean, as text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Scalar(pub String);
+
+/// Text (`Some`), or `false` (`None`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TextOrFalse(pub Option<String>);
+
+struct ScalarVisitor(&'static str);
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar(text.to_owned()))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor("text, a number, true or false"))
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+impl<'de> Deserialize<'de> for TextOrFalse {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TextOrFalse, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Option<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text or false")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Option<String>, E> {
+                Ok(Some(text.to_owned()))
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Option<String>, E> {
+                match value {
+                    false => Ok(None),
+                    true => Err(E::custom("leave it out for the default, or say `false`")),
+                }
+            }
+        }
+        deserializer.deserialize_any(Text).map(TextOrFalse)
+    }
+}
+
+impl JsonSchema for TextOrFalse {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "TextOrFalse".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "const": false }] })
+    }
+}

@@ -1,0 +1,379 @@
+//! From a file to a plan. Every section is read by itself, so that one look finds the mistakes
+//! of all of them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::draft::{
+    FileDraft, HttpDraft, KafkaDraft, KeyDraft, KeyFormatDraft, NullValueDraft, PipelineDraft,
+    RejectsDraft, StartDraft, TextOrFalse,
+};
+use super::expand::Surroundings;
+use super::mistake::{Mistake, Mistakes};
+use super::node::Node;
+use super::plan::{KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+use super::section::Section;
+use super::suggest::instead_of;
+use super::{limits, table};
+use crate::format::{self, Admission, KeyPlan};
+use crate::kind::Kind;
+use crate::limits::{Limits, MIB};
+use crate::{sink, transform};
+
+/// What the command line says besides the file.
+#[derive(Clone, Default, Debug)]
+pub struct Overrides {
+    /// Where every partition starts, this once.
+    pub from: Option<Start>,
+    /// The part of the instance's id that tells processes on one host apart.
+    pub instance: Option<String>,
+}
+
+impl Plan {
+    /// Reads a file, with this process's environment.
+    pub fn load(path: &Path, overrides: &Overrides) -> Result<Plan, Box<Mistakes>> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let message = format!("reading {file}: {error}");
+            Mistakes::new(&file, "", vec![Mistake::new("", None, message)])
+        })?;
+        let base = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let env = |name: &str| std::env::var(name).ok();
+        Plan::parse(&file, &text, &Surroundings { env: &env, host: host(), base }, overrides)
+    }
+
+    /// Reads a file's text. Nothing but `with` and files named by `${file:…}` is looked at.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        with: &Surroundings<'_>,
+        overrides: &Overrides,
+    ) -> Result<Plan, Box<Mistakes>> {
+        let all = |list| Box::new(Mistakes::new(file, text, list));
+        let root = Node::parse(text, with).map_err(all)?;
+        plan(&Section::at("", root), with, overrides).map_err(all)
+    }
+}
+
+/// Mistakes as they are found.
+#[derive(Default)]
+struct Found(Vec<Mistake>);
+
+impl Found {
+    fn keep<T>(&mut self, result: Result<T, Mistake>) -> Option<T> {
+        result.map_err(|mistake| self.0.push(mistake)).ok()
+    }
+}
+
+fn plan(
+    root: &Section,
+    with: &Surroundings<'_>,
+    overrides: &Overrides,
+) -> Result<Plan, Vec<Mistake>> {
+    let mut found = Found::default();
+    let draft: FileDraft = found.keep(root.read()).unwrap_or_default();
+    let kafka: KafkaDraft = found.keep(root.below("kafka").read()).unwrap_or_default();
+    found.0.extend(own_properties(&root.below("kafka"), &kafka));
+    let mut limits = Limits::default();
+    found.keep(limits::apply(&root.below("limits"), &mut limits));
+    let http = found.keep(http(&root.below("http"))).flatten();
+    let shared = Shared { kafka, limits, with, overrides };
+    let mut pipelines = Vec::new();
+    let sections = root.below("pipeline").tables();
+    for (name, section) in &sections {
+        match pipeline(name, section, &shared) {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(mistakes) => found.0.extend(mistakes),
+        }
+    }
+    if sections.is_empty() {
+        let mistake = Mistake::new("", None, "the file has no pipeline");
+        found.0.push(mistake.help("begin one with [pipeline.NAME] and topics = [\"...\"]"));
+    }
+    found.0.extend(shared_groups(&pipelines, root));
+    if !found.0.is_empty() {
+        return Err(found.0);
+    }
+    Ok(Plan { pipelines, http, base: with.base.to_owned(), cache: cache(draft.cache, with) })
+}
+
+/// What all pipelines have in common.
+struct Shared<'a> {
+    kafka: KafkaDraft,
+    limits: Limits,
+    with: &'a Surroundings<'a>,
+    overrides: &'a Overrides,
+}
+
+fn pipeline(
+    name: &str,
+    section: &Section,
+    shared: &Shared<'_>,
+) -> Result<PipelinePlan, Vec<Mistake>> {
+    let mut found = Found::default();
+    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() || !name.chars().all(sound) {
+        let message = format!("`{name}` cannot name a pipeline: letters, digits, `_` and `-` can");
+        found.0.push(section.mistake("", message));
+    }
+    let draft: Option<PipelineDraft> = found.keep(section.read());
+    let source =
+        draft.as_ref().and_then(|draft| kafka_plan(name, section, draft, shared, &mut found));
+    let value = section.below("value");
+    let value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
+    let key = found.keep(key_plan(&section.below("key"), section.has("key")));
+    let mut transforms = Vec::new();
+    for transform in section.each("transform") {
+        transforms.extend(found.keep(parse_transform(&transform)));
+    }
+    let sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
+    let rejects = found.keep(rejects(&section.below("rejects"), shared.with.base));
+    let mut limits = shared.limits.clone();
+    found.keep(limits::apply(&section.below("limits"), &mut limits));
+    let table_section = section.below("table");
+    let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();
+    let shape = shape.map(|mut shape| {
+        if let Some(sink) = &sink {
+            sink.complete(&mut shape);
+        }
+        let key = key.as_ref().unwrap_or(&KeyPlan::Ignore);
+        found.0.extend(table::cross_check(&table_section, &shape, key));
+        shape
+    });
+    if !found.0.is_empty() {
+        return Err(found.0);
+    }
+    const WHOLE: &str = "what was not read left a mistake";
+    let draft = draft.expect(WHOLE);
+    Ok(PipelinePlan {
+        name: name.into(),
+        source: source.expect(WHOLE),
+        value: value.expect(WHOLE),
+        key: key.expect(WHOLE),
+        admission: Admission {
+            null_value_rejected: draft.null_value == Some(NullValueDraft::Reject),
+            record_bytes_max: draft.record_bytes_max.map_or(4 * MIB, |bytes| bytes.0),
+        },
+        transforms,
+        shape: shape.expect(WHOLE),
+        sink: sink.expect(WHOLE),
+        rejects: rejects.expect(WHOLE),
+        limits,
+    })
+}
+
+/// The kind that a section names, or the room's default, reads its options.
+fn parse_kind<P: ?Sized>(
+    section: &Section,
+    kinds: &[Kind<P>],
+    key: &str,
+    default: &str,
+) -> Result<Box<P>, Mistake> {
+    let name = section.text(key).unwrap_or(default);
+    match kinds.iter().find(|kind| kind.name == name) {
+        Some(kind) => (kind.parse)(section),
+        None => {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+            let mut mistake = section.mistake(key, format!("there is no {key} `{name}`"));
+            mistake.help = instead_of(name, &names);
+            Err(mistake)
+        }
+    }
+}
+
+fn parse_transform(section: &Section) -> Result<Box<dyn transform::TransformPlan>, Mistake> {
+    if !section.has("kind") && !section.has("module") {
+        let message = "a transform needs a `module`, or a `kind`";
+        return Err(section.mistake("", message).help("such as module = \"transforms/x.wasm\""));
+    }
+    parse_kind(section, transform::KINDS, "kind", "guest")
+}
+
+fn kafka_plan(
+    name: &str,
+    section: &Section,
+    draft: &PipelineDraft,
+    shared: &Shared<'_>,
+    found: &mut Found,
+) -> Option<KafkaPlan> {
+    let own = section.below("kafka");
+    let kafka: KafkaDraft = found.keep(own.read())?;
+    found.0.extend(own_properties(&own, &kafka));
+    let brokers = kafka.brokers.or(shared.kafka.brokers.clone());
+    let brokers = brokers.unwrap_or_else(|| "localhost:9092".to_owned());
+    let mut properties = vec![("bootstrap.servers".to_owned(), brokers)];
+    for (key, value) in shared.kafka.properties.0.iter().chain(&kafka.properties.0) {
+        properties.retain(|(known, _)| known != key);
+        properties.push((key.clone(), value.0.clone()));
+    }
+    let start = draft.start.map_or(Start::Earliest, Start::from);
+    Some(KafkaPlan {
+        properties,
+        topics: found.keep(topics(section, draft))?,
+        group: draft.group.clone().unwrap_or_else(|| format!("bridge-{name}")),
+        instance: instance(name, draft.instance.as_ref(), shared),
+        start,
+        from: shared.overrides.from,
+    })
+}
+
+fn topics(section: &Section, draft: &PipelineDraft) -> Result<Topics, Mistake> {
+    match (&draft.topics, &draft.topics_regex) {
+        (Some(_), Some(_)) => {
+            let message = "`topics` and `topics_regex` cannot both be given";
+            Err(section.mistake("topics_regex", message))
+        }
+        (Some(topics), None) if topics.is_empty() || topics.iter().any(String::is_empty) => {
+            Err(section.mistake("topics", "a topic needs a name").help("such as [\"sensors\"]"))
+        }
+        (Some(topics), None) => Ok(Topics::List(topics.clone())),
+        (None, Some(regex)) => Ok(Topics::Regex(regex.clone())),
+        (None, None) => {
+            let message = format!("{} needs `topics`", section.path);
+            Err(section.mistake("", message).help("such as topics = [\"sensors\"]"))
+        }
+    }
+}
+
+/// Properties that the bridge has keys of its own for, or must decide itself.
+fn own_properties(section: &Section, draft: &KafkaDraft) -> Vec<Mistake> {
+    let instead = |key: &str| {
+        Some(match key {
+            "bootstrap.servers" | "metadata.broker.list" => "write `brokers` under [kafka]",
+            "group.id" => "write `group` in the pipeline",
+            "group.instance.id" => "write `instance` in the pipeline",
+            "auto.offset.reset" => "write `start` in the pipeline",
+            "enable.auto.commit" | "enable.auto.offset.store" | "auto.commit.interval.ms" => {
+                "the bridge commits by itself, when rows are stored"
+            }
+            _ => return None,
+        })
+    };
+    let mistake = |(key, _): &(String, _)| {
+        let message = format!("the property `{key}` is set by the bridge");
+        instead(key).map(|help| section.mistake(&format!("properties.{key}"), message).help(help))
+    };
+    draft.properties.0.iter().filter_map(mistake).collect()
+}
+
+impl From<StartDraft> for Start {
+    fn from(draft: StartDraft) -> Start {
+        match draft {
+            StartDraft::Earliest => Start::Earliest,
+            StartDraft::Latest => Start::Latest,
+            StartDraft::Committed => Start::Committed,
+        }
+    }
+}
+
+/// Static membership: an id that a restart has again, and no other process has.
+fn instance(name: &str, draft: Option<&TextOrFalse>, shared: &Shared<'_>) -> Option<String> {
+    let host = &shared.with.host;
+    match (draft, &shared.overrides.instance) {
+        (Some(TextOrFalse(None)), _) => None,
+        (_, Some(told)) => Some(format!("{host}-{name}-{told}")),
+        (Some(TextOrFalse(Some(written))), None) => Some(written.clone()),
+        (None, None) => Some(format!("{host}-{name}-0")),
+    }
+}
+
+fn key_plan(section: &Section, given: bool) -> Result<KeyPlan, Mistake> {
+    let draft: KeyDraft = section.read()?;
+    let column = draft.column.unwrap_or_else(|| "key".to_owned());
+    let format = match (draft.format, given) {
+        (Some(format), _) => format,
+        (None, true) => KeyFormatDraft::String,
+        (None, false) => KeyFormatDraft::Ignore,
+    };
+    if column.is_empty() {
+        return Err(section.mistake("column", "a column needs a name"));
+    }
+    if draft.prefix.is_some() && format != KeyFormatDraft::Json {
+        return Err(section.mistake("prefix", "only keys in JSON have a prefix"));
+    }
+    Ok(match format {
+        KeyFormatDraft::Ignore => KeyPlan::Ignore,
+        KeyFormatDraft::String => KeyPlan::String { column },
+        KeyFormatDraft::Raw => KeyPlan::Raw { column },
+        KeyFormatDraft::Json => {
+            KeyPlan::Json { prefix: draft.prefix.unwrap_or_else(|| "key_".to_owned()), column }
+        }
+    })
+}
+
+fn rejects(section: &Section, base: &Path) -> Result<RejectsPlan, Mistake> {
+    let draft: RejectsDraft = section.read()?;
+    match (draft.topic, draft.file) {
+        (Some(_), Some(_)) => Err(section.mistake("file", "either `topic` or `file`, not both")),
+        (None, Some(path)) => Ok(RejectsPlan::File { path: base.join(path) }),
+        (topic, None) => {
+            let topic = topic.unwrap_or_else(|| "{topic}.dead-letters".to_owned());
+            let rest = topic.replace("{topic}", "");
+            let sound = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+            if topic.is_empty() || topic == "{topic}" || !rest.chars().all(sound) {
+                let message = format!("`{topic}` cannot be the topic of dead letters");
+                let help = "letters, digits, `.`, `_`, `-`, and {topic} for the record's own";
+                return Err(section.mistake("topic", message).help(help));
+            }
+            Ok(RejectsPlan::Topic { topic })
+        }
+    }
+}
+
+fn http(section: &Section) -> Result<Option<SocketAddr>, Mistake> {
+    let draft: HttpDraft = section.read()?;
+    let Some(listen) = draft.listen else { return Ok(None) };
+    let spelled = match listen.split_once(':') {
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        _ => listen.clone(),
+    };
+    spelled.parse().map(Some).map_err(|_| {
+        let message = format!("`{listen}` is not an address and port");
+        section.mistake("listen", message).help("such as \"127.0.0.1:9187\"")
+    })
+}
+
+fn shared_groups(pipelines: &[PipelinePlan], root: &Section) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (index, pipeline) in pipelines.iter().enumerate() {
+        let same = |other: &&PipelinePlan| other.source.group == pipeline.source.group;
+        if let Some(other) = pipelines[..index].iter().find(same) {
+            let group = &pipeline.source.group;
+            let message =
+                format!("pipelines {} and {} share the group `{group}`", other.name, pipeline.name);
+            let mistake =
+                root.below("pipeline").mistake(&format!("{}.group", pipeline.name), message);
+            mistakes.push(mistake.help("give each a group of its own"));
+        }
+    }
+    mistakes
+}
+
+fn cache(draft: Option<TextOrFalse>, with: &Surroundings<'_>) -> Option<PathBuf> {
+    match draft {
+        Some(TextOrFalse(path)) => path.map(|path| with.base.join(path)),
+        None => {
+            let set = |name: &str| (with.env)(name).filter(|value| !value.is_empty());
+            let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
+            let home = || set("HOME").map(|home| Path::new(&home).join(".cache"));
+            cache.or_else(home).map(|folder| folder.join("bridge"))
+        }
+    }
+}
+
+/// The machine's name, in letters that a group's instance may have.
+fn host() -> String {
+    // Asked of the kernel's files rather than by a system call, which would need `unsafe`.
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .or_else(|_| std::fs::read_to_string("/etc/hostname"))
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_default();
+    let sound = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = name.trim().chars().map(sound).collect();
+    if name.is_empty() { "host".to_owned() } else { name }
+}

@@ -1,0 +1,338 @@
+//! `[pipeline.NAME.table]`: from the draft to a shape, and what must hold between its columns.
+
+use bridge_abi::Unit;
+
+use super::draft::{MetadataDraft, PartitionByDraft, TableDraft, TimestampDraft, UnitDraft};
+use super::mistake::Mistake;
+use super::node::Value;
+use super::section::Section;
+use super::suggest::{instead_of, nearest};
+use crate::format::KeyPlan;
+use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp, Written};
+
+/// Columns that a table may have unless the user says otherwise: far more than people design, far
+/// fewer than a hostile producer's keys.
+const COLUMNS_MAX: usize = 500;
+
+/// The shape that a section asks for, before the sink has added what it needs.
+pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let mut keep = |mistake| mistakes.push(mistake);
+    let draft: TableDraft = section.read().map_err(|mistake| vec![mistake])?;
+    let name = draft.name.as_deref().unwrap_or("{topic}");
+    let table = Template::parse(name).unwrap_or_else(|message| {
+        keep(section.mistake("name", message));
+        Template(Vec::new())
+    });
+    if name.is_empty() {
+        keep(section.mistake("name", "a table needs a name"));
+    }
+    let mut columns = Vec::new();
+    for (name, written) in &draft.columns.0 {
+        match ColumnType::parse(written) {
+            Some(kind) => columns.push((name.clone(), kind)),
+            None => keep(unknown_type(section, name, written)),
+        }
+    }
+    let (timestamp, timestamp_column) = timestamp(section).unwrap_or_else(|mistake| {
+        keep(mistake);
+        (Timestamp::Kafka, "timestamp".to_owned())
+    });
+    let metadata = metadata(section).unwrap_or_else(|mistake| {
+        keep(mistake);
+        Metadata::default()
+    });
+    if let Some(ttl) = draft.ttl.as_deref().filter(|ttl| !is_ttl(ttl)) {
+        let mistake = section.mistake("ttl", format!("`{ttl}` is not a time to live"));
+        keep(mistake.help("such as \"30 DAYS\" or \"12 HOURS\""));
+    }
+    let shape = Shape {
+        table,
+        timestamp,
+        timestamp_column,
+        symbols: draft.symbols,
+        columns,
+        rename: draft.rename.0,
+        only: draft.only,
+        drop: draft.drop,
+        metadata,
+        columns_max: draft.columns_max.unwrap_or(COLUMNS_MAX),
+        create: Create {
+            tables: draft.auto_create.unwrap_or(true),
+            columns: draft.add_columns.unwrap_or(true),
+            partition_by: partition_by(draft.partition_by).to_owned(),
+            ttl: draft.ttl,
+            upsert_keys: draft.upsert_keys,
+        },
+    };
+    if mistakes.is_empty() { Ok(shape) } else { Err(mistakes) }
+}
+
+fn unknown_type(section: &Section, name: &str, written: &str) -> Mistake {
+    const TYPES: &[&str] = &[
+        "boolean",
+        "byte",
+        "short",
+        "int",
+        "long",
+        "float",
+        "double",
+        "symbol",
+        "varchar",
+        "string",
+        "char",
+        "timestamp",
+        "timestamp_ns",
+        "date",
+        "uuid",
+        "ipv4",
+        "long256",
+        "geohash",
+        "decimal(18,3)",
+        "double[]",
+    ];
+    // What other databases call it.
+    let known = match written.to_ascii_lowercase().as_str() {
+        "integer" | "int4" | "int32" => Some("int"),
+        "bigint" | "int8" | "int64" => Some("long"),
+        "text" => Some("varchar"),
+        "real" | "float4" => Some("float"),
+        "float8" | "number" => Some("double"),
+        _ => None,
+    };
+    let mut mistake =
+        section.mistake(&format!("columns.{name}"), format!("`{written}` is not a column type"));
+    mistake.help = match known {
+        Some(known) => Some(format!("QuestDB calls it `{known}`")),
+        None => instead_of(written, TYPES),
+    };
+    mistake
+}
+
+fn timestamp(section: &Section) -> Result<(Timestamp, String), Mistake> {
+    let default = "timestamp".to_owned();
+    let draft: TimestampDraft = match section.value("timestamp") {
+        None => return Ok((Timestamp::Kafka, default)),
+        Some(Value::String(word)) => match word.as_str() {
+            "kafka" => return Ok((Timestamp::Kafka, default)),
+            "server" => return Ok((Timestamp::Server, default)),
+            word => {
+                let message = format!("`{word}` is neither \"kafka\" nor \"server\"");
+                let help = format!("for a field of the record: {{ field = \"{word}\" }}");
+                return Err(section.mistake("timestamp", message).help(help));
+            }
+        },
+        Some(_) => section.below("timestamp").read()?,
+    };
+    let sources = [draft.field.is_some(), draft.fields.is_some(), draft.kafka, draft.server];
+    if sources.iter().filter(|given| **given).count() != 1 {
+        let message = "a timestamp comes from exactly one place";
+        let help = "one of `field`, `fields`, `kafka = true`, `server = true`";
+        return Err(section.mistake("timestamp", message).help(help));
+    }
+    if let Some(pattern) = &draft.pattern {
+        check_pattern(section, pattern)?;
+    }
+    let written = match (draft.unit, draft.pattern) {
+        (Some(_), Some(_)) => {
+            let message = "`unit` is for numbers, `pattern` for text: only one of them";
+            return Err(section.mistake("timestamp.unit", message));
+        }
+        (None, Some(pattern)) => Written::Pattern(pattern),
+        (None | Some(UnitDraft::Auto), None) => Written::Auto,
+        (Some(UnitDraft::S), None) => Written::Number(Unit::Seconds),
+        (Some(UnitDraft::Ms), None) => Written::Number(Unit::Millis),
+        (Some(UnitDraft::Us), None) => Written::Number(Unit::Micros),
+        (Some(UnitDraft::Ns), None) => Written::Number(Unit::Nanos),
+    };
+    let fallback = draft.field.clone().unwrap_or(default);
+    let timestamp = match (draft.field, draft.fields, written) {
+        (Some(field), _, written) => Timestamp::Field { field, written },
+        (None, Some(fields), Written::Pattern(pattern)) => Timestamp::Composed { fields, pattern },
+        (None, Some(_), _) => {
+            return Err(section
+                .mistake("timestamp.fields", "several fields are read by a `pattern`")
+                .help("such as pattern = \"%Y-%m-%d %H:%M:%S\""));
+        }
+        (None, None, _) if draft.kafka => Timestamp::Kafka,
+        (None, None, _) => Timestamp::Server,
+    };
+    Ok((timestamp, draft.column.unwrap_or(fallback)))
+}
+
+/// A pattern is tried on a fixed moment: letters that mean nothing would reject every record.
+fn check_pattern(section: &Section, pattern: &str) -> Result<(), Mistake> {
+    let moment = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    jiff::fmt::strtime::format(pattern, &moment).map(drop).map_err(|error| {
+        section
+            .mistake("timestamp.pattern", format!("not a pattern: {error}"))
+            .help("strftime's letters, such as \"%Y-%m-%d %H:%M:%S\"")
+    })
+}
+
+fn metadata(section: &Section) -> Result<Metadata, Mistake> {
+    let draft: MetadataDraft = match section.value("metadata") {
+        None | Some(Value::Boolean(false)) => return Ok(Metadata::default()),
+        Some(Value::Boolean(true)) => {
+            return Ok(Metadata {
+                topic: Some("kafka_topic".to_owned()),
+                partition: Some("kafka_partition".to_owned()),
+                offset: Some("kafka_offset".to_owned()),
+                row: Some("kafka_row".to_owned()),
+                ..Metadata::default()
+            });
+        }
+        Some(_) => section.below("metadata").read()?,
+    };
+    Ok(Metadata {
+        topic: draft.topic,
+        partition: draft.partition,
+        offset: draft.offset,
+        row: draft.row,
+        timestamp: draft.timestamp,
+        headers: draft.headers.0,
+    })
+}
+
+fn partition_by(draft: Option<PartitionByDraft>) -> &'static str {
+    match draft {
+        Some(PartitionByDraft::Hour) => "HOUR",
+        Some(PartitionByDraft::Week) => "WEEK",
+        Some(PartitionByDraft::Month) => "MONTH",
+        Some(PartitionByDraft::Year) => "YEAR",
+        Some(PartitionByDraft::Day) | None => "DAY",
+    }
+}
+
+/// It goes into a statement, so it must be what it should be and nothing more.
+fn is_ttl(ttl: &str) -> bool {
+    const UNITS: &[&str] = &["hour", "day", "week", "month", "year", "h", "d", "w", "m", "y"];
+    let digits = ttl.chars().take_while(char::is_ascii_digit).count();
+    let unit = ttl[digits..].trim().to_ascii_lowercase();
+    let unit = if unit.len() > 1 { unit.trim_end_matches('s') } else { &unit };
+    (1..=6).contains(&digits) && UNITS.contains(&unit)
+}
+
+/// What must hold between the columns of a shape that is whole.
+pub fn cross_check(section: &Section, shape: &Shape, key: &KeyPlan) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for (index, symbol) in shape.symbols.iter().enumerate() {
+        let declared = shape.columns.iter().find(|(name, _)| name == symbol);
+        if let Some((_, kind)) = declared.filter(|(_, kind)| *kind != ColumnType::Symbol) {
+            let message = format!("`{symbol}` is a symbol here and {kind} in `columns`");
+            mistakes.push(section.mistake(&format!("symbols.{index}"), message));
+        }
+    }
+    renamed(section, shape, &mut mistakes);
+    metadata_names(section, shape, &mut mistakes);
+    upsert_keys(section, shape, key, &mut mistakes);
+    if shape.columns_max == 0 {
+        mistakes.push(section.mistake("columns_max", "must be 1 or more"));
+    }
+    mistakes
+}
+
+fn renamed(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
+    for (index, (old, new)) in shape.rename.iter().enumerate() {
+        if let Some((other, _)) = shape.rename[..index].iter().find(|(_, name)| name == new) {
+            let message = format!("`{other}` and `{old}` would both be `{new}`");
+            mistakes.push(section.mistake(&format!("rename.{old}"), message));
+        }
+        let is_target = shape.rename.iter().any(|(_, name)| name == old);
+        if !is_target && shape.columns.iter().any(|(name, _)| name == old) {
+            let message = format!("`{old}` is renamed to `{new}`");
+            let mistake = section.mistake(&format!("columns.{old}"), message);
+            mistakes.push(mistake.help(format!("declare `{new}`: types are by the new name")));
+        }
+        if let (false, Some(at)) = (is_target, shape.symbols.iter().position(|name| name == old)) {
+            let message = format!("`{old}` is renamed to `{new}`");
+            let mistake = section.mistake(&format!("symbols.{at}"), message);
+            mistakes.push(mistake.help(format!("write `{new}`: symbols are by the new name")));
+        }
+    }
+}
+
+/// (key below `metadata`, column), in the order of the struct.
+fn metadata_columns(shape: &Shape) -> Vec<(String, &str)> {
+    let metadata = &shape.metadata;
+    let fixed = [
+        ("topic", &metadata.topic),
+        ("partition", &metadata.partition),
+        ("offset", &metadata.offset),
+        ("row", &metadata.row),
+        ("timestamp", &metadata.timestamp),
+    ];
+    let fixed = fixed
+        .into_iter()
+        .filter_map(|(key, name)| name.as_deref().map(|name| (format!("metadata.{key}"), name)));
+    let headers = metadata.headers.iter();
+    fixed
+        .chain(headers.map(|(header, name)| (format!("metadata.headers.{header}"), name.as_str())))
+        .collect()
+}
+
+fn metadata_names(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
+    let columns = metadata_columns(shape);
+    for (index, (key, name)) in columns.iter().enumerate() {
+        if name.is_empty() {
+            mistakes.push(section.mistake(key, "a column needs a name"));
+        } else if columns[..index].iter().any(|(_, other)| other == name) {
+            mistakes.push(section.mistake(key, format!("the column `{name}` is taken already")));
+        } else if *name == shape.timestamp_column {
+            let message = format!("`{name}` is the designated timestamp already");
+            let mistake = section.mistake(key, message);
+            mistakes.push(mistake.help("give one of them another name"));
+        }
+    }
+}
+
+fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut Vec<Mistake>) {
+    let keys = &shape.create.upsert_keys;
+    if keys.is_empty() {
+        return;
+    }
+    if shape.timestamp == Timestamp::Server {
+        let message = "upsert keys need a timestamp that a replay repeats, not the server's clock";
+        let help = "timestamp = \"kafka\", or { field = \"...\" }";
+        mistakes.push(section.mistake("upsert_keys", message).help(help));
+        return;
+    }
+    let mut known: Vec<&str> = vec![&shape.timestamp_column];
+    known.extend(shape.symbols.iter().map(String::as_str));
+    known.extend(shape.columns.iter().map(|(name, _)| name.as_str()));
+    known.extend(metadata_columns(shape).into_iter().map(|(_, name)| name));
+    if let KeyPlan::String { column } | KeyPlan::Raw { column } | KeyPlan::Json { column, .. } = key
+    {
+        known.push(column);
+    }
+    for (index, name) in keys.iter().enumerate() {
+        if !known.contains(&name.as_str()) {
+            let message = format!("the upsert key `{name}` is no column that is declared");
+            let mistake = section.mistake(&format!("upsert_keys.{index}"), message);
+            mistakes.push(match nearest(name, known.iter().copied()) {
+                Some(nearest) => mistake.help(format!("did you mean `{nearest}`?")),
+                None => mistake.help("name it in `symbols`, `columns` or `metadata`"),
+            });
+        }
+    }
+    if !keys.contains(&shape.timestamp_column) {
+        let column = &shape.timestamp_column;
+        let message = format!("QuestDB wants the designated timestamp `{column}` among the keys");
+        mistakes.push(section.mistake("upsert_keys", message).help(format!("add \"{column}\"")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_to_live_are_only_that() {
+        for ttl in ["30 DAYS", "1 day", "12h", "2 WEEKS", "1y"] {
+            assert!(is_ttl(ttl), "{ttl}");
+        }
+        for ttl in ["", "DAYS", "30", "30 DAYS; DROP TABLE x", "1 s", "9999999 d"] {
+            assert!(!is_ttl(ttl), "{ttl}");
+        }
+    }
+}

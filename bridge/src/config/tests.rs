@@ -1,0 +1,427 @@
+//! Whole files: what they mean, and every kind of mistake exactly as it is shown.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::format::KeyPlan;
+use crate::limits::MIB;
+use crate::shape::{ColumnType, Timestamp, Written};
+
+fn parse(text: &str) -> Result<Plan, Box<Mistakes>> {
+    parse_with(text, &Overrides::default())
+}
+
+fn parse_with(text: &str, overrides: &Overrides) -> Result<Plan, Box<Mistakes>> {
+    let env = |name: &str| match name {
+        "PASSWORD" => Some("hunter2".to_owned()),
+        "LANES" => Some("3".to_owned()),
+        _ => None,
+    };
+    let with = Surroundings { env: &env, host: "box".to_owned(), base: Path::new("/etc/bridge") };
+    let result = Plan::parse("bridge.toml", text, &with, overrides);
+    result.map_err(|mut mistakes| {
+        if no_kinds() {
+            mistakes.list.retain(|m| {
+                !m.message.starts_with("there is no format `json`")
+                    && !m.message.starts_with("there is no kind `questdb`")
+            });
+        }
+        mistakes
+    })
+}
+
+fn no_kinds() -> bool {
+    crate::sink::KINDS.is_empty()
+        || crate::format::KINDS.is_empty()
+        || crate::transform::KINDS.is_empty()
+}
+
+/// One pipeline that is right, with the given lines put into it.
+fn readings(lines: &str) -> String {
+    format!("[pipeline.readings]\ntopics = [\"sensors\"]\n{lines}\n")
+}
+
+/// What is shown for a file with mistakes.
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let shown = parse(text).expect_err("the file has mistakes").to_string();
+    assert_eq!(shown.trim_end(), expected.trim_matches('\n'), "\n{shown}");
+}
+
+#[test]
+fn the_example_is_read_as_it_is_meant() {
+    if no_kinds() {
+        return;
+    }
+    let plan = parse(include_str!("example.toml")).unwrap_or_else(|error| panic!("{error}"));
+    let [pipeline] = plan.pipelines.as_slice() else { panic!("one pipeline") };
+    assert_eq!(&*pipeline.name, "readings");
+    assert_eq!(
+        pipeline.source.properties,
+        [("bootstrap.servers".to_owned(), "localhost:9092".to_owned())]
+    );
+    assert_eq!(pipeline.source.topics, Topics::List(vec!["sensors".to_owned()]));
+    assert_eq!(pipeline.source.group, "bridge-readings");
+    assert_eq!(pipeline.source.start, Start::Earliest);
+    assert_eq!(pipeline.source.instance.as_deref(), Some("box-readings-0"));
+    assert_eq!(pipeline.key, KeyPlan::String { column: "sensor_key".to_owned() });
+    assert_eq!(pipeline.transforms.len(), 1);
+    assert_eq!(pipeline.shape.table.fixed(), Some("readings"));
+    let written = Written::Number(bridge_abi::Unit::Micros);
+    assert_eq!(pipeline.shape.timestamp, Timestamp::Field { field: "ts".to_owned(), written });
+    assert_eq!(pipeline.shape.timestamp_column, "ts");
+    assert_eq!(pipeline.shape.symbols[..2], ["sensor".to_owned(), "site".to_owned()]);
+    assert_eq!(
+        pipeline.shape.columns,
+        [("temperature".to_owned(), ColumnType::Double), ("seq".to_owned(), ColumnType::Long)]
+    );
+    let topic = "sensors.dead-letters".to_owned();
+    assert_eq!(pipeline.rejects, RejectsPlan::Topic { topic });
+}
+
+#[test]
+fn little_is_enough() {
+    if no_kinds() {
+        return;
+    }
+    let plan = parse(&readings("")).unwrap_or_else(|error| panic!("{error}"));
+    let pipeline = &plan.pipelines[0];
+    assert_eq!(pipeline.source.properties[0].1, "localhost:9092");
+    assert_eq!(pipeline.key, KeyPlan::Ignore);
+    assert_eq!(pipeline.shape.timestamp, Timestamp::Kafka);
+    assert_eq!(pipeline.admission.record_bytes_max, 4 * MIB);
+    let topic = "{topic}.dead-letters".to_owned();
+    assert_eq!(pipeline.rejects, RejectsPlan::Topic { topic });
+    assert_eq!(plan.http, None);
+}
+
+#[test]
+fn a_pipelines_own_settings_come_first() {
+    if no_kinds() {
+        return;
+    }
+    let text = "[limits]\nlatency = \"1s\"\nlanes = 5\n[http]\nlisten = \"localhost:9187\"\n\
+        [kafka]\nbrokers = \"a:1\"\n[kafka.properties]\n\"fetch.min.bytes\" = 7\n\
+        \"sasl.password\" = \"${PASSWORD}\"\n\
+        [pipeline.one]\ntopics = [\"x\"]\ninstance = false\n\
+        kafka = { brokers = \"b:2\", properties = { \"fetch.min.bytes\" = 8 } }\n\
+        limits = { lanes = \"${LANES}\", payload_bytes_max = \"1MiB\" }\n\
+        [pipeline.two]\ntopics_regex = \"y.*\"\ngroup = \"g\"\nstart = \"latest\"\n";
+    let overrides = Overrides { from: Some(Start::Latest), instance: Some("7".to_owned()) };
+    let plan = parse_with(text, &overrides).unwrap_or_else(|error| panic!("{error}"));
+    let (one, two) = (&plan.pipelines[0], &plan.pipelines[1]);
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(
+        one.source.properties,
+        [
+            pair("bootstrap.servers", "b:2"),
+            pair("sasl.password", "hunter2"),
+            pair("fetch.min.bytes", "8")
+        ]
+    );
+    assert!(one.source.shown().contains(&pair("sasl.password", "********")));
+    assert_eq!((one.limits.lanes, two.limits.lanes), (3, 5));
+    assert_eq!(one.limits.payload_bytes_max, MIB);
+    assert_eq!(two.limits.linger, Duration::from_millis(250));
+    assert_eq!(one.source.instance, None);
+    assert_eq!(two.source.instance.as_deref(), Some("box-two-7"));
+    assert_eq!(two.source.from, Some(Start::Latest));
+    assert_eq!(two.source.topics, Topics::Regex("y.*".to_owned()));
+    assert_eq!(plan.http, "127.0.0.1:9187".parse().ok());
+}
+
+#[test]
+fn unknown_keys_are_shown_with_the_nearest() {
+    check(
+        "[pipeline.readings]\ntopics = [\"sensors\"]\n[pipeline.readings.table]\n\
+         timestmap = { field = \"ts\", unit = \"us\" }\nname = \"x\"\nsymbol = []\n[kafca]\n",
+        r#"
+error: unknown key `timestmap` in pipeline.readings.table
+ --> bridge.toml:4:1
+  |
+4 | timestmap = { field = "ts", unit = "us" }
+  | ^^^^^^^^^ did you mean `timestamp`?
+
+error: unknown key `symbol` in pipeline.readings.table
+ --> bridge.toml:6:1
+  |
+6 | symbol = []
+  | ^^^^^^ did you mean `symbols`?
+
+error: unknown key `kafca`
+ --> bridge.toml:7:2
+  |
+7 | [kafca]
+  |  ^^^^^ did you mean `kafka`?
+"#,
+    );
+}
+
+#[test]
+fn wrong_words_and_types_are_shown_where_they_stand() {
+    check(
+        &readings("start = \"earlyest\"\n[pipeline.readings.limits]\nlanes = \"two\""),
+        r#"
+error: unknown word `earlyest` in pipeline.readings.start
+ --> bridge.toml:3:9
+  |
+3 | start = "earlyest"
+  |         ^^^^^^^^^^ did you mean `earliest`?
+
+error: pipeline.readings.limits.lanes must be a whole number, not negative, not the text "two"
+ --> bridge.toml:5:9
+  |
+5 | lanes = "two"
+  |         ^^^^^
+"#,
+    );
+    check(
+        &readings("record_bytes_max = \"4 parsecs\"\n[pipeline.readings.limits]\nlinger = 5"),
+        r#"
+error: pipeline.readings.record_bytes_max: `4 parsecs` is not a size, such as "512KiB", "8MiB" or a number
+ --> bridge.toml:3:20
+  |
+3 | record_bytes_max = "4 parsecs"
+  |                    ^^^^^^^^^^^
+
+error: pipeline.readings.limits.linger must be a duration, such as "500ms" or "1s", not 5
+ --> bridge.toml:5:10
+  |
+5 | linger = 5
+  |          ^
+"#,
+    );
+}
+
+#[test]
+fn references_that_lead_nowhere_are_underlined_alone() {
+    check(
+        "[kafka]\nbrokers = \"${BROKER}:9092\"\n",
+        r#"
+error: the environment variable BROKER is not set
+ --> bridge.toml:2:12
+  |
+2 | brokers = "${BROKER}:9092"
+  |            ^^^^^^^^^ set it, or write ${BROKER:-default}
+"#,
+    );
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let shown = parse(&readings("limits = { lanes = \"${PASSWORD}\", linger = \"${PASSWORD}\" }"))
+        .expect_err("a password is no number")
+        .to_string();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let shown = parse(&readings("limits = { linger = \"${PASSWORD}\" }"))
+        .expect_err("a password is no duration")
+        .to_string();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for place in ["start", "rejects.topic", "value.format", "table.name", "table.columns.x"] {
+        let written =
+            format!("[pipeline.readings]\ntopics = [\"x\"]\n{place} = \"{{${{PASSWORD}}\"");
+        let shown = parse(&written).expect_err("a password is none of these").to_string();
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn syntax_is_shown_where_it_breaks() {
+    check(
+        "[pipeline.readings\ntopics = []\n",
+        r#"
+error: unclosed table, expected `]`
+ --> bridge.toml:1:19
+  |
+1 | [pipeline.readings
+  |                   ^
+"#,
+    );
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    check(
+        "[pipeline.readings]\n",
+        r#"
+error: pipeline.readings needs `topics`
+ --> bridge.toml:1:1
+  |
+1 | [pipeline.readings]
+  | ^^^^^^^^^^^^^^^^^^^ such as topics = ["sensors"]
+"#,
+    );
+    check(
+        "",
+        r#"
+error: the file has no pipeline
+ --> bridge.toml
+  = help: begin one with [pipeline.NAME] and topics = ["..."]
+"#,
+    );
+}
+
+#[test]
+fn columns_must_agree_with_each_other() {
+    check(
+        &readings(
+            "[pipeline.readings.table]\ntimestamp = \"server\"\nsymbols = [\"a\", \"b\"]\n\
+             columns = { b = \"double\", c = \"bigint\" }\nupsert_keys = [\"a\"]",
+        ),
+        r#"
+error: pipeline.readings.table.columns.c: `bigint` is not a column type
+ --> bridge.toml:6:31
+  |
+6 | columns = { b = "double", c = "bigint" }
+  |                               ^^^^^^^^ QuestDB calls it `long`
+"#,
+    );
+    check(
+        &readings(
+            "[pipeline.readings.table]\ntimestamp = \"server\"\nsymbols = [\"a\", \"b\"]\n\
+             columns = { b = \"double\" }\nupsert_keys = [\"a\"]",
+        ),
+        r#"
+error: pipeline.readings.table.symbols.1: `b` is a symbol here and DOUBLE in `columns`
+ --> bridge.toml:5:17
+  |
+5 | symbols = ["a", "b"]
+  |                 ^^^
+
+error: pipeline.readings.table.upsert_keys: upsert keys need a timestamp that a replay repeats, not the server's clock
+ --> bridge.toml:7:15
+  |
+7 | upsert_keys = ["a"]
+  |               ^^^^^ timestamp = "kafka", or { field = "..." }
+"#,
+    );
+    check(
+        &readings(
+            "[pipeline.readings.table]\ntimestamp = { field = \"ts\" }\nsymbols = [\"sensor\"]\n\
+             upsert_keys = [\"senser\", \"kafka_offset\"]\nmetadata = true",
+        ),
+        r#"
+error: pipeline.readings.table.upsert_keys: QuestDB wants the designated timestamp `ts` among the keys
+ --> bridge.toml:6:15
+  |
+6 | upsert_keys = ["senser", "kafka_offset"]
+  |               ^^^^^^^^^^^^^^^^^^^^^^^^^^ add "ts"
+
+error: pipeline.readings.table.upsert_keys.0: the upsert key `senser` is no column that is declared
+ --> bridge.toml:6:16
+  |
+6 | upsert_keys = ["senser", "kafka_offset"]
+  |                ^^^^^^^^ did you mean `sensor`?
+"#,
+    );
+}
+
+#[test]
+fn a_timestamp_comes_from_one_place() {
+    check(
+        &readings("[pipeline.readings.table]\ntimestamp = \"ts\""),
+        r#"
+error: pipeline.readings.table.timestamp: `ts` is neither "kafka" nor "server"
+ --> bridge.toml:4:13
+  |
+4 | timestamp = "ts"
+  |             ^^^^ for a field of the record: { field = "ts" }
+"#,
+    );
+    for wrong in [
+        "{ field = \"a\", kafka = true }",
+        "{}",
+        "{ fields = [\"a\", \"b\"] }",
+        "{ field = \"a\", unit = \"us\", pattern = \"%Y\" }",
+        "{ field = \"a\", unit = \"ps\" }",
+        "{ field = \"a\", pattern = \"%!\" }",
+        "5",
+    ] {
+        let text = readings(&format!("[pipeline.readings.table]\ntimestamp = {wrong}"));
+        let mistakes = parse(&text).expect_err(wrong);
+        assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+        assert!(mistakes.list[0].span.is_some(), "{mistakes}");
+    }
+}
+
+#[test]
+fn kinds_are_found_by_name_and_read_their_own_options() {
+    if no_kinds() {
+        return;
+    }
+    check(
+        &readings("sink = { kind = \"questbd\" }\n[[pipeline.readings.transform]]\nmodul = \"x\""),
+        r#"
+error: pipeline.readings.sink.kind: there is no kind `questbd`
+ --> bridge.toml:3:17
+  |
+3 | sink = { kind = "questbd" }
+  |                 ^^^^^^^^^ did you mean `questdb`?
+
+error: pipeline.readings.transform.0: a transform needs a `module`, or a `kind`
+ --> bridge.toml:4:1
+  |
+4 | [[pipeline.readings.transform]]
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ such as module = "transforms/x.wasm"
+"#,
+    );
+}
+
+#[test]
+fn what_the_bridge_decides_is_not_a_property() {
+    if no_kinds() {
+        return;
+    }
+    check(
+        "[kafka.properties]\n\"group.id\" = \"x\"\n[pipeline.a]\ntopics = [\"x\"]\n\
+         group = \"g\"\n[pipeline.b]\ntopics = [\"y\"]\ngroup = \"g\"",
+        r#"
+error: kafka.properties.group.id: the property `group.id` is set by the bridge
+ --> bridge.toml:2:14
+  |
+2 | "group.id" = "x"
+  |              ^^^ write `group` in the pipeline
+
+error: pipeline.b.group: pipelines a and b share the group `g`
+ --> bridge.toml:8:9
+  |
+8 | group = "g"
+  |         ^^^ give each a group of its own
+"#,
+    );
+}
+
+#[test]
+fn bounds_must_make_sense() {
+    for wrong in [
+        "lanes = 0",
+        "lanes = 1000",
+        "latency = \"1s\", linger = \"1s\"",
+        "payload_bytes_max = \"64MiB\"",
+        "reject_share_max = 1.5",
+        "tickets_max = 0",
+        "lent_bytes_max = -1",
+    ] {
+        let mistakes = parse(&readings(&format!("limits = {{ {wrong} }}"))).expect_err(wrong);
+        assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+    }
+    for wrong in [
+        "rejects = { topic = \"a b\" }",
+        "rejects = { topic = \"{topic}\" }",
+        "rejects = { topic = \"x\", file = \"y\" }",
+        "key = { format = \"string\", prefix = \"p_\" }",
+        "topics_regex = \"x\"",
+        "table = { name = \"{nope}\" }",
+        "table = { ttl = \"1; DROP TABLE x\" }",
+        "table = { metadata = { topic = \"t\", offset = \"t\" } }",
+        "table = { metadata = { timestamp = \"timestamp\" } }",
+        "table = { rename = { a = \"c\", b = \"c\" } }",
+        "table = { rename = { a = \"c\" }, symbols = [\"a\"] }",
+        "table = { columns_max = 0 }",
+        "table = { partition_by = \"EON\" }",
+    ] {
+        let mistakes = parse(&readings(wrong)).expect_err(wrong);
+        assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+    }
+}
