@@ -51,7 +51,7 @@ impl Outcome {
         Outcome::Kept { table: None }
     }
 
-    /// The columns of a patch as text to compare with: `fahrenheit=F64(212.0)`.
+    /// What a patch sets a column to, if this is one that does.
     pub fn column(&self, name: &str) -> Option<&TestValue> {
         let Outcome::Patched { columns, .. } = self else { return None };
         columns.iter().find(|(column, _)| column == name).map(|(_, value)| value)
