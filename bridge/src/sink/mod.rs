@@ -1,6 +1,9 @@
 //! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
+pub mod questdb;
+pub mod retry;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;

@@ -1,0 +1,394 @@
+//! A server that does as a test's script says, and a bench with one courier on it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::Shared;
+use super::keeper::{Keeper, LagMax};
+use super::options::QuestDbPlan;
+use crate::batch::{Buffers, Line, PartitionIndex, Payload, Receipt, Route, Verdict};
+use crate::blame::Fault;
+use crate::config::Section;
+use crate::observe::PipelineMeter;
+use crate::outbox::Pool;
+use crate::reject::Rejected;
+use crate::sink::{Courier, CourierDoors, Home};
+use crate::ticket::{Lost, Ticket};
+
+/// Everything in a test happens within this.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the server does with one write; without a script it stores, and refuses the first line
+/// that contains `BAD`.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Answers so, and stores nothing.
+    Answer(u16, &'static str),
+    /// Stores, then hangs up without an answer.
+    StoreAndHangUp,
+    /// Hangs up without an answer.
+    HangUp,
+    /// Never answers.
+    Stall,
+    /// Says 204 and stores nothing, for the table was made again: its id changes.
+    Lie,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub script: VecDeque<Act>,
+    /// Table -> (id, suspended).
+    pub tables: HashMap<String, (i64, bool)>,
+    /// Lines stored, in order.
+    pub stored: Vec<String>,
+    /// Writes seen, whatever became of them: heads, lower case.
+    pub writes: Vec<String>,
+    /// What a query that counts is answered with: JSON rows.
+    pub counts: VecDeque<String>,
+    /// SQL seen, but for polls.
+    pub queries: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub state: Arc<Mutex<State>>,
+    pub address: String,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+impl Fake {
+    pub async fn start() -> Fake {
+        Fake::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(address: &str) -> Fake {
+        let state = Arc::new(Mutex::new(State::default()));
+        Fake::start_with(address, state).await
+    }
+
+    /// A server with what another one stored: it came back.
+    pub async fn start_with(address: &str, state: Arc<Mutex<State>>) -> Fake {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)
+            .expect("a socket");
+        socket.set_reuse_address(true).expect("an option");
+        socket.set_nonblocking(true).expect("an option");
+        let address: std::net::SocketAddr = address.parse().expect("an address");
+        socket.bind(&address.into()).expect("a port");
+        socket.listen(64).expect("a listener");
+        let listener = TcpListener::from_std(socket.into()).expect("a listener");
+        let address = listener.local_addr().expect("an address").to_string();
+        let (stop, stopped) = watch::channel(false);
+        let serving = Arc::clone(&state);
+        tokio::spawn(async move {
+            let mut stopping = stopped.clone();
+            loop {
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted.expect("a connection"),
+                    _ = stopping.wait_for(|stop| *stop) => return,
+                };
+                let (state, mut stopped) = (Arc::clone(&serving), stopped.clone());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = serve(accepted.0, state) => {}
+                        _ = stopped.wait_for(|stop| *stop) => {}
+                    }
+                });
+            }
+        });
+        Fake { state, address, stop: Arc::new(stop) }
+    }
+
+    /// Closes the listener and every connection.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    pub fn script(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().expect("whole").script.extend(acts);
+    }
+
+    pub fn table(&self, name: &str, id: i64, suspended: bool) {
+        self.state.lock().expect("whole").tables.insert(name.into(), (id, suspended));
+    }
+
+    pub fn stored(&self) -> Vec<String> {
+        self.state.lock().expect("whole").stored.clone()
+    }
+
+    pub fn writes(&self) -> Vec<String> {
+        self.state.lock().expect("whole").writes.clone()
+    }
+}
+
+async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
+    let mut stream = BufReader::new(stream);
+    while let Some((head, body)) = request(&mut stream).await {
+        let answer = if head.starts_with("post /write") {
+            write(&state, &head, body)
+        } else {
+            Some((200, query(&state, &head)))
+        };
+        let Some((status, text)) = answer else { return };
+        if status == 0 {
+            std::future::pending::<()>().await;
+        }
+        let reply = match status {
+            204 => "HTTP/1.1 204 OK\r\n\r\n".to_owned(),
+            _ => format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n{text}", text.len()),
+        };
+        if stream.get_mut().write_all(reply.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |n| n.trim().parse().expect("a number"))];
+    stream.read_exact(&mut body).await.ok()?;
+    Some((head, body))
+}
+
+/// The answer to a write; `None` hangs up, status 0 stalls.
+fn write(state: &Mutex<State>, head: &str, body: Vec<u8>) -> Option<(u16, String)> {
+    let mut state = state.lock().expect("whole");
+    state.writes.push(head.to_owned());
+    let body = match head.contains("content-encoding: gzip") {
+        true => {
+            let mut plain = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(body.as_slice());
+            std::io::Read::read_to_end(&mut decoder, &mut plain).expect("gzip");
+            plain
+        }
+        false => body,
+    };
+    let text = String::from_utf8(body).expect("text");
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    match state.script.pop_front() {
+        Some(Act::Answer(status, text)) => Some((status, text.to_owned())),
+        Some(Act::HangUp) => None,
+        Some(Act::Stall) => Some((0, String::new())),
+        Some(Act::StoreAndHangUp) => {
+            state.stored.extend(lines);
+            None
+        }
+        Some(Act::Lie) => {
+            state.tables.values_mut().for_each(|(id, _)| *id += 1);
+            Some((204, String::new()))
+        }
+        None => match lines.iter().position(|line| line.contains("BAD")) {
+            Some(bad) => {
+                let message = format!("error in line {}: cast error", bad + 1);
+                Some((400, format!("{{\"message\":\"{message}\",\"line\":{}}}", bad + 1)))
+            }
+            None => {
+                state.stored.extend(lines);
+                Some((204, String::new()))
+            }
+        },
+    }
+}
+
+fn query(state: &Mutex<State>, head: &str) -> String {
+    let mut state = state.lock().expect("whole");
+    if head.contains("wal_pending_row_count") {
+        let row = |(name, (id, suspended)): (&String, &(i64, bool))| {
+            format!("[\"{name}\",{id},{suspended},1,1,0]")
+        };
+        let rows: Vec<String> = state.tables.iter().map(row).collect();
+        return format!(
+            "{{\"columns\":[{}],\"dataset\":[{}]}}",
+            vec!["{\"name\":\"c\"}"; 6].join(","),
+            rows.join(",")
+        );
+    }
+    if head.contains("wal_tables") {
+        return r#"{"columns":[{"name":"a"},{"name":"b"}],"dataset":[["DISK FULL","no space"]]}"#
+            .into();
+    }
+    state.queries.push(head.to_owned());
+    let rows = match state.counts.len() {
+        0 => String::new(),
+        1 => state.counts.front().cloned().expect("one"),
+        _ => state.counts.pop_front().expect("several"),
+    };
+    format!("{{\"columns\":[{{\"name\":\"c\"}}],\"dataset\":[{rows}]}}")
+}
+
+/// What a courier reports to.
+pub struct Bench {
+    pub shared: Arc<Shared>,
+    pub inbox: Option<mpsc::Sender<Payload>>,
+    pub receipts: mpsc::Receiver<Receipt>,
+    pub rejected: mpsc::Receiver<Rejected>,
+    pub reset: watch::Sender<u64>,
+    pub pool: Arc<Pool>,
+    pub lost: Arc<Lost>,
+    pub courier: JoinHandle<Result<(), Fault>>,
+    tickets: u64,
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        self.courier.abort();
+    }
+}
+
+impl Bench {
+    /// One courier and a keeper, by a sink's section.
+    pub fn start(
+        section: &str,
+        courier: impl FnOnce(Arc<Shared>) -> Result<Box<dyn Courier>, Fault>,
+    ) -> Bench {
+        let section = Section::new("sink", section.parse().expect("TOML"));
+        let plan = QuestDbPlan::parse(&section).expect("a plan");
+        let meter = Arc::new(PipelineMeter::default());
+        let shared = Shared::new("p".into(), plan, Default::default(), meter).expect("a sink");
+        let shared = Arc::new(shared);
+        let (inbox, payloads) = mpsc::channel(4);
+        let (home, receipts) = mpsc::channel(64);
+        let (dead_letters, rejected) = mpsc::channel(64);
+        let (reset, resets) = watch::channel(0);
+        let (stop, stopped) = watch::channel(false);
+        let pool = Arc::new(Pool::default());
+        let doors = CourierDoors {
+            inbox: payloads,
+            home: Home::new(home, Arc::new(|| {})),
+            dead_letters,
+            pool: Arc::clone(&pool),
+            reset: resets,
+        };
+        let keeper = Keeper::new(
+            Arc::clone(&shared.server),
+            Arc::clone(&shared.watched),
+            Arc::clone(&shared.trouble),
+            LagMax { rows: 1_000_000, transactions: 1_000 },
+        );
+        tokio::spawn(keeper.run(stopped));
+        let courier = courier(Arc::clone(&shared)).expect("a courier");
+        let courier = tokio::spawn(courier.run(doors));
+        Bench {
+            shared,
+            inbox: Some(inbox),
+            receipts,
+            rejected,
+            reset,
+            pool,
+            lost: Arc::default(),
+            courier,
+            tickets: 0,
+            stop,
+        }
+    }
+
+    /// Sends a payload, one line for each offset; negative offsets are bad ones.
+    pub async fn send(&mut self, table: &str, offsets: impl IntoIterator<Item = i64>) {
+        let payload = self.payload(table, offsets, Route::Primary);
+        self.send_payload(payload).await;
+    }
+
+    pub async fn send_payload(&mut self, payload: Payload) {
+        let inbox = self.inbox.as_ref().expect("still open");
+        let sending = tokio::time::timeout(DEADLINE, inbox.send(payload));
+        assert!(sending.await.expect("in time").is_ok(), "the courier is gone");
+    }
+
+    pub fn payload(
+        &mut self,
+        table: &str,
+        offsets: impl IntoIterator<Item = i64>,
+        route: Route,
+    ) -> Payload {
+        let mut buffers = Buffers::default();
+        for offset in offsets {
+            let bad = if offset < 0 { "BAD" } else { "" };
+            let line = format!("{table} v={}i{bad}\n", offset.abs());
+            buffers.bytes.extend_from_slice(line.as_bytes());
+            let end = buffers.bytes.len() as u32;
+            let partition = PartitionIndex(0);
+            buffers.lines.push(Line { offset: offset.abs(), partition, row: 0, end });
+        }
+        self.tickets += 1;
+        let ticket = Ticket::issue(self.tickets, Arc::clone(&self.lost));
+        Payload {
+            table: table.into(),
+            buffers,
+            shares: vec![ticket.into_share()],
+            route,
+            opened: Instant::now(),
+            timestamps: (0, 1_000),
+        }
+    }
+
+    /// The next receipt: its tickets that are complete with it, whether stored, its rows.
+    pub async fn receipt(&mut self) -> (Vec<u64>, Verdict, u64) {
+        let receipt = tokio::time::timeout(DEADLINE, self.receipts.recv());
+        let receipt = receipt.await.expect("in time").expect("a receipt");
+        let complete = |share: crate::ticket::Share| {
+            let id = share.id();
+            share.redeem().then_some(id)
+        };
+        let ids = receipt.shares.into_iter().filter_map(complete).collect();
+        (ids, receipt.verdict, receipt.rows)
+    }
+
+    /// Expects the next receipt to say stored, with so many rows.
+    pub async fn stored(&mut self, rows: u64) {
+        let (_, verdict, got) = self.receipt().await;
+        assert!(matches!(verdict, Verdict::Stored), "{verdict:?}");
+        assert_eq!(got, rows);
+    }
+
+    /// Expects the next receipt to say: read again, by this way.
+    pub async fn rewound(&mut self, wanted: Route) {
+        match self.receipt().await {
+            (_, Verdict::Rewind { route }, _) => assert_eq!(route, wanted),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next refused record; its shares come home.
+    pub async fn refused(&mut self) -> (i64, String) {
+        let rejected = tokio::time::timeout(DEADLINE, self.rejected.recv());
+        let mut rejected = rejected.await.expect("in time").expect("a refusal");
+        rejected.shares.into_iter().for_each(|share| drop(share.redeem()));
+        let refusal = rejected.refusals.pop().expect("one");
+        (refusal.offset, refusal.detail)
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, is: impl Fn() -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !is() {
+            assert!(Instant::now() < deadline, "waiting until {what}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub fn trouble(&self) -> String {
+        self.shared.meter.trouble.lock().expect("whole").clone()
+    }
+
+    /// Closes the inbox; the courier's end.
+    pub async fn finish(mut self) -> Result<(), Fault> {
+        self.inbox = None;
+        let ended = tokio::time::timeout(DEADLINE, &mut self.courier).await.expect("in time");
+        assert_eq!(self.lost.count(), 0, "no share was lost");
+        ended.expect("no panic")
+    }
+}

@@ -1,0 +1,381 @@
+//! Stores payloads over HTTP: one table a request, one request in flight. A 204 is believed once
+//! the first poll of `tables()` that began after it still shows the table that the connection
+//! first wrote to; until then the next payloads go on.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tokio::sync::{mpsc, watch};
+
+use super::Shared;
+use super::answer::{Answered, judge};
+use super::job::{Job, Piece, Position, Proof};
+use super::keeper::Tables;
+use super::server::{Ask, Broken, Connection};
+use crate::batch::{Payload, Receipt, Refusal, Verdict};
+use crate::blame::Fault;
+use crate::outbox::Pool;
+use crate::reject::{Reason, Rejected};
+use crate::sink::retry::Backoff;
+use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
+
+/// Payloads that were acknowledged and wait for their poll; a poll comes every few ten
+/// milliseconds.
+const ACKED_MAX: usize = 64;
+
+/// Why a job could not be ended.
+pub enum Stopped {
+    /// A person, or we ourselves, must act.
+    Fault(Fault),
+    /// The dead letters are gone: the pipeline is being stopped hard.
+    Abandoned,
+}
+
+/// One way to the server: a connection, and what it has written to.
+pub struct Road {
+    shared: Arc<Shared>,
+    who: usize,
+    connection: Option<Connection>,
+    /// Tables that the connection wrote to, and their ids before it first did.
+    met: HashMap<Arc<str>, Option<i64>>,
+    backoff: Backoff,
+}
+
+/// A job whose every piece has its 204.
+pub struct Acked {
+    job: Job,
+    mark: u64,
+}
+
+impl Road {
+    /// A way that nobody went yet. `who` is the courier's number.
+    pub fn new(shared: Arc<Shared>, who: usize) -> Road {
+        Road { shared, who, connection: None, met: HashMap::new(), backoff: Backoff::default() }
+    }
+
+    /// Drops the connection.
+    pub fn hang_up(&mut self) {
+        self.connection = None;
+        self.met.clear();
+    }
+
+    /// Gets every piece of a job acknowledged; its mark. Dropped half-way, it leaves what is not
+    /// stored in the job, and no connection.
+    pub async fn store(
+        &mut self,
+        job: &mut Job,
+        dead_letters: &mpsc::Sender<Rejected>,
+        pool: &Pool,
+    ) -> Result<u64, Stopped> {
+        let shared = Arc::clone(&self.shared);
+        shared.watched.meet(&job.table);
+        while let Some(piece) = job.piece() {
+            shared.watched.open(&job.table).await;
+            let Some((connection, id)) = self.connected(&job.table).await else { continue };
+            let endpoint = connection.endpoint();
+            match self.send(connection, piece).await {
+                Answered::Stored => {
+                    job.stored(Proof { endpoint, id }, pool);
+                    if id.is_none() {
+                        // Which table it made is not known, so that a later 204 proves nothing.
+                        self.hang_up();
+                    }
+                }
+                Answered::Refused { line, detail } => {
+                    let named = line.and_then(|line| job.record_at(line));
+                    match named.or_else(|| job.only_record()) {
+                        Some(position) => refuse(job, position, detail, dead_letters).await?,
+                        None => drop(job.halve()),
+                    }
+                }
+                Answered::TooLarge(detail) => {
+                    if !job.halve()
+                        && let Some(position) = job.only_record()
+                    {
+                        refuse(job, position, detail, dead_letters).await?;
+                    }
+                }
+                Answered::Again(why) => self.lost(endpoint, &why).await,
+                Answered::Stop(fault) => return Err(Stopped::Fault(fault)),
+            }
+        }
+        Ok(shared.watched.mark())
+    }
+
+    /// A connection to the current address, and the id that the table had before it first wrote
+    /// to it. `None`: not this time.
+    async fn connected(&mut self, table: &Arc<str>) -> Option<(Connection, Option<i64>)> {
+        let current = self.shared.server.current();
+        if self.connection.as_ref().is_some_and(|connection| connection.endpoint() != current) {
+            self.hang_up();
+        }
+        if self.connection.is_none() {
+            self.hang_up();
+            match self.shared.server.connect().await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(Broken(why)) => {
+                    self.lost(current, &why).await;
+                    return None;
+                }
+            }
+        }
+        let id = match self.met.get(table) {
+            Some(id) => *id,
+            None => {
+                let tables = self.shared.watched.fresh().await;
+                if tables.endpoint != current {
+                    return None;
+                }
+                let id = tables.get(table).map(|state| state.id);
+                self.met.insert(Arc::clone(table), id);
+                id
+            }
+        };
+        // Taken out while a request is under way: dropped half-way, the connection is gone too.
+        self.connection.take().map(|connection| (connection, id))
+    }
+
+    async fn send(&mut self, mut connection: Connection, piece: &Piece) -> Answered {
+        let gzip = self.shared.plan.gzip;
+        let body = if gzip { compress(&piece.bytes) } else { piece.bytes.clone() };
+        let ask = Ask { path: "/write?precision=n".into(), body: Some(body), gzip };
+        let answered = match connection.send(ask).await {
+            Ok(response) => judge(&response),
+            Err(Broken(why)) => Answered::Again(why),
+        };
+        if !matches!(answered, Answered::Again(_)) {
+            self.connection = Some(connection);
+            self.shared.trouble.back(self.who);
+            self.backoff.reset();
+        }
+        answered
+    }
+
+    /// Says so, moves on to the next address, and waits.
+    async fn lost(&mut self, endpoint: usize, why: &str) {
+        self.hang_up();
+        self.shared.meter.retries.add(1);
+        self.shared.trouble.away(self.who, why);
+        self.shared.server.fail_over(endpoint);
+        tokio::time::sleep(self.backoff.next()).await;
+    }
+}
+
+/// Puts a record aside: to the dead letters first, then out of the job. Either both or neither.
+async fn refuse(
+    job: &mut Job,
+    position: Position,
+    detail: String,
+    dead_letters: &mpsc::Sender<Rejected>,
+) -> Result<(), Stopped> {
+    let Ok(permit) = dead_letters.reserve().await else { return Err(Stopped::Abandoned) };
+    let (partition, offset) = position;
+    let refusal = Refusal { partition, offset, reason: Reason::RefusedBySink, detail };
+    // A share of every ticket, for a line does not know its own: all commits of the payload wait
+    // until this one record is put aside.
+    let shares = job.shares.iter().map(|share| share.split()).collect();
+    permit.send(Rejected { rejects: vec![], refusals: vec![refusal], shares });
+    job.remove(position);
+    Ok(())
+}
+
+fn compress(bytes: &[u8]) -> Bytes {
+    // Level 1: the network is spared most of the bytes, the courier most of the time.
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).expect("writing to a vector does not fail");
+    encoder.finish().expect("writing to a vector does not fail").into()
+}
+
+/// Jobs that wait for the poll that proves them.
+#[derive(Default)]
+pub struct Unproven(VecDeque<Acked>);
+
+impl Unproven {
+    /// Adds a job.
+    pub fn push(&mut self, job: Job, mark: u64) {
+        self.0.push_back(Acked { job, mark });
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether no more should be added.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= ACKED_MAX
+    }
+
+    /// Sends home what a poll proves or disproves; false if it disproved any.
+    pub async fn settle(&mut self, tables: &Tables, shared: &Shared, home: &Home) -> bool {
+        let mut right = true;
+        while self.0.front().is_some_and(|acked| acked.mark < tables.number) {
+            let Some(Acked { job, .. }) = self.0.pop_front() else { break };
+            let state = tables.get(&job.table);
+            let holds = |proof: &Proof| {
+                proof.endpoint == tables.endpoint
+                    && state.is_some_and(|state| proof.id.is_none_or(|id| id == state.id))
+            };
+            if job.proofs.iter().all(holds) {
+                shared.meter.bytes_stored.add(job.bytes);
+                shared.meter.stored.record(job.opened.elapsed(), job.rows);
+                stored(home, job).await;
+            } else {
+                let (pipeline, table) = (&shared.pipeline, &job.table);
+                tracing::warn!(
+                    "{pipeline}: table {table} was dropped or made again while it was written \
+                     to: {} acknowledged rows are stored again",
+                    job.rows
+                );
+                right = false;
+                rewind(home, job).await;
+            }
+        }
+        right
+    }
+
+    /// Gives everything back.
+    pub async fn rewind(&mut self, home: &Home) {
+        while let Some(Acked { job, .. }) = self.0.pop_front() {
+            rewind(home, job).await;
+        }
+    }
+}
+
+async fn stored(home: &Home, job: Job) {
+    let verdict = Verdict::Stored;
+    home.send(Receipt { shares: job.shares, verdict, rows: job.rows }).await;
+}
+
+/// Gives a job back, to be read again.
+pub async fn rewind(home: &Home, job: Job) {
+    let verdict = Verdict::Rewind { route: job.route };
+    home.send(Receipt { shares: job.shares, verdict, rows: 0 }).await;
+}
+
+/// Gives a payload back that nobody began with.
+pub async fn give_back(home: &Home, payload: Payload, pool: &Pool) {
+    let verdict = Verdict::Rewind { route: payload.route };
+    pool.put(payload.buffers);
+    home.send(Receipt { shares: payload.shares, verdict, rows: 0 }).await;
+}
+
+/// Waits until the pipeline wants everything back.
+pub async fn raised(reset: &mut watch::Receiver<u64>) {
+    if reset.changed().await.is_err() {
+        // Nobody is left who could want it.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for the next poll.
+pub async fn polled(tables: &mut watch::Receiver<Arc<Tables>>) -> Arc<Tables> {
+    if tables.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    Arc::clone(&tables.borrow_and_update())
+}
+
+/// A courier that stores over HTTP.
+pub struct HttpCourier {
+    road: Road,
+    unproven: Unproven,
+    shared: Arc<Shared>,
+}
+
+impl HttpCourier {
+    /// A courier with its own connection.
+    pub fn new(shared: Arc<Shared>, who: usize) -> HttpCourier {
+        let road = Road::new(Arc::clone(&shared), who);
+        HttpCourier { road, unproven: Unproven::default(), shared }
+    }
+
+    async fn carry(mut self, mut doors: CourierDoors) -> Result<(), Fault> {
+        let mut tables = self.shared.watched.subscribe();
+        let mut open = true;
+        while open || !self.unproven.is_empty() {
+            tokio::select! {
+                biased;
+                () = raised(&mut doors.reset) => self.let_go(&mut doors).await,
+                seen = polled(&mut tables), if !self.unproven.is_empty() => {
+                    self.settle(&seen, &doors.home).await;
+                }
+                payload = doors.inbox.recv(), if open && !self.unproven.is_full() => match payload {
+                    Some(payload) => self.store(payload, &mut doors, &mut tables).await?,
+                    None => open = false,
+                },
+            }
+        }
+        self.shared.trouble.back(self.road.who);
+        Ok(())
+    }
+
+    async fn settle(&mut self, seen: &Tables, home: &Home) {
+        if !self.unproven.settle(seen, &self.shared, home).await {
+            self.road.hang_up();
+        }
+    }
+
+    /// One payload, while the polls that prove earlier ones go on.
+    async fn store(
+        &mut self,
+        payload: Payload,
+        doors: &mut CourierDoors,
+        tables: &mut watch::Receiver<Arc<Tables>>,
+    ) -> Result<(), Fault> {
+        let mut job = Job::new(payload);
+        let mut hang_up = false;
+        let ended = {
+            let storing = self.road.store(&mut job, &doors.dead_letters, &doors.pool);
+            let mut storing = std::pin::pin!(storing);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = raised(&mut doors.reset) => break None,
+                    seen = polled(tables), if !self.unproven.is_empty() => {
+                        hang_up |=
+                            !self.unproven.settle(&seen, &self.shared, &doors.home).await;
+                    }
+                    ended = &mut storing => break Some(ended),
+                }
+            }
+        };
+        if hang_up {
+            self.road.hang_up();
+        }
+        match ended {
+            Some(Ok(mark)) => self.unproven.push(job, mark),
+            Some(Err(stopped)) => {
+                rewind(&doors.home, job).await;
+                self.let_go(doors).await;
+                if let Stopped::Fault(fault) = stopped {
+                    return Err(fault);
+                }
+            }
+            None => {
+                rewind(&doors.home, job).await;
+                self.let_go(doors).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the connection and gives back everything at hand, what waits at the door included.
+    async fn let_go(&mut self, doors: &mut CourierDoors) {
+        self.road.hang_up();
+        self.unproven.rewind(&doors.home).await;
+        while let Ok(payload) = doors.inbox.try_recv() {
+            give_back(&doors.home, payload, &doors.pool).await;
+        }
+    }
+}
+
+impl Courier for HttpCourier {
+    fn run(self: Box<Self>, doors: CourierDoors) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(self.carry(doors))
+    }
+}

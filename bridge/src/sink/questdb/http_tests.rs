@@ -1,0 +1,246 @@
+//! The HTTP courier against a scripted server: every answer it can get.
+
+use super::fake::{Act, Bench, Fake};
+use super::http::HttpCourier;
+use crate::batch::Route;
+use crate::blame::Blame;
+
+async fn start(options: &str) -> (Fake, Bench) {
+    let fake = Fake::start().await;
+    fake.table("t", 7, false);
+    let section = format!("address = \"{}\"\n{options}", fake.address);
+    (fake, bench(&section))
+}
+
+fn bench(section: &str) -> Bench {
+    Bench::start(section, |shared| Ok(Box::new(HttpCourier::new(shared, 0))))
+}
+
+fn lines(offsets: impl IntoIterator<Item = i64>) -> Vec<String> {
+    offsets.into_iter().map(|offset| format!("t v={offset}i")).collect()
+}
+
+#[tokio::test]
+async fn rows_are_stored_in_order_and_the_end_is_clean() {
+    let (fake, mut bench) = start("").await;
+    for first in 0..5 {
+        bench.send("t", first * 10..first * 10 + 10).await;
+    }
+    for _ in 0..5 {
+        bench.stored(10).await;
+    }
+    assert_eq!(fake.stored(), lines(0..50));
+    assert!(fake.writes()[0].contains("post /write?precision=n http/1.1"));
+    assert_eq!(bench.shared.meter.retries.get(), 0);
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_closed_inbox_waits_for_the_last_receipt() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..3).await;
+    bench.inbox = None;
+    bench.stored(3).await;
+    assert_eq!(fake.stored(), lines(0..3));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_refused_line_goes_to_the_dead_letters_and_the_rest_is_stored() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", [1, -2, 3, -4, 5]).await;
+    assert_eq!(bench.refused().await, (2, "error in line 2: cast error".into()));
+    assert_eq!(bench.refused().await.0, 4);
+    bench.stored(3).await;
+    assert_eq!(fake.stored(), lines([1, 3, 5]));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn all_refused_is_still_a_receipt() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", [-1, -2]).await;
+    bench.refused().await;
+    bench.refused().await;
+    bench.stored(0).await;
+    assert!(fake.stored().is_empty());
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_400_without_a_line_is_narrowed_down() {
+    let (fake, mut bench) = start("").await;
+    // Eight rows refused whole, then the first half, its first quarter, its first row.
+    fake.script([Act::Answer(400, "no"), Act::Answer(400, "no"), Act::Answer(400, "no")]);
+    fake.script([Act::Answer(400, "it is this one")]);
+    bench.send("t", 0..8).await;
+    assert_eq!(bench.refused().await, (0, "it is this one".into()));
+    bench.stored(7).await;
+    assert_eq!(fake.stored(), lines(1..8));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn too_large_is_halved() {
+    let (fake, mut bench) = start("").await;
+    fake.script([Act::Answer(413, "")]);
+    bench.send("t", 0..8).await;
+    bench.stored(8).await;
+    assert_eq!((fake.stored(), fake.writes().len()), (lines(0..8), 3));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn what_the_world_does_wrong_is_tried_again() {
+    let (fake, mut bench) = start("").await;
+    for status in [500, 503, 504, 507, 509, 421, 429] {
+        fake.script([Act::Answer(status, "later")]);
+    }
+    fake.script([Act::HangUp]);
+    bench.send("t", 0..3).await;
+    bench.stored(3).await;
+    assert_eq!((fake.stored(), bench.shared.meter.retries.get()), (lines(0..3), 8));
+    assert_eq!(bench.trouble(), "");
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_sent_again() {
+    let (fake, mut bench) = start("").await;
+    fake.script([Act::StoreAndHangUp]);
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    assert_eq!(fake.stored(), lines([0, 1, 0, 1]), "at least once");
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_server_that_stalls_is_left() {
+    let (fake, mut bench) = start("request_timeout = \"50ms\"").await;
+    fake.script([Act::Stall]);
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    assert_eq!(fake.stored(), lines(0..2));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_server_that_goes_and_returns_is_met_again() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    fake.stop();
+    bench.send("t", 2..4).await;
+    let away = format!("questdb {} is not answering (connection refused)", fake.address);
+    bench.until("it is said", || bench.trouble() == away).await;
+    let back = Fake::start_with(&fake.address, fake.state.clone()).await;
+    bench.stored(2).await;
+    assert_eq!(back.stored(), lines(0..4));
+    bench.until("it is over", || bench.trouble().is_empty()).await;
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried() {
+    let (fake, spare) = (Fake::start().await, Fake::start().await);
+    fake.table("t", 7, false);
+    spare.table("t", 9, false);
+    fake.script([Act::Answer(421, "a replica")]);
+    let section = format!("address = [\"{}\", \"{}\"]", fake.address, spare.address);
+    let mut bench = bench(&section);
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    assert_eq!((fake.stored(), spare.stored()), (vec![], lines(0..2)));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_204_after_drop_and_create_is_not_believed() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    fake.script([Act::Lie]);
+    bench.send("t", 2..4).await;
+    bench.rewound(Route::Primary).await;
+    bench.send("t", 2..4).await;
+    bench.stored(2).await;
+    assert_eq!(fake.stored(), lines(0..4));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_proves_nothing() {
+    let (fake, mut bench) = start("").await;
+    bench.send("other", 0..2).await;
+    bench.rewound(Route::Primary).await;
+    fake.table("Other", 8, false);
+    bench.send("other", 0..2).await;
+    bench.stored(2).await;
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_suspended_table_waits_and_says_why() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    fake.table("t", 7, true);
+    let said = "table t is suspended: DISK FULL no space; fix: ALTER TABLE 't' RESUME WAL";
+    bench.until("it is said", || bench.trouble() == said).await;
+    bench.send("t", 2..4).await;
+    let writes = fake.writes().len();
+    fake.table("t", 7, false);
+    assert_eq!(writes, 1, "nothing was written to a suspended table");
+    bench.stored(2).await;
+    bench.until("it is over", || bench.trouble().is_empty()).await;
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_reset_gives_everything_back() {
+    let (fake, mut bench) = start("").await;
+    fake.script([Act::Stall]);
+    bench.send("t", 0..2).await;
+    bench.until("it is under way", || fake.writes().len() == 1).await;
+    bench.send("t", 2..4).await;
+    bench.reset.send_replace(1);
+    bench.rewound(Route::Primary).await;
+    bench.rewound(Route::Primary).await;
+    bench.send("t", 4..6).await;
+    bench.stored(2).await;
+    assert_eq!(fake.stored(), lines(4..6));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_stops_and_names_the_keys() {
+    let (fake, mut bench) = start("token = \"secret\"").await;
+    fake.script([Act::Answer(401, "Unauthorized")]);
+    bench.send("t", 0..2).await;
+    bench.rewound(Route::Primary).await;
+    let head = fake.writes().pop().expect("a write");
+    assert!(head.contains("authorization: bearer secret"), "{head}");
+    let fault = bench.finish().await.expect_err("a fault");
+    assert_eq!(fault.blame, Blame::Operator);
+    assert!(fault.to_string().contains("`token_file`"), "{fault}");
+}
+
+#[tokio::test]
+async fn bodies_are_compressed_when_asked() {
+    let (fake, mut bench) = start("gzip = true").await;
+    bench.send("t", [1, -2, 3]).await;
+    assert_eq!(bench.refused().await.0, 2);
+    bench.stored(2).await;
+    assert_eq!(fake.stored(), lines([1, 3]));
+    assert!(fake.writes()[0].contains("content-encoding: gzip"));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn buffers_come_back() {
+    let (_fake, mut bench) = start("").await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    assert!(bench.pool.get().bytes.capacity() > 0);
+    bench.finish().await.expect("a clean end");
+}

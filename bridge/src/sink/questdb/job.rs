@@ -1,0 +1,291 @@
+//! A payload while it is being stored over HTTP: in pieces, for what the server refuses is taken
+//! out, and what it refuses too often (or for its size) is halved. Pure: no I/O.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use crate::batch::{Buffers, Line, PartitionIndex, Payload, Route};
+use crate::outbox::Pool;
+use crate::ticket::Share;
+
+/// After so many refusals one request is halved: the rest of its rows must not wait.
+const REFUSALS_MAX: u32 = 8;
+
+/// A record, by its position.
+pub type Position = (PartitionIndex, i64);
+
+/// A payload that is being stored.
+pub struct Job {
+    /// The table.
+    pub table: Arc<str>,
+    /// Its tickets' shares.
+    pub shares: Vec<Share>,
+    /// Rows stored so far.
+    pub rows: u64,
+    /// Bytes stored so far.
+    pub bytes: u64,
+    /// By which way it came.
+    pub route: Route,
+    /// When its first row came.
+    pub opened: Instant,
+    /// On what each stored piece's acknowledgement rests.
+    pub proofs: Vec<Proof>,
+    /// What is left to store, the next one last.
+    pieces: Vec<Piece>,
+}
+
+/// On what a 204 rests: the table that the connection first wrote to was still the one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proof {
+    /// The server's address.
+    pub endpoint: usize,
+    /// The table's id before the connection first wrote to it; `None` if it did not exist.
+    pub id: Option<i64>,
+}
+
+/// Part of a payload: what one request carries.
+pub struct Piece {
+    /// Its bytes.
+    pub bytes: Bytes,
+    lines: Vec<Line>,
+    /// Where its bytes begin in what `lines` count from.
+    base: u32,
+    refusals: u32,
+}
+
+impl Piece {
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.lines.len()
+    }
+
+    fn range(&self, index: usize) -> Range<usize> {
+        let start = index.checked_sub(1).map_or(self.base, |before| self.lines[before].end);
+        (start - self.base) as usize..(self.lines[index].end - self.base) as usize
+    }
+
+    fn position(&self, index: usize) -> Position {
+        (self.lines[index].partition, self.lines[index].offset)
+    }
+
+    /// Without the rows of one record.
+    fn without(self, position: Position) -> Piece {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for (index, line) in self.lines.iter().enumerate() {
+            if self.position(index) != position {
+                bytes.extend_from_slice(&self.bytes[self.range(index)]);
+                lines.push(Line { end: bytes.len() as u32, ..*line });
+            }
+        }
+        Piece { bytes: bytes.into(), lines, base: 0, refusals: self.refusals }
+    }
+
+    /// Where to cut it so that no record is divided, as near to the middle as can be.
+    fn middle(&self) -> Option<usize> {
+        let cuts = |at: &usize| self.position(*at) != self.position(*at - 1);
+        let half = self.lines.len() / 2;
+        let below = (1..=half).rev().find(cuts);
+        below.or_else(|| (half + 1..self.lines.len()).find(cuts))
+    }
+}
+
+impl Job {
+    /// The whole payload as one piece.
+    pub fn new(payload: Payload) -> Job {
+        let Buffers { bytes, lines } = payload.buffers;
+        let whole = Piece { bytes: bytes.into(), lines, base: 0, refusals: 0 };
+        Job {
+            table: payload.table,
+            shares: payload.shares,
+            rows: 0,
+            bytes: 0,
+            route: payload.route,
+            opened: payload.opened,
+            proofs: Vec::new(),
+            pieces: if whole.lines.is_empty() { vec![] } else { vec![whole] },
+        }
+    }
+
+    /// The piece to be sent next.
+    pub fn piece(&self) -> Option<&Piece> {
+        self.pieces.last()
+    }
+
+    /// The piece was acknowledged; its buffers go back.
+    pub fn stored(&mut self, proof: Proof, pool: &Pool) {
+        let Some(piece) = self.pieces.pop() else { return };
+        self.rows += piece.lines.len() as u64;
+        self.bytes += piece.bytes.len() as u64;
+        if !self.proofs.contains(&proof) {
+            self.proofs.push(proof);
+        }
+        // Taken back without a copy where nobody else refers to them; halves are let go.
+        if piece.base == 0 && piece.bytes.is_unique() {
+            pool.put(Buffers { bytes: piece.bytes.into(), lines: piece.lines });
+        }
+    }
+
+    /// The position of the record that the server's line (from 1) of this piece belongs to.
+    pub fn record_at(&self, line: usize) -> Option<Position> {
+        let piece = self.pieces.last()?;
+        let index = line.checked_sub(1).filter(|index| *index < piece.lines.len())?;
+        Some(piece.position(index))
+    }
+
+    /// The only record of this piece, if there is but one.
+    pub fn only_record(&self) -> Option<Position> {
+        let piece = self.pieces.last()?;
+        match piece.middle() {
+            None if !piece.lines.is_empty() => Some(piece.position(0)),
+            _ => None,
+        }
+    }
+
+    /// Takes a refused record out of everything that is left; halves a piece that was refused
+    /// too often.
+    pub fn remove(&mut self, position: Position) {
+        let holds =
+            |piece: &Piece| (0..piece.rows()).any(|index| piece.position(index) == position);
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.refusals += 1;
+        }
+        let pieces = std::mem::take(&mut self.pieces).into_iter();
+        self.pieces = pieces
+            .map(|piece| if holds(&piece) { piece.without(position) } else { piece })
+            .filter(|piece| piece.rows() > 0)
+            .collect();
+        if self.pieces.last().is_some_and(|piece| piece.refusals >= REFUSALS_MAX) {
+            self.halve();
+        }
+    }
+
+    /// Cuts the next piece in two, between records. False if it has only one.
+    pub fn halve(&mut self) -> bool {
+        let Some(at) = self.pieces.last().and_then(Piece::middle) else { return false };
+        let Some(piece) = self.pieces.pop() else { return false };
+        let cut = piece.range(at).start;
+        let (first, second) = piece.lines.split_at(at);
+        let base = first.last().map_or(piece.base, |line| line.end);
+        let front = Piece {
+            bytes: piece.bytes.slice(..cut),
+            lines: first.to_vec(),
+            base: piece.base,
+            refusals: 0,
+        };
+        let back =
+            Piece { bytes: piece.bytes.slice(cut..), lines: second.to_vec(), base, refusals: 0 };
+        self.pieces.push(back);
+        self.pieces.push(front);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A payload whose line `i` is `offset:i\n`, and the lines themselves.
+    fn payload(offsets: &[i64]) -> (Payload, Vec<(i64, String)>) {
+        let mut buffers = Buffers::default();
+        let mut lines = Vec::new();
+        for (index, offset) in offsets.iter().enumerate() {
+            let text = format!("{offset}:{index}\n");
+            buffers.bytes.extend_from_slice(text.as_bytes());
+            let end = buffers.bytes.len() as u32;
+            let partition = PartitionIndex(0);
+            buffers.lines.push(Line { offset: *offset, partition, row: 0, end });
+            lines.push((*offset, text));
+        }
+        let payload = Payload {
+            table: "t".into(),
+            buffers,
+            shares: vec![],
+            route: Route::Primary,
+            opened: Instant::now(),
+            timestamps: (0, 0),
+        };
+        (payload, lines)
+    }
+
+    /// A server that refuses some offsets, with or without naming the line.
+    fn serve(job: &mut Job, bad: &dyn Fn(i64) -> bool, names: bool) -> (String, Vec<i64>) {
+        let (mut stored, mut refused) = (String::new(), Vec::new());
+        let pool = Pool::default();
+        while let Some(piece) = job.piece() {
+            let text = String::from_utf8(piece.bytes.to_vec()).expect("it is text");
+            let offset = |line: &str| line.split(':').next().and_then(|o| o.parse().ok());
+            let first = text.lines().position(|line| bad(offset(line).expect("an offset")));
+            let Some(line) = first else {
+                stored.push_str(&text);
+                job.stored(Proof { endpoint: 0, id: Some(1) }, &pool);
+                continue;
+            };
+            let record = if names { job.record_at(line + 1) } else { job.only_record() };
+            match record {
+                Some(position) => {
+                    refused.push(position.1);
+                    job.remove(position);
+                }
+                None => assert!(job.halve()),
+            }
+        }
+        (stored, refused)
+    }
+
+    proptest! {
+        /// The reference: the good lines in order, every bad offset once.
+        #[test]
+        fn what_is_refused_goes_and_all_else_is_stored(
+            runs in prop::collection::vec((1_usize..4, any::<bool>()), 1..60),
+            names in any::<bool>(),
+        ) {
+            let offsets: Vec<i64> = runs.iter().enumerate()
+                .flat_map(|(offset, (rows, _))| vec![offset as i64; *rows]).collect();
+            let bad = |offset: i64| runs[offset as usize].1;
+            let (payload, lines) = payload(&offsets);
+            let mut job = Job::new(payload);
+            let (stored, refused) = serve(&mut job, &bad, names);
+            let wanted: String =
+                lines.iter().filter(|(o, _)| !bad(*o)).map(|(_, text)| text.as_str()).collect();
+            prop_assert_eq!(&stored, &wanted);
+            let wanted: Vec<i64> = (0..runs.len() as i64).filter(|o| bad(*o)).collect();
+            prop_assert_eq!(refused, wanted);
+            prop_assert_eq!(job.bytes as usize, stored.len());
+        }
+    }
+
+    #[test]
+    fn eight_refusals_halve_a_request() {
+        let (payload, _) = payload(&(0..100).collect::<Vec<_>>());
+        let mut job = Job::new(payload);
+        for offset in 0..8 {
+            assert_eq!(job.piece().map(Piece::rows), Some(100 - offset as usize));
+            job.remove((PartitionIndex(0), offset));
+        }
+        assert_eq!(job.piece().map(Piece::rows), Some(46));
+    }
+
+    #[test]
+    fn a_lie_about_the_line_names_no_record() {
+        let (payload, _) = payload(&[5, 6]);
+        let job = Job::new(payload);
+        assert_eq!(job.record_at(0), None);
+        assert_eq!(job.record_at(3), None);
+        assert_eq!(job.record_at(2), Some((PartitionIndex(0), 6)));
+    }
+
+    #[test]
+    fn buffers_of_a_stored_payload_go_back() {
+        let (payload, _) = payload(&[5, 6]);
+        let room = payload.buffers.bytes.capacity();
+        let mut job = Job::new(payload);
+        let pool = Pool::default();
+        job.stored(Proof { endpoint: 0, id: None }, &pool);
+        assert_eq!(pool.get().bytes.capacity(), room);
+    }
+}
