@@ -12,6 +12,7 @@
 
 pub mod batch;
 pub mod blame;
+pub mod cli;
 pub mod config;
 pub mod format;
 pub mod kind;

@@ -40,6 +40,30 @@ pub struct Limits {
     pub reject_window: u64,
 }
 
+/// What the process takes before any record comes: code, threads, the Kafka client's own and the
+/// allocator's slack. Measured: 24 MB for a consumer that reads and drops everything.
+pub const PROCESS_BYTES: usize = 24 * MIB;
+
+/// Position of one row in a payload, as `batch::Line` keeps it.
+const LINE_BYTES: usize = 24;
+
+impl Limits {
+    /// What the bounds add up to for one pipeline: (what it is, bytes).
+    pub fn ceiling(&self, couriers: usize, transforms: usize) -> Vec<(&'static str, usize)> {
+        let lines = self.payload_rows_max * LINE_BYTES;
+        let payloads = couriers * (self.courier_inbox_payloads_max + 1);
+        vec![
+            ("fetched by the Kafka client", self.fetch_bytes_max),
+            ("records on their way to the lanes", self.lent_bytes_max),
+            // Their bytes once more in the arenas, and their cells beside them.
+            ("rows in the lanes", 2 * self.lent_bytes_max),
+            ("open payloads", self.lanes * (self.open_bytes_max + lines)),
+            ("payloads with couriers", payloads * (self.payload_bytes_max + lines)),
+            ("sandboxes", self.lanes * transforms * self.guest_memory_bytes_max),
+        ]
+    }
+}
+
 /// One MiB.
 pub const MIB: usize = 1 << 20;
 

@@ -136,7 +136,7 @@ fn pipeline(
     let table_section = section.below("table");
     let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();
     let shape = shape.map(|mut shape| {
-        if let Some(sink) = &sink {
+        if let Some((_, sink)) = &sink {
             sink.complete(&mut shape);
         }
         let key = key.as_ref().unwrap_or(&KeyPlan::Ignore);
@@ -148,10 +148,13 @@ fn pipeline(
     }
     const WHOLE: &str = "what was not read left a mistake";
     let draft = draft.expect(WHOLE);
+    let (value_kind, value) = value.expect(WHOLE);
+    let (sink_kind, sink) = sink.expect(WHOLE);
     Ok(PipelinePlan {
         name: name.into(),
         source: source.expect(WHOLE),
-        value: value.expect(WHOLE),
+        value_kind,
+        value,
         key: key.expect(WHOLE),
         admission: Admission {
             null_value_rejected: draft.null_value == Some(NullValueDraft::Reject),
@@ -159,7 +162,8 @@ fn pipeline(
         },
         transforms,
         shape: shape.expect(WHOLE),
-        sink: sink.expect(WHOLE),
+        sink_kind,
+        sink,
         rejects: rejects.expect(WHOLE),
         limits,
     })
@@ -171,10 +175,10 @@ fn parse_kind<P: ?Sized>(
     kinds: &[Kind<P>],
     key: &str,
     default: &str,
-) -> Result<Box<P>, Mistake> {
+) -> Result<(&'static str, Box<P>), Mistake> {
     let name = section.text(key).unwrap_or(default);
     match kinds.iter().find(|kind| kind.name == name) {
-        Some(kind) => (kind.parse)(section),
+        Some(kind) => (kind.parse)(section).map(|plan| (kind.name, plan)),
         None => {
             let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
             let mut mistake = section.mistake(key, format!("there is no {key} `{name}`"));
@@ -189,7 +193,7 @@ fn parse_transform(section: &Section) -> Result<Box<dyn transform::TransformPlan
         let message = "a transform needs a `module`, or a `kind`";
         return Err(section.mistake("", message).help("such as module = \"transforms/x.wasm\""));
     }
-    parse_kind(section, transform::KINDS, "kind", "guest")
+    parse_kind(section, transform::KINDS, "kind", "guest").map(|(_, plan)| plan)
 }
 
 fn kafka_plan(

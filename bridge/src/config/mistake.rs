@@ -64,6 +64,12 @@ impl Mistakes {
         Mistakes { file: file.to_owned(), text: text.to_owned(), list }
     }
 
+    /// Line and column of the beginning of a span, from 1, in characters.
+    pub fn line_and_column(&self, span: &Range<usize>) -> (usize, usize) {
+        let place = Place::of(&self.text, span);
+        (place.line, place.column)
+    }
+
     fn show(&self, f: &mut fmt::Formatter<'_>, mistake: &Mistake) -> fmt::Result {
         if mistake.path.is_empty() || mistake.message.contains(&mistake.path) {
             writeln!(f, "error: {}", mistake.message)?;

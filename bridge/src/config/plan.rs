@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::format::{Admission, FormatPlan, KeyPlan};
-use crate::limits::Limits;
+use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::Shape;
 use crate::sink::SinkPlan;
 use crate::transform::TransformPlan;
@@ -30,6 +30,8 @@ pub struct PipelinePlan {
     pub name: Arc<str>,
     /// Where records come from.
     pub source: KafkaPlan,
+    /// The format's kind.
+    pub value_kind: &'static str,
     /// How values are read.
     pub value: Box<dyn FormatPlan>,
     /// How keys are read.
@@ -40,6 +42,8 @@ pub struct PipelinePlan {
     pub transforms: Vec<Box<dyn TransformPlan>>,
     /// What rows must become.
     pub shape: Shape,
+    /// The sink's kind.
+    pub sink_kind: &'static str,
     /// Where they go.
     pub sink: Box<dyn SinkPlan>,
     /// Where refused records go.
@@ -64,6 +68,27 @@ pub struct KafkaPlan {
     pub start: Start,
     /// Overrides committed offsets once (`bridge run --from`).
     pub from: Option<Start>,
+}
+
+impl Plan {
+    /// The memory that all pipelines together may take, bytes.
+    pub fn ceiling_bytes(&self) -> usize {
+        let pipelines = self.pipelines.iter();
+        PROCESS_BYTES + pipelines.map(PipelinePlan::ceiling_bytes).sum::<usize>()
+    }
+}
+
+impl PipelinePlan {
+    /// Connections to the sink, all lanes together.
+    pub fn couriers(&self) -> usize {
+        self.limits.lanes * self.sink.couriers_per_lane()
+    }
+
+    /// The memory that this pipeline may take, bytes, without the process itself.
+    pub fn ceiling_bytes(&self) -> usize {
+        let parts = self.limits.ceiling(self.couriers(), self.transforms.len());
+        parts.iter().map(|(_, bytes)| bytes).sum()
+    }
 }
 
 impl KafkaPlan {

@@ -46,9 +46,16 @@ impl Gauge {
     }
 }
 
-/// Durations in microseconds, up to one hour, two significant digits.
+/// Durations in microseconds, up to one hour, two significant digits: all of them, and those since
+/// the last look.
 #[derive(Debug)]
-pub struct Latency(Mutex<Histogram<u64>>);
+pub struct Latency(Mutex<Durations>);
+
+#[derive(Debug)]
+struct Durations {
+    all: Histogram<u64>,
+    recent: Histogram<u64>,
+}
 
 const LATENCY_MAX_US: u64 = 3_600_000_000;
 
@@ -56,7 +63,7 @@ impl Default for Latency {
     fn default() -> Latency {
         let histogram = Histogram::new_with_bounds(1, LATENCY_MAX_US, 2)
             .expect("one microsecond to one hour in two digits is a valid histogram");
-        Latency(Mutex::new(histogram))
+        Latency(Mutex::new(Durations { recent: histogram.clone(), all: histogram }))
     }
 }
 
@@ -64,15 +71,26 @@ impl Latency {
     /// Records `count` times the same duration.
     pub fn record(&self, duration: Duration, count: u64) {
         let us = (duration.as_micros() as u64).clamp(1, LATENCY_MAX_US);
-        self.0.lock().expect("no recording panics").saturating_record_n(us, count);
+        let mut durations = self.0.lock().expect("no recording panics");
+        durations.all.saturating_record_n(us, count);
+        durations.recent.saturating_record_n(us, count);
     }
 
     /// Durations at the given quantiles, the number of records and their sum in seconds.
     pub fn snapshot(&self, quantiles: &[f64]) -> (Vec<Duration>, u64, f64) {
-        let histogram = self.0.lock().expect("no recording panics");
+        let histogram = &self.0.lock().expect("no recording panics").all;
         let at = |q: &f64| Duration::from_micros(histogram.value_at_quantile(*q));
         let sum = histogram.mean() * histogram.len() as f64 / 1e6;
         (quantiles.iter().map(at).collect(), histogram.len(), sum)
+    }
+
+    /// The duration at a quantile since this was asked last, if there was any. One asker only:
+    /// the status line.
+    pub fn take_recent(&self, quantile: f64) -> Option<Duration> {
+        let recent = &mut self.0.lock().expect("no recording panics").recent;
+        let us = (!recent.is_empty()).then(|| recent.value_at_quantile(quantile));
+        recent.reset();
+        us.map(Duration::from_micros)
     }
 }
 

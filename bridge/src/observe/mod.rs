@@ -1,5 +1,14 @@
 //! Counters, latency histograms, logs, `/metrics`. Depends on nothing; anyone may call it.
 
+pub mod http;
+pub mod log;
 mod meter;
+mod process;
+mod prometheus;
+pub mod status;
+mod terminal;
 
 pub use meter::{Counter, Gauge, Latency, PipelineMeter, TransformMeter};
+
+/// The meters of all pipelines of a process, by name.
+pub type Meters = Vec<(std::sync::Arc<str>, std::sync::Arc<PipelineMeter>)>;

@@ -1,0 +1,278 @@
+//! `bridge explain`: what a plan will do, in words; secrets masked.
+
+use std::fmt::Write;
+
+use crate::config::units::{show_bytes, show_duration};
+use crate::config::{PipelinePlan, Plan, RejectsPlan, Start, Topics};
+use crate::format::KeyPlan;
+use crate::limits::{Limits, PROCESS_BYTES};
+use crate::shape::{Part, Shape, Template, Timestamp, Written};
+
+/// The whole plan.
+pub fn explain(plan: &Plan) -> String {
+    let mut page = Page::default();
+    for pipeline in &plan.pipelines {
+        page.heading(&format!("pipeline {}", pipeline.name));
+        page.source(pipeline);
+        page.rows(pipeline);
+        page.destination(pipeline);
+        page.bounds(&pipeline.limits);
+    }
+    page.ceiling(plan);
+    page.heading("beside");
+    match plan.http {
+        Some(address) => page.line("metrics", format!("http://{address}/metrics")),
+        None => page.line("metrics", "not served; [http] listen = \"127.0.0.1:9187\" does".into()),
+    }
+    match &plan.cache {
+        Some(folder) => {
+            page.line("modules", format!("compiled once, kept in {}", folder.display()))
+        }
+        None => page.line("modules", "compiled at every start".into()),
+    }
+    page.0
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn heading(&mut self, text: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.0, "{gap}{text}");
+    }
+
+    fn line(&mut self, subject: &str, text: String) {
+        let _ = writeln!(self.0, "  {subject:28}{text}");
+    }
+
+    fn source(&mut self, pipeline: &PipelinePlan) {
+        let source = &pipeline.source;
+        self.line(
+            "topics",
+            match &source.topics {
+                Topics::List(topics) => topics.join(", "),
+                Topics::Regex(regex) => format!("all that match {regex}"),
+            },
+        );
+        self.line("group", source.group.clone());
+        self.line(
+            "member",
+            match &source.instance {
+                Some(id) => {
+                    format!("{id} (a restart within the session finds its partitions again)")
+                }
+                None => "a new one at every start".to_owned(),
+            },
+        );
+        let start = |start| match start {
+            Start::Earliest => "at the first record",
+            Start::Latest => "after the last record",
+            Start::Committed => "at the committed offset only",
+        };
+        self.line(
+            "start",
+            match source.from {
+                Some(from) => format!("{}, this once, whatever was committed", start(from)),
+                None if source.start == Start::Committed => {
+                    "at the committed offset; refused where there is none".to_owned()
+                }
+                None => format!("at the committed offset, else {}", start(source.start)),
+            },
+        );
+        for (key, value) in source.shown() {
+            self.line(&key, value);
+        }
+    }
+
+    fn rows(&mut self, pipeline: &PipelinePlan) {
+        self.line("values", pipeline.value_kind.to_owned());
+        self.line(
+            "keys",
+            match &pipeline.key {
+                KeyPlan::Ignore => "ignored".to_owned(),
+                KeyPlan::String { column } => format!("text, column {column}"),
+                KeyPlan::Raw { column } => format!("text or base64, column {column}"),
+                KeyPlan::Json { prefix, column } => {
+                    format!("JSON, columns {prefix}..., a scalar in {column}")
+                }
+            },
+        );
+        let admission = pipeline.admission;
+        let nulls = if admission.null_value_rejected { "rejected" } else { "skipped and counted" };
+        self.line("null values", nulls.to_owned());
+        self.line("largest value", show_bytes(admission.record_bytes_max));
+        for (index, transform) in pipeline.transforms.iter().enumerate() {
+            self.line(&format!("transform {}", index + 1), transform.name().to_owned());
+        }
+    }
+
+    fn destination(&mut self, pipeline: &PipelinePlan) {
+        self.shape(&pipeline.shape);
+        self.line("sink", pipeline.sink_kind.to_owned());
+        for line in pipeline.sink.explain() {
+            self.line("", line);
+        }
+        self.line("connections", pipeline.couriers().to_string());
+        self.line(
+            "rejects",
+            match &pipeline.rejects {
+                RejectsPlan::Topic { topic } => format!("to the topic {topic}"),
+                RejectsPlan::File { path } => format!("to the file {}", path.display()),
+            },
+        );
+    }
+
+    fn shape(&mut self, shape: &Shape) {
+        self.line("table", template(&shape.table));
+        self.line("timestamp", timestamp(shape));
+        if !shape.symbols.is_empty() {
+            self.line("symbols", shape.symbols.join(", "));
+        }
+        let columns = shape.columns.iter().map(|(name, kind)| format!("{name} {kind}"));
+        let columns: Vec<String> = columns.collect();
+        if !columns.is_empty() {
+            self.line("columns", columns.join(", "));
+        }
+        let renamed: Vec<String> =
+            shape.rename.iter().map(|(old, new)| format!("{old} to {new}")).collect();
+        if !renamed.is_empty() {
+            self.line("renamed", renamed.join(", "));
+        }
+        if let Some(only) = &shape.only {
+            self.line("only", only.join(", "));
+        }
+        if !shape.drop.is_empty() {
+            self.line("dropped", shape.drop.join(", "));
+        }
+        self.metadata(shape);
+        let create = &shape.create;
+        let mut made = vec![format!("partitioned by {}", create.partition_by)];
+        made.extend(create.ttl.as_ref().map(|ttl| format!("TTL {ttl}")));
+        if !create.upsert_keys.is_empty() {
+            made.push(format!("DEDUP UPSERT KEYS({})", create.upsert_keys.join(", ")));
+        }
+        self.line(
+            "missing tables",
+            match create.tables {
+                true => format!("are made: {}", made.join(", ")),
+                false => "are left missing: their rows wait".to_owned(),
+            },
+        );
+        let added = if create.columns { "are added" } else { "are left missing" };
+        self.line("missing columns", format!("{added}; at most {} in a table", shape.columns_max));
+    }
+
+    fn metadata(&mut self, shape: &Shape) {
+        let metadata = &shape.metadata;
+        let fixed = [
+            ("topic", &metadata.topic),
+            ("partition", &metadata.partition),
+            ("offset", &metadata.offset),
+            ("row", &metadata.row),
+            ("timestamp", &metadata.timestamp),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(what, name)| Some((what, name.as_ref()?)));
+        let mut all: Vec<String> = fixed.map(|(what, name)| format!("{what} as {name}")).collect();
+        let headers = metadata.headers.iter();
+        all.extend(headers.map(|(header, name)| format!("header {header} as {name}")));
+        if !all.is_empty() {
+            self.line("from the record", all.join(", "));
+        }
+    }
+
+    fn bounds(&mut self, limits: &Limits) {
+        self.heading("  bounds");
+        for (name, value) in bounds(limits) {
+            self.line(name, value);
+        }
+    }
+
+    fn ceiling(&mut self, plan: &Plan) {
+        self.heading("memory ceiling");
+        self.line("the process itself", show_bytes(PROCESS_BYTES));
+        for pipeline in &plan.pipelines {
+            let parts = pipeline.limits.ceiling(pipeline.couriers(), pipeline.transforms.len());
+            for (what, bytes) in parts {
+                let what = match plan.pipelines.len() {
+                    1 => what.to_owned(),
+                    _ => format!("{}: {what}", pipeline.name),
+                };
+                let _ = writeln!(self.0, "  {what:40}{}", show_bytes(bytes));
+            }
+        }
+        let _ = writeln!(self.0, "  {:40}{}", "all together", show_bytes(plan.ceiling_bytes()));
+    }
+}
+
+/// Every bound by its key.
+fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
+    // Taken apart by name, so that a bound that is added and not shown does not compile.
+    let Limits {
+        lanes,
+        batch_records_max,
+        lane_inbox_batches_max,
+        lent_bytes_max,
+        fetch_bytes_max,
+        payload_bytes_max,
+        payload_rows_max,
+        open_bytes_max,
+        courier_inbox_payloads_max,
+        linger,
+        tickets_max,
+        drain,
+        guest_memory_bytes_max,
+        guest_deadline,
+        reject_share_max,
+        reject_window,
+    } = limits.clone();
+    vec![
+        ("lanes", lanes.to_string()),
+        ("batch_records_max", batch_records_max.to_string()),
+        ("lane_inbox_batches_max", lane_inbox_batches_max.to_string()),
+        ("lent_bytes_max", show_bytes(lent_bytes_max)),
+        ("fetch_bytes_max", show_bytes(fetch_bytes_max)),
+        ("payload_bytes_max", show_bytes(payload_bytes_max)),
+        ("payload_rows_max", payload_rows_max.to_string()),
+        ("open_bytes_max", show_bytes(open_bytes_max)),
+        ("courier_inbox_payloads_max", courier_inbox_payloads_max.to_string()),
+        ("linger", show_duration(linger)),
+        ("tickets_max", tickets_max.to_string()),
+        ("drain", show_duration(drain)),
+        ("guest_memory_bytes_max", show_bytes(guest_memory_bytes_max)),
+        ("guest_deadline", show_duration(guest_deadline)),
+        ("reject_share_max", format!("{reject_share_max} of one reason")),
+        ("reject_window", format!("{reject_window} records")),
+    ]
+}
+
+fn template(template: &Template) -> String {
+    let part = |part: &Part| match part {
+        Part::Text(text) => text.clone(),
+        Part::Topic => "{topic}".to_owned(),
+        Part::Key => "{key}".to_owned(),
+        Part::Partition => "{partition}".to_owned(),
+        Part::Header(name) => format!("{{header.{name}}}"),
+        Part::Field(name) => format!("{{field.{name}}}"),
+    };
+    template.0.iter().map(part).collect()
+}
+
+fn timestamp(shape: &Shape) -> String {
+    let column = &shape.timestamp_column;
+    match &shape.timestamp {
+        Timestamp::Field { field, written } => {
+            let written = match written {
+                Written::Auto => "ISO 8601, or a number by its magnitude".to_owned(),
+                Written::Number(unit) => format!("{unit:?}").to_lowercase(),
+                Written::Pattern(pattern) => format!("text as {pattern}"),
+            };
+            format!("{column}, from the field {field} ({written})")
+        }
+        Timestamp::Composed { fields, pattern } => {
+            format!("{column}, from {} (text as {pattern})", fields.join(" and "))
+        }
+        Timestamp::Kafka => format!("{column}, Kafka's timestamp of the record"),
+        Timestamp::Server => format!("{column}, the server's clock: a replay gives other rows"),
+    }
+}

@@ -1,0 +1,193 @@
+//! The command line: what may be asked, and who answers. Exit status 0 is well, 1 a fault, 2 a
+//! mistake in the configuration or in the command itself.
+
+mod check;
+mod components;
+mod demo;
+mod explain;
+mod run;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::blame::Fault;
+use crate::config::{self, Mistakes, Overrides, Plan, Start};
+use crate::observe::log;
+
+/// Kafka records through sandboxed WebAssembly transforms into QuestDB.
+#[derive(Parser, Debug)]
+#[command(name = "bridge", version, max_term_width = 100)]
+pub struct Command {
+    /// What is logged: a level, or directives such as `info,bridge::kafka=debug`.
+    #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Run the pipelines of a file until interrupted.
+    Run {
+        /// The configuration.
+        file: PathBuf,
+        /// Start every partition here, this once, whatever was committed.
+        #[arg(long, value_enum)]
+        from: Option<From>,
+        /// Tells processes of one pipeline on one host apart.
+        #[arg(long, env = "BRIDGE_INSTANCE", value_name = "ID")]
+        instance: Option<String>,
+    },
+    /// Read a file and knock on every door that it names; changes nothing.
+    Check {
+        /// The configuration.
+        file: PathBuf,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a file would do, with every bound and the memory they add up to.
+    Explain {
+        /// The configuration.
+        file: PathBuf,
+    },
+    /// Show the whole road on this machine, with nothing installed.
+    Demo {
+        /// How long.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// One JSON object at the end in place of words.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List every kind of format, transform and sink, with all options.
+    Components {
+        /// In JSON.
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// As docs/reference.md.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Print the JSON Schema of configuration files, for editors.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page.
+    Man,
+}
+
+#[derive(Clone, Copy, ValueEnum, Debug)]
+enum From {
+    Earliest,
+    Latest,
+    Committed,
+}
+
+impl From {
+    fn start(self) -> Start {
+        match self {
+            From::Earliest => Start::Earliest,
+            From::Latest => Start::Latest,
+            From::Committed => Start::Committed,
+        }
+    }
+}
+
+/// Why a command did not do what it was asked.
+enum Failure {
+    /// The configuration is wrong.
+    Mistakes(Box<Mistakes>),
+    /// A fault on the way.
+    Fault(Fault),
+    /// It was said already.
+    Said,
+}
+
+impl std::convert::From<Box<Mistakes>> for Failure {
+    fn from(mistakes: Box<Mistakes>) -> Failure {
+        Failure::Mistakes(mistakes)
+    }
+}
+
+impl std::convert::From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::Fault(fault)
+    }
+}
+
+impl std::convert::From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            // Whoever reads has seen enough: `bridge components | head`.
+            io::ErrorKind::BrokenPipe => Failure::Said,
+            _ => Failure::Fault(Fault::world(format!("writing to standard output: {error}"))),
+        }
+    }
+}
+
+/// Does what the command line asks.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    log::start(command.log.as_deref());
+    match answer(command.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Mistakes(mistakes)) => {
+            eprint!("{mistakes}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Fault(fault)) => {
+            eprintln!("error: {fault}");
+            ExitCode::FAILURE
+        }
+        Err(Failure::Said) => ExitCode::FAILURE,
+    }
+}
+
+fn answer(verb: Verb) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    match verb {
+        Verb::Run { file, from, instance } => {
+            let overrides = Overrides { from: from.map(From::start), instance };
+            Ok(run::run(Plan::load(&file, &overrides)?)?)
+        }
+        Verb::Check { file, json } => check::check(&file, json, &mut out),
+        Verb::Explain { file } => {
+            let plan = Plan::load(&file, &Overrides::default())?;
+            Ok(out.write_all(explain::explain(&plan).as_bytes())?)
+        }
+        Verb::Demo { seconds, json } => Ok(demo::demo(seconds, json)?),
+        Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
+        Verb::Components { markdown: true, .. } => {
+            Ok(out.write_all(components::markdown().as_bytes())?)
+        }
+        Verb::Components { .. } => Ok(out.write_all(components::text().as_bytes())?),
+        Verb::Schema => Ok(writeln!(out, "{:#}", config::file_schema())?),
+        Verb::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Command::command(), "bridge", &mut text);
+            Ok(out.write_all(&text)?)
+        }
+        Verb::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Command::command()).render(&mut text)?;
+            Ok(out.write_all(&text)?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Command::command().debug_assert();
+    }
+}

@@ -1,0 +1,241 @@
+//! The meters in Prometheus's text format. Names are stable; `docs/operate.md` lists them.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+use super::{Latency, Meters, PipelineMeter, TransformMeter, process};
+use crate::reject::Reason;
+
+/// Everything, as `/metrics` answers.
+pub fn render(meters: &Meters, now: SystemTime) -> String {
+    let mut page = Page { text: String::with_capacity(16 << 10), meters };
+    page.counters();
+    page.gauges(now);
+    page.partitions();
+    page.latency("bridge_acked_seconds", "from Kafka's timestamp to the receipt", |m| &m.acked);
+    page.latency("bridge_stored_seconds", "from a payload's first row to its receipt", |m| {
+        &m.stored
+    });
+    page.transforms();
+    page.process();
+    page.text
+}
+
+struct Page<'a> {
+    text: String,
+    meters: &'a Meters,
+}
+
+impl Page<'_> {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn each<T: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        value: impl Fn(&PipelineMeter) -> T,
+    ) {
+        self.family(name, kind, help);
+        for (pipeline, meter) in self.meters {
+            let _ = writeln!(self.text, "{name}{{pipeline=\"{pipeline}\"}} {}", value(meter));
+        }
+    }
+
+    fn counters(&mut self) {
+        let count = "counter";
+        self.each("bridge_records_in_total", count, "records taken from Kafka", |m| {
+            m.records_in.get()
+        });
+        self.each("bridge_bytes_in_total", count, "bytes of their keys and values", |m| {
+            m.bytes_in.get()
+        });
+        self.each("bridge_rows_stored_total", count, "rows that are stored", |m| {
+            m.rows_stored.get()
+        });
+        self.each("bridge_bytes_stored_total", count, "encoded bytes that are stored", |m| {
+            m.bytes_stored.get()
+        });
+        self.each("bridge_records_filtered_total", count, "records left without a row", |m| {
+            m.records_filtered.get()
+        });
+        self.each("bridge_records_skipped_total", count, "records with a null value", |m| {
+            m.records_skipped.get()
+        });
+        self.each("bridge_rejects_stored_total", count, "rejects in the dead letters", |m| {
+            m.rejects_stored.get()
+        });
+        self.each("bridge_retries_total", count, "sends tried again", |m| m.retries.get());
+        self.each("bridge_rewinds_total", count, "times back to a commit point", |m| {
+            m.rewinds.get()
+        });
+        let name = "bridge_records_rejected_total";
+        self.family(name, count, "rejected records by reason");
+        for (pipeline, meter) in self.meters {
+            for (reason, counter) in Reason::ALL.iter().zip(&meter.rejected) {
+                let (reason, value) = (reason.name(), counter.get());
+                let _ = writeln!(
+                    self.text,
+                    "{name}{{pipeline=\"{pipeline}\",reason=\"{reason}\"}} {value}"
+                );
+            }
+        }
+    }
+
+    fn gauges(&mut self, now: SystemTime) {
+        let gauge = "gauge";
+        self.each("bridge_connections", gauge, "open connections", |m| m.connections.get());
+        self.each("bridge_partitions", gauge, "assigned partitions", |m| m.partitions.get());
+        self.each("bridge_partitions_paused", gauge, "paused partitions", |m| m.paused.get());
+        self.each("bridge_lag", gauge, "records that were not taken yet", |m| m.lag.get());
+        self.each("bridge_queued_bytes", gauge, "bytes under way", |m| m.queued_bytes.get());
+        self.each("bridge_tickets_out", gauge, "batches under way", |m| m.tickets_out.get());
+        let now_ms = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
+        let name = "bridge_commit_age_seconds";
+        self.family(name, gauge, "time since the last commit");
+        for (pipeline, meter) in self.meters {
+            let at = meter.committed_at_ms.get();
+            if at > 0 {
+                let age = (now_ms as i64 - at).max(0) as f64 / 1e3;
+                let _ = writeln!(self.text, "{name}{{pipeline=\"{pipeline}\"}} {age}");
+            }
+        }
+        self.each("bridge_ready", gauge, "1 while nothing is wrong", |meter| {
+            u8::from(meter.trouble.lock().expect("no one panics with it").is_empty())
+        });
+    }
+
+    fn partitions(&mut self) {
+        let name = "bridge_partition_lag";
+        self.family(name, "gauge", "records of the partition that were not taken yet");
+        for (pipeline, meter) in self.meters {
+            for (partition, lag) in &*meter.partition_lag.lock().expect("no one panics with it") {
+                let (topic, number) = partition.rsplit_once('/').unwrap_or((partition, ""));
+                let topic = label(topic);
+                let _ = writeln!(
+                    self.text,
+                    "{name}{{pipeline=\"{pipeline}\",topic=\"{topic}\",partition=\"{number}\"}} \
+                     {lag}"
+                );
+            }
+        }
+    }
+
+    fn latency(&mut self, name: &str, help: &str, of: impl Fn(&PipelineMeter) -> &Latency) {
+        const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999];
+        self.family(name, "summary", help);
+        for (pipeline, meter) in self.meters {
+            let (durations, count, sum) = of(meter).snapshot(QUANTILES);
+            for (quantile, duration) in QUANTILES.iter().zip(durations) {
+                let _ = writeln!(
+                    self.text,
+                    "{name}{{pipeline=\"{pipeline}\",quantile=\"{quantile}\"}} {}",
+                    duration.as_secs_f64()
+                );
+            }
+            let _ = writeln!(self.text, "{name}_sum{{pipeline=\"{pipeline}\"}} {sum}");
+            let _ = writeln!(self.text, "{name}_count{{pipeline=\"{pipeline}\"}} {count}");
+        }
+    }
+
+    fn transforms(&mut self) {
+        type Read = fn(&TransformMeter) -> f64;
+        let families: [(&str, &str, &str, Read); 8] = [
+            ("rows_in_total", "counter", "rows that went in", |m| m.rows_in.get() as f64),
+            ("rows_out_total", "counter", "rows that came out", |m| m.rows_out.get() as f64),
+            ("rejected_total", "counter", "records it refused", |m| m.rejected.get() as f64),
+            ("traps_total", "counter", "traps", |m| m.traps.get() as f64),
+            ("deadlines_total", "counter", "deadlines passed", |m| m.deadlines.get() as f64),
+            ("busy_seconds_total", "counter", "time spent in it", |m| m.busy_ns.get() as f64 / 1e9),
+            ("memory_bytes", "gauge", "memory of its largest instance", |m| {
+                m.memory_bytes.get() as f64
+            }),
+            ("replaced_total", "counter", "instances made anew", |m| m.replaced.get() as f64),
+        ];
+        for (name, kind, help, read) in families {
+            let name = format!("bridge_transform_{name}");
+            self.family(&name, kind, help);
+            for (pipeline, meter) in self.meters {
+                let transforms = meter.transforms.lock().expect("no one panics with it");
+                for (index, (transform, meter)) in transforms.iter().enumerate() {
+                    // The place in the chain tells two of one name apart.
+                    let (transform, value) = (label(transform), read(meter));
+                    let _ = writeln!(
+                        self.text,
+                        "{name}{{pipeline=\"{pipeline}\",transform=\"{transform}\",\
+                         step=\"{index}\"}} {value}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn process(&mut self) {
+        let version = env!("CARGO_PKG_VERSION");
+        self.family("bridge_build_info", "gauge", "the version");
+        let _ = writeln!(self.text, "bridge_build_info{{version=\"{version}\"}} 1");
+        if let Some(bytes) = process::resident_bytes() {
+            self.family("process_resident_memory_bytes", "gauge", "memory in use");
+            let _ = writeln!(self.text, "process_resident_memory_bytes {bytes}");
+        }
+        if let Some(time) = process::cpu_time() {
+            self.family("process_cpu_seconds_total", "counter", "time on the processor");
+            let _ = writeln!(self.text, "process_cpu_seconds_total {}", seconds(time));
+        }
+    }
+}
+
+fn seconds(duration: Duration) -> f64 {
+    duration.as_millis() as f64 / 1e3
+}
+
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn every_line_is_prometheus() {
+        let meter = Arc::new(PipelineMeter::default());
+        meter.records_in.add(7);
+        meter.reject(Reason::Trap, 2);
+        meter.acked.record(Duration::from_millis(84), 10);
+        meter.committed_at_ms.set(1_000);
+        meter.set_trouble("questdb is not answering");
+        *meter.partition_lag.lock().expect("unpoisoned") = vec![("a/b/3".to_owned(), 5)];
+        *meter.transforms.lock().expect("unpoisoned") = vec![("dr\"op".to_owned(), Arc::default())];
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(3_500);
+        let text = render(&vec![("readings".into(), meter)], now);
+        for line in [
+            "bridge_records_in_total{pipeline=\"readings\"} 7",
+            "bridge_records_rejected_total{pipeline=\"readings\",reason=\"trap\"} 2",
+            "bridge_partition_lag{pipeline=\"readings\",topic=\"a/b\",partition=\"3\"} 5",
+            "bridge_commit_age_seconds{pipeline=\"readings\"} 2.5",
+            "bridge_ready{pipeline=\"readings\"} 0",
+            "bridge_acked_seconds_count{pipeline=\"readings\"} 10",
+            "bridge_transform_traps_total{pipeline=\"readings\",transform=\"dr\\\"op\",step=\"0\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        let mut announced = std::collections::HashSet::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let name = rest.split(' ').next().expect("a name").to_owned();
+                assert!(announced.insert(name), "announced twice: {line}");
+            } else if !line.starts_with('#') {
+                let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+                let family = name.split('{').next().expect("a name");
+                let family = family.trim_end_matches("_sum").trim_end_matches("_count");
+                assert!(announced.contains(family), "{line}");
+            }
+        }
+    }
+}
