@@ -179,4 +179,30 @@ pub struct TransformMeter {
     pub memory_bytes: Gauge,
     /// Instances thrown away and made anew.
     pub replaced: Counter,
+    /// What the transform itself counts, under names of its own.
+    pub own: Mutex<Vec<OwnMetric>>,
+}
+
+/// A metric that a transform named.
+#[derive(Clone, PartialEq, Debug)]
+pub struct OwnMetric {
+    /// A name as Prometheus has them.
+    pub name: String,
+    /// Whether its value replaces the last one; else it is added.
+    pub gauge: bool,
+    /// Its value.
+    pub value: f64,
+}
+
+impl TransformMeter {
+    /// Adds to, or sets, a metric of the transform's own. What was a gauge stays one.
+    pub fn say(&self, name: &str, gauge: bool, value: f64) {
+        let mut own = self.own.lock().expect("no one panics with it");
+        match own.iter_mut().find(|metric| metric.name == name) {
+            Some(metric) if metric.gauge != gauge => {}
+            Some(metric) if gauge => metric.value = value,
+            Some(metric) => metric.value += value,
+            None => own.push(OwnMetric { name: name.to_owned(), gauge, value }),
+        }
+    }
 }

@@ -8,7 +8,7 @@ mod prometheus;
 pub mod status;
 mod terminal;
 
-pub use meter::{Counter, Gauge, Latency, PipelineMeter, TransformMeter};
+pub use meter::{Counter, Gauge, Latency, OwnMetric, PipelineMeter, TransformMeter};
 
 /// The meters of all pipelines of a process, by name.
 pub type Meters = Vec<(std::sync::Arc<str>, std::sync::Arc<PipelineMeter>)>;

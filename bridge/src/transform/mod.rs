@@ -11,8 +11,10 @@ use crate::names::Names;
 use crate::observe::TransformMeter;
 use crate::reject::Rejects;
 
+pub mod guest;
+
 /// Every transform, by name.
-pub const KINDS: &[Kind<dyn TransformPlan>] = &[];
+pub const KINDS: &[Kind<dyn TransformPlan>] = &[guest::KIND];
 
 /// A transform as configured. Loading it (compiling a module, say) happens once, in
 /// [`TransformPlan::load`]; each lane gets an instance of its own.

@@ -1,0 +1,94 @@
+//! How a call ended badly, in words for a person: the guest's own message, wasm's trap, and the
+//! functions that were running, with file and line where the module says.
+
+use std::fmt::Write as _;
+
+use wasmtime::{Error, Trap, WasmBacktrace};
+
+use super::host::Host;
+use super::limits::FRAMES_MAX;
+use crate::reject::Reason;
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// `Trap`, `Deadline` or `BadAnswer`.
+    pub(super) reason: Reason,
+    /// The same in words.
+    pub(super) detail: String,
+    /// The record that the guest said it was at, counted from the call's first. Not to be
+    /// believed.
+    pub(super) progress: u32,
+}
+
+impl Failure {
+    /// An answer that breaks the contract.
+    pub(super) fn bad_answer(detail: impl Into<String>, progress: u32) -> Failure {
+        let detail = format!("bad answer: {}", detail.into());
+        Failure { reason: Reason::BadAnswer, detail, progress }
+    }
+
+    /// A call that did not return.
+    pub(super) fn of_call(error: &Error, host: &mut Host, progress: u32) -> Failure {
+        let late = error.downcast_ref::<Trap>() == Some(&Trap::Interrupt);
+        let reason = if late { Reason::Deadline } else { Reason::Trap };
+        let label = if late { "deadline" } else { "trap" };
+        Failure { reason, detail: format!("{label}: {}", describe(error, host)), progress }
+    }
+}
+
+/// What happened, without the label in front.
+pub(super) fn describe(error: &Error, host: &mut Host) -> String {
+    let trap = error.downcast_ref::<Trap>();
+    // Rust's panics have their place and their message on two lines.
+    let words = host.last_words().map(|words| words.replace('\n', " "));
+    let mut text = match words {
+        // A Rust panic says all of it itself; that it ends in `unreachable` is no news.
+        Some(words) if trap.is_none_or(|trap| *trap == Trap::UnreachableCodeReached) => words,
+        Some(words) => format!("{} ({words})", cause(error, trap)),
+        None => cause(error, trap),
+    };
+    if let Some(size) = host.limiter.refused {
+        let _ = write!(text, ", after memory of {} MiB was refused", size.div_ceil(1 << 20));
+    }
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        frames(backtrace, &mut text);
+    }
+    text
+}
+
+fn cause(error: &Error, trap: Option<&Trap>) -> String {
+    match trap {
+        Some(Trap::Interrupt) => "the call was not done in time".to_owned(),
+        Some(Trap::StackOverflow) => "stack overflow".to_owned(),
+        // Its text is "wasm trap: integer divide by zero" and the like.
+        Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
+        None => error.root_cause().to_string(),
+    }
+}
+
+/// ` at drop_cold.rs:41 in drop_cold::divide < bridge_batch`: the place, then who called.
+fn frames(backtrace: &WasmBacktrace, text: &mut String) {
+    let mut names = Vec::new();
+    let mut place = None;
+    for frame in backtrace.frames() {
+        for symbol in frame.symbols() {
+            if let (None, Some(file), Some(line)) = (&place, symbol.file(), symbol.line()) {
+                let file = file.rsplit('/').next().unwrap_or(file);
+                place = Some(format!("{file}:{line}"));
+            }
+        }
+        let inlined = frame.symbols().iter().filter_map(|symbol| symbol.name()).next();
+        names.push(match inlined.or_else(|| frame.func_name()) {
+            Some(name) => name.chars().take(120).collect(),
+            None => format!("function {}", frame.func_index()),
+        });
+    }
+    if let Some(place) = place {
+        let _ = write!(text, " at {place}");
+    }
+    names.truncate(FRAMES_MAX);
+    if !names.is_empty() {
+        let _ = write!(text, " in {}", names.join(" < "));
+    }
+}

@@ -1,0 +1,305 @@
+//! A module at work in one lane: rows are copied in, call by call, and answers taken out. What
+//! happens when a call fails is in `isolate`.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Places, Rows};
+use super::failure::Failure;
+use super::host::Log;
+use super::instance::{Instance, Template, now_us};
+use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, of_answer};
+use super::memory::{Input, bytes_of};
+use super::options::OnFailure;
+use crate::batch::{RecordBatch, Row, RowBatch};
+use crate::blame::Fault;
+use crate::observe::TransformMeter;
+use crate::reject::{Reason, Rejects, Stage};
+use crate::transform::Transform;
+
+/// The transform of one lane.
+pub(super) struct Guest {
+    pub(super) template: Arc<Template>,
+    pub(super) on_failure: OnFailure,
+    pub(super) log: Log,
+    meter: Arc<TransformMeter>,
+    /// `None` only after an instance could not be made.
+    pub(super) instance: Option<Instance>,
+    /// Memory at which the instance is replaced; known after its first batch.
+    memory_mark: Option<usize>,
+    /// The other one of two buffers; the rows swap them.
+    next: Vec<Row>,
+    places: Places,
+    /// The topic of the batch before and its id, for asking takes a lock.
+    topic: Option<(Arc<str>, u16)>,
+    sequence: u64,
+    /// Records that failed since one last succeeded.
+    pub(super) failed_in_a_row: u32,
+    pub(super) bypass: Bypass,
+}
+
+/// How long a module that fails on everything is passed by.
+#[derive(Debug, Default)]
+pub(super) struct Bypass {
+    /// Batches, this one included.
+    pub(super) left: u32,
+    /// How many it will be next time.
+    pub(super) next: u32,
+}
+
+/// What is known of the batch at hand, and counted for it.
+pub(super) struct Batch<'a> {
+    pub(super) records: &'a RecordBatch,
+    pub(super) rows: Rows<'a>,
+    topic: u16,
+    now_us: i64,
+    now: Instant,
+    pub(super) traps: u64,
+    pub(super) deadlines: u64,
+    pub(super) replaced: u64,
+}
+
+/// How a call went.
+pub(super) enum Step {
+    /// So many rows are dealt with.
+    Took(usize),
+    /// So many rows failed together.
+    Failed(Failed),
+}
+
+/// A call that failed.
+pub(super) struct Failed {
+    pub(super) count: usize,
+    pub(super) failure: Failure,
+    /// Whether it was the instance's first: nothing before can have broken it.
+    pub(super) fresh: bool,
+}
+
+impl Guest {
+    pub(super) fn new(
+        template: Arc<Template>,
+        on_failure: OnFailure,
+        meter: Arc<TransformMeter>,
+    ) -> Result<Guest, String> {
+        let mut log = Log::new(Arc::clone(&template.label));
+        let instance = Instance::start(&template, &mut log)?;
+        Ok(Guest {
+            template,
+            on_failure,
+            log,
+            meter,
+            instance: Some(instance),
+            memory_mark: None,
+            next: Vec::new(),
+            places: Places::default(),
+            topic: None,
+            sequence: 0,
+            failed_in_a_row: 0,
+            bypass: Bypass::default(),
+        })
+    }
+
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
+        let end = batch.rows.rows.rows.len();
+        let (full, short) = (self.template.deadline, self.retry_deadline());
+        // Rows before this one were in a call that failed, and are tried again.
+        let mut retried = 0;
+        let mut at = 0;
+        while at < end {
+            let (stop, time) = if at < retried { (retried, short) } else { (end, full) };
+            match self.step(batch, at..stop, time)? {
+                Step::Took(count) => at += count,
+                Step::Failed(failed) => {
+                    let tried = at..at + failed.count;
+                    retried = retried.max(tried.end);
+                    at = self.isolate(batch, tried, failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The time that a retry may take.
+    pub(super) fn retry_deadline(&self) -> Duration {
+        self.template.deadline / 10
+    }
+
+    /// One call for the first rows of `range`, as many as it takes. At least one is dealt with,
+    /// or has failed.
+    pub(super) fn step(
+        &mut self,
+        batch: &mut Batch<'_>,
+        range: Range<usize>,
+        time: Duration,
+    ) -> Result<Step, Fault> {
+        if self.bypass.left > 0 {
+            let count = range.len();
+            range.for_each(|index| batch.rows.push(batch.rows.rows.rows[index]));
+            return Ok(Step::Took(count));
+        }
+        if self.instance.is_none() {
+            self.renew(batch)?;
+        }
+        let Some(instance) = &mut self.instance else {
+            return Err(Fault::us("a transform without an instance was renewed"));
+        };
+        self.sequence += 1;
+        let input = Input {
+            records: batch.records,
+            rows: batch.rows.rows,
+            topic: batch.topic,
+            now_us: batch.now_us,
+            sequence: self.sequence,
+        };
+        let failed = |count, failure, instance: &Instance| {
+            Ok(Step::Failed(Failed { count, failure, fresh: instance.was_fresh() }))
+        };
+        let count = match copy_in(instance, &input, range.clone(), time) {
+            Ok(Some(count)) => count,
+            Ok(None) => {
+                let source = batch.rows.rows.rows[range.start].source;
+                let detail = format!(
+                    "transform {}: the record does not fit into its arena",
+                    self.template.label
+                );
+                batch.rows.rejects.push(source, Stage::Transform, Reason::TooLarge, detail);
+                return Ok(Step::Took(1));
+            }
+            Err(failure) => return failed(1, failure, instance),
+        };
+        let returned = match instance.call(count, time) {
+            Ok(returned) => returned,
+            Err(failure) => return failed(count, failure, instance),
+        };
+        // Asked after the call: it may have interned names.
+        let limits = of_answer(&self.template.names);
+        let mark = batch.rows.mark();
+        match batch.rows.take(instance.memory(), &returned.answer, &limits, range.start) {
+            Ok(consumed) => {
+                instance.commit(&mut self.log, &self.meter, batch.now);
+                self.failed_in_a_row = 0;
+                Ok(Step::Took(consumed))
+            }
+            Err(fault) => {
+                batch.rows.roll_back(&mark);
+                let record = fault.record.unwrap_or(returned.progress);
+                let record = record.min(count as u32 - 1);
+                failed(count, Failure::bad_answer(fault.to_string(), record), instance)
+            }
+        }
+    }
+
+    /// Between two batches: an instance that has grown is replaced by one that has not.
+    fn watch_memory(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
+        let Some(instance) = &self.instance else { return Ok(()) };
+        let bytes = instance.memory_bytes();
+        if self.meter.memory_bytes.get() < bytes as i64 {
+            self.meter.memory_bytes.set(bytes as i64);
+        }
+        let half = self.template.memory_max / 2;
+        let mark = *self.memory_mark.get_or_insert(half.max(2 * bytes));
+        if bytes > mark { self.renew(batch) } else { Ok(()) }
+    }
+
+    fn topic(&mut self, records: &RecordBatch) -> u16 {
+        let topic = &records.source.topic;
+        match &self.topic {
+            Some((known, id)) if known == topic => *id,
+            _ => {
+                // 0, which is no topic, where there are more topics than names.
+                let id = self.template.names.topics.intern(topic).unwrap_or(0);
+                self.topic = Some((Arc::clone(topic), id));
+                id
+            }
+        }
+    }
+}
+
+/// Copies rows in, as many as fit into an arena that grows to its usual size for a whole call,
+/// and beyond it for a single row. `None` if not even one row can be made to fit.
+fn copy_in(
+    instance: &mut Instance,
+    input: &Input<'_>,
+    range: Range<usize>,
+    time: Duration,
+) -> Result<Option<usize>, Failure> {
+    let whole = range.len().min(CALL_RECORDS_MAX);
+    loop {
+        let count = instance.fill(input, range.clone());
+        let arena = instance.arena_bytes();
+        if count == whole {
+            return Ok(Some(count));
+        }
+        let larger = 2 * arena;
+        if larger <= ARENA_USUAL && instance.could_grow(larger) {
+            // Whatever the answer, the arena has to be filled again; and after a refusal it is
+            // not asked for again.
+            instance.grow(larger, larger, time)?;
+        } else if count > 0 {
+            return Ok(Some(count));
+        } else {
+            let least = bytes_of(input, &input.rows.rows[range.start], instance.wants());
+            if arena >= least || !instance.grow(least, least.next_power_of_two(), time)? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Transform for Guest {
+    fn apply(
+        &mut self,
+        records: &RecordBatch,
+        rows: &mut RowBatch,
+        rejects: &mut Rejects,
+    ) -> Result<(), Fault> {
+        if self.bypass.left > 0 {
+            self.bypass.left -= 1;
+            self.meter.rows_in.add(rows.rows.len() as u64);
+            self.meter.rows_out.add(rows.rows.len() as u64);
+            return Ok(());
+        }
+        if rows.rows.is_empty() {
+            return Ok(());
+        }
+        // The one clock of this room, asked once for each batch: what the sandbox costs, how
+        // many log lines a second it may write, and `now` for the guest.
+        let start = Instant::now();
+        let (rows_in, rejected) = (rows.rows.len(), rejects.found.len());
+        let mut next = std::mem::take(&mut self.next);
+        let mut places = std::mem::take(&mut self.places);
+        next.clear();
+        let mut batch = Batch {
+            records,
+            rows: Rows { rows, next: &mut next, rejects, places: &mut places },
+            topic: self.topic(records),
+            now_us: now_us(self.template.deterministic),
+            now: start,
+            traps: 0,
+            deadlines: 0,
+            replaced: 0,
+        };
+        let done = self.run(&mut batch).and_then(|()| self.watch_memory(&mut batch));
+        let Batch { traps, deadlines, replaced, .. } = batch;
+        if done.is_ok() {
+            std::mem::swap(&mut rows.rows, &mut next);
+        }
+        (self.next, self.places) = (next, places);
+
+        let mut sources: Option<u32> = None;
+        let refused = rejects.found[rejected..].iter().filter(|(source, ..)| {
+            let again = sources == Some(*source);
+            sources = Some(*source);
+            !again
+        });
+        self.meter.rejected.add(refused.count() as u64);
+        self.meter.rows_in.add(rows_in as u64);
+        self.meter.rows_out.add(if done.is_ok() { rows.rows.len() as u64 } else { 0 });
+        self.meter.traps.add(traps);
+        self.meter.deadlines.add(deadlines);
+        self.meter.replaced.add(replaced);
+        self.meter.busy_ns.add(start.elapsed().as_nanos() as u64);
+        done
+    }
+}

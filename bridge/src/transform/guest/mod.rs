@@ -1,0 +1,247 @@
+//! A WebAssembly module that works on rows, fenced in. One call for each batch; memory, time and
+//! everything it answers are checked; a record that it cannot take costs that record alone.
+//!
+//! ```text
+//! options ▶ engine (compile, cache) ▶ Template ▶ instance ──┐
+//!   lane: memory (copy in) ▶ instance (call) ▶ answer (check, take) ─▶ rows
+//!                                  └── isolate, when a call fails
+//! ```
+
+mod answer;
+mod engine;
+mod failure;
+mod host;
+mod instance;
+mod isolate;
+mod lane;
+mod limits;
+mod memory;
+mod options;
+#[cfg(test)]
+mod tests;
+mod wasi;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bridge_abi::ABI;
+use wasmtime::{ExternType, Linker, Module, ValType};
+
+use self::host::{Host, Log};
+use self::instance::{Instance, Template};
+use self::lane::Guest;
+use self::options::{Meant, OnFailure};
+use crate::blame::Fault;
+use crate::config::{Mistake, Section};
+use crate::kind::Kind;
+use crate::observe::TransformMeter;
+use crate::transform::{LoadContext, Loaded, Transform, TransformPlan};
+
+/// The entry in the room's table.
+pub const KIND: Kind<dyn TransformPlan> = Kind {
+    name: "guest",
+    summary: "a WebAssembly module of your own, in a sandbox",
+    example: "module = \"transforms/drop_cold.wasm\"\nconfig = { min_celsius = 15.0 }\n",
+    schema: || schemars::schema_for!(options::Options),
+    parse,
+};
+
+fn parse(section: &Section) -> Result<Box<dyn TransformPlan>, Mistake> {
+    Ok(Box::new(Plan(options::parse(section)?)))
+}
+
+#[derive(Debug)]
+struct Plan(Meant);
+
+impl TransformPlan for Plan {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
+        let path = context.base.join(&self.0.module);
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).map_err(|error| {
+            Fault::operator(format!("reading transform {}: {error}", path.display()))
+                .hint("`module` is relative to the configuration file")
+        })?;
+        Ok(Box::new(load(&self.0, &file, &bytes, context)?))
+    }
+}
+
+/// A module, compiled and linked, that has shown once that it starts.
+struct LoadedGuest {
+    template: Arc<Template>,
+    on_failure: OnFailure,
+    bytes: usize,
+    took: Duration,
+    cached: bool,
+}
+
+impl Loaded for LoadedGuest {
+    fn instance(&self, meter: Arc<TransformMeter>) -> Result<Box<dyn Transform>, Fault> {
+        let guest = Guest::new(Arc::clone(&self.template), self.on_failure, meter);
+        match guest {
+            Ok(guest) => Ok(Box::new(guest)),
+            Err(message) => Err(Fault::operator(format!(
+                "transform {} does not start: {message}",
+                self.template.label
+            ))),
+        }
+    }
+
+    fn summary(&self) -> String {
+        let size = self.bytes.div_ceil(1024);
+        let how = if self.cached { "loaded from the cache" } else { "compiled" };
+        let took = self.took.as_secs_f64() * 1e3;
+        let took = if took < 1.0 { format!("{took:.1}") } else { format!("{took:.0}") };
+        format!("abi {ABI}, {size} KB, {how} in {took} ms")
+    }
+}
+
+/// Loads a module out of its bytes; `file` is what people call it.
+fn load(
+    meant: &Meant,
+    file: &str,
+    bytes: &[u8],
+    context: &LoadContext,
+) -> Result<LoadedGuest, Fault> {
+    let engine = engine::shared().map_err(Fault::us)?;
+    let compiled = engine::compile(engine, bytes, context.cache.as_deref()).map_err(|error| {
+        Fault::operator(format!("transform {file} is no module that can run here: {error:#}"))
+            .hint("build it for wasm32-unknown-unknown or wasm32-wasip1, as a core module")
+    })?;
+    check_exports(&compiled.module, file, meant.memory_max)?;
+    let mut linker = Linker::new(engine);
+    link(&mut linker, &compiled.module, file)?;
+    let pre = linker.instantiate_pre(&compiled.module).map_err(|error| {
+        Fault::operator(format!("transform {file} imports something with another type: {error:#}"))
+    })?;
+    let template = Template {
+        engine,
+        pre,
+        label: meant.name.as_str().into(),
+        names: Arc::clone(&context.names),
+        config: meant.config.clone(),
+        memory_max: meant.memory_max,
+        deadline: meant.deadline,
+        deterministic: meant.deterministic,
+    };
+    // A scratch instance: what refuses its configuration is refused now, not in a lane.
+    let mut log = Log::new(Arc::clone(&template.label));
+    if let Err(message) = Instance::start(&template, &mut log) {
+        return Err(Fault::operator(format!("transform {file} does not start: {message}"))
+            .hint("see `config` of this transform"));
+    }
+    Ok(LoadedGuest {
+        template: Arc::new(template),
+        on_failure: meant.on_failure,
+        bytes: bytes.len(),
+        took: compiled.took,
+        cached: compiled.cached,
+    })
+}
+
+/// Offers what may be imported, and refuses the rest by name.
+fn link(linker: &mut Linker<Host>, module: &Module, file: &str) -> Result<(), Fault> {
+    let ours = |error| Fault::us(format!("offering imports: {error:#}"));
+    host::link(linker).map_err(ours)?;
+    wasi::link(linker).map_err(ours)?;
+    for import in module.imports() {
+        let (from, name) = (import.module(), import.name());
+        let offered = match from {
+            "bridge" => host::IMPORTS.contains(&name),
+            "env" => name == "abort",
+            wasi::MODULE => {
+                wasi::ANSWERED.contains(&name)
+                    || wasi::link_refused(linker, name, &import.ty()).map_err(ours)?
+            }
+            _ => false,
+        };
+        if !offered {
+            let message =
+                format!("transform {file} needs an import that is not offered: {from}.{name}");
+            return Err(Fault::operator(message).hint(
+                "a transform may import: bridge.{column,table,topic,name,fail,log,metric}, \
+                 env.abort, and the clock, random and output of wasi_snapshot_preview1; \
+                 see docs/transforms.md#imports",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a module must export: name, parameters, results (`i` is i32, `I` is i64).
+const EXPORTS: &[(&str, &str, &str)] = &[
+    ("bridge_abi", "", "i"),
+    ("bridge_alloc", "i", "i"),
+    ("bridge_init", "ii", "i"),
+    ("bridge_batch", "i", "I"),
+];
+/// Exports of transforms with state.
+const RESERVED: &[&str] = &["bridge_tick", "bridge_save", "bridge_load"];
+
+fn check_exports(module: &Module, file: &str, memory_max: usize) -> Result<(), Fault> {
+    let refuse = |message: String| {
+        Err(Fault::operator(format!("transform {file} {message}"))
+            .hint("see docs/transforms.md#exports"))
+    };
+    match module.get_export("memory") {
+        Some(ExternType::Memory(memory)) => {
+            let bytes = memory.minimum().saturating_mul(memory.page_size());
+            if bytes > memory_max as u64 {
+                let message = format!(
+                    "starts with {} MiB of memory, and memory_max is {} MiB",
+                    bytes.div_ceil(1 << 20),
+                    memory_max >> 20
+                );
+                return refuse(message);
+            }
+        }
+        Some(_) => return refuse("exports `memory`, which is no memory".to_owned()),
+        None => return refuse("exports no `memory`".to_owned()),
+    }
+    for (name, params, results) in EXPORTS {
+        let Some(export) = module.get_export(name) else {
+            return refuse(format!("does not export `{name}`"));
+        };
+        if !is_function(&export, params, results) {
+            return refuse(format!("exports `{name}` with another type than it must have"));
+        }
+    }
+    if let Some(export) = module.get_export("_initialize")
+        && !is_function(&export, "", "")
+    {
+        return refuse("exports `_initialize` with another type than it must have".to_owned());
+    }
+    match RESERVED.iter().find(|name| module.get_export(name).is_some()) {
+        Some(name) => refuse(format!("exports `{name}`: transforms with state are not run yet")),
+        None => Ok(()),
+    }
+}
+
+fn is_function(export: &ExternType, params: &str, results: &str) -> bool {
+    let ExternType::Func(function) = export else { return false };
+    let letter = |kind: ValType| match kind {
+        ValType::I32 => 'i',
+        ValType::I64 => 'I',
+        _ => '?',
+    };
+    function.params().map(letter).eq(params.chars())
+        && function.results().map(letter).eq(results.chars())
+}
+
+/// Loads a module that is not in a file, for the demo and for tests; `options` as in the
+/// configuration, where `module` is only a name then.
+pub fn load_bytes(
+    section: &Section,
+    bytes: &[u8],
+    context: &LoadContext,
+) -> Result<Box<dyn Loaded>, Fault> {
+    let meant = options::parse(section)
+        .map_err(|mistake| Fault::operator(format!("{}: {}", mistake.path, mistake.message)))?;
+    let file = Path::new(&meant.module).file_name().unwrap_or_default();
+    let file = file.to_string_lossy().into_owned();
+    Ok(Box::new(load(&meant, &file, bytes, context)?))
+}

@@ -1,0 +1,213 @@
+//! `[[pipeline.X.transform]]` with a `module`: as written, and as meant.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::limits::CONFIG_BYTES_MAX;
+use crate::config::{Mistake, Section};
+use crate::limits::{Limits, MIB};
+
+/// A WebAssembly module that works on rows.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Options {
+    /// Path of the module (`.wasm`), relative to the configuration file.
+    module: PathBuf,
+    /// Handed to the module at its start, as JSON.
+    #[serde(default)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    config: toml::Table,
+    /// Name in logs and metrics; the file's name without its ending, if not given.
+    name: Option<String>,
+    /// Memory of one instance: bytes, or text such as "64MiB".
+    #[schemars(with = "Option<String>")]
+    memory_max: Option<Written>,
+    /// Time of one call, such as "1s" or "250ms".
+    #[schemars(with = "Option<String>")]
+    deadline: Option<Written>,
+    /// What happens to a record on which the module traps, or passes its deadline.
+    #[serde(default)]
+    on_failure: OnFailure,
+    /// A constant clock and fixed random bytes, so that a replay gives the same rows.
+    #[serde(default)]
+    deterministic: bool,
+}
+
+/// A quantity as a person writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
+/// What happens to a record on which the module fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnFailure {
+    /// It goes to the dead letters; a module that fails on everything stops the pipeline.
+    #[default]
+    DeadLetter,
+    /// The pipeline stops at the first one.
+    Stop,
+    /// It goes on as it was before this transform.
+    Bypass,
+}
+
+/// The same, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Meant {
+    pub(super) module: PathBuf,
+    /// JSON.
+    pub(super) config: String,
+    pub(super) name: String,
+    pub(super) memory_max: usize,
+    pub(super) deadline: Duration,
+    pub(super) on_failure: OnFailure,
+    pub(super) deterministic: bool,
+}
+
+/// Instances smaller than this hold nothing; larger than this wasm cannot address.
+const MEMORY_RANGE: std::ops::RangeInclusive<usize> = 128 << 10..=4096 * MIB;
+/// Below two turns of the clock a deadline means nothing; above a minute Kafka loses patience.
+const DEADLINE_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=Duration::from_secs(60);
+
+pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
+    let options: Options = crate::kind::options(section)?;
+    let defaults = Limits::default();
+    let stem = options.module.file_stem().and_then(|stem| stem.to_str());
+    let Some(stem) = stem.filter(|stem| !stem.is_empty()) else {
+        return Err(section.mistake("module", "the path of a module ends in a file name"));
+    };
+    let name = options.name.unwrap_or_else(|| stem.to_owned());
+    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        return Err(section.mistake("name", "a name has 1 to 64 bytes, none of them control"));
+    }
+    let config = json(&toml::Value::Table(options.config))
+        .map_err(|message| section.mistake("config", message))?
+        .to_string();
+    if config.len() > CONFIG_BYTES_MAX {
+        return Err(section.mistake("config", "more than 1 MiB of configuration"));
+    }
+    let memory_max = match &options.memory_max {
+        None => Some(defaults.guest_memory_bytes_max),
+        Some(Written::Number(bytes)) => usize::try_from(*bytes).ok(),
+        Some(Written::Text(text)) => bytes(text),
+    };
+    let Some(memory_max) = memory_max.filter(|bytes| MEMORY_RANGE.contains(bytes)) else {
+        return Err(section.mistake("memory_max", "expected 128KiB to 4GiB, such as \"64MiB\""));
+    };
+    let deadline = match &options.deadline {
+        None => Some(defaults.guest_deadline),
+        Some(Written::Number(_)) => None,
+        Some(Written::Text(text)) => duration(text),
+    };
+    let Some(deadline) = deadline.filter(|deadline| DEADLINE_RANGE.contains(deadline)) else {
+        return Err(section.mistake("deadline", "expected \"20ms\" to \"60s\", such as \"1s\""));
+    };
+    Ok(Meant {
+        module: options.module,
+        config,
+        name,
+        memory_max,
+        deadline,
+        on_failure: options.on_failure,
+        deterministic: options.deterministic,
+    })
+}
+
+/// Dates and times become text; JSON has no number that is not finite.
+fn json(value: &toml::Value) -> Result<serde_json::Value, String> {
+    Ok(match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) if number.is_finite() => (*number).into(),
+        toml::Value::Float(number) => return Err(format!("JSON has no number {number}")),
+        toml::Value::Boolean(value) => (*value).into(),
+        toml::Value::Datetime(time) => time.to_string().into(),
+        toml::Value::Array(values) => {
+            values.iter().map(json).collect::<Result<Vec<_>, _>>()?.into()
+        }
+        toml::Value::Table(table) => {
+            let entry = |(key, value): (&String, _)| Ok((key.clone(), json(value)?));
+            let entries = table.iter().map(entry).collect::<Result<serde_json::Map<_, _>, _>>();
+            serde_json::Value::Object(entries.map_err(|error: String| error)?)
+        }
+    })
+}
+
+fn split(text: &str) -> Option<(u64, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim()))
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = split(text.trim())?;
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    usize::try_from(number.checked_mul(1 << shift)?).ok()
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    match split(text.trim())? {
+        (number, "ms") => Some(Duration::from_millis(number)),
+        (number, "s") => Some(Duration::from_secs(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Meant, String> {
+        let table = text.parse::<toml::Table>().expect("the test's own TOML");
+        parse(&Section::new("pipeline.p.transform", table))
+            .map_err(|mistake| format!("{}: {}", mistake.path, mistake.message))
+    }
+
+    #[test]
+    fn defaults_and_units() {
+        let meant = parsed("module = 'a/drop_cold.wasm'").expect("enough");
+        assert_eq!((meant.name.as_str(), meant.config.as_str()), ("drop_cold", "{}"));
+        assert_eq!((meant.memory_max, meant.deadline), (64 * MIB, Duration::from_secs(1)));
+        assert_eq!(meant.on_failure, OnFailure::DeadLetter);
+        let meant = parsed(
+            "module = 'a.wasm'\nname = 'b'\nmemory_max = '8MiB'\ndeadline = '250ms'
+             on_failure = 'bypass'\ndeterministic = true
+             config = { a = 1.5, b = [1, true], c = 1979-05-27, d = { e = 'x' } }",
+        )
+        .expect("all of it");
+        assert_eq!((meant.memory_max, meant.deadline), (8 * MIB, Duration::from_millis(250)));
+        assert_eq!(meant.on_failure, OnFailure::Bypass);
+        assert!(meant.deterministic);
+        assert_eq!(meant.config, r#"{"a":1.5,"b":[1,true],"c":"1979-05-27","d":{"e":"x"}}"#);
+    }
+
+    #[test]
+    fn mistakes_name_their_key() {
+        let fails = |text: &str, with: &str| {
+            let message = parsed(text).expect_err("is refused");
+            assert!(message.contains(with), "{message:?} does not say {with:?}");
+        };
+        fails("config = {}", "module");
+        fails("module = 'a.wasm'\nmodul = 1", "modul");
+        fails("module = 'a.wasm'\nmemory_max = '8MB'", "transform.memory_max");
+        fails("module = 'a.wasm'\nmemory_max = 17", "transform.memory_max");
+        fails("module = 'a.wasm'\ndeadline = 5", "transform.deadline");
+        fails("module = 'a.wasm'\ndeadline = '5h'", "transform.deadline");
+        fails("module = 'a.wasm'\non_failure = 'ignore'", "ignore");
+        fails("module = 'a.wasm'\nconfig = { a = nan }", "transform.config");
+        fails("module = '..'", "transform.module");
+    }
+}
