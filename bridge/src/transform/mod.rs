@@ -23,6 +23,11 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn name(&self) -> &str;
     /// Loads what is shared by all lanes; refuses what can never run.
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault>;
+    /// What one instance may hold at most, in bytes, for the memory ceiling; there is one for
+    /// each lane.
+    fn memory_bytes_max(&self) -> usize {
+        0
+    }
 }
 
 /// What loading is given.

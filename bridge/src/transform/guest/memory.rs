@@ -198,7 +198,7 @@ impl Filling<'_, '_> {
         }
         // Arrays are aligned one by one. Bytes far apart are a patched row's: new text lies
         // behind that of all others.
-        if arrays || (sum > 0 && end - first > 2 * sum + 64) {
+        if arrays || (first < end && end - first > 2 * sum + 64) {
             return self.some(cells, |_| true);
         }
         let bytes_at = self.at + cells.len() * CELL_BYTES;

@@ -68,6 +68,10 @@ impl TransformPlan for Plan {
         })?;
         Ok(Box::new(load(&self.0, &file, &bytes, context)?))
     }
+
+    fn memory_bytes_max(&self) -> usize {
+        self.0.memory_max
+    }
 }
 
 /// A module, compiled and linked, that has shown once that it starts.

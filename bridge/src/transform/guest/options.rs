@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limits::CONFIG_BYTES_MAX;
+use crate::config::units::{Bytes, Span};
 use crate::config::{Mistake, Section};
 use crate::limits::{Limits, MIB};
 
@@ -23,25 +24,15 @@ pub(super) struct Options {
     /// Name in logs and metrics; the file's name without its ending, if not given.
     name: Option<String>,
     /// Memory of one instance: bytes, or text such as "64MiB".
-    #[schemars(with = "Option<String>")]
-    memory_max: Option<Written>,
+    memory_max: Option<Bytes>,
     /// Time of one call, such as "1s" or "250ms".
-    #[schemars(with = "Option<String>")]
-    deadline: Option<Written>,
+    deadline: Option<Span>,
     /// What happens to a record on which the module traps, or passes its deadline.
     #[serde(default)]
     on_failure: OnFailure,
     /// A constant clock and fixed random bytes, so that a replay gives the same rows.
     #[serde(default)]
     deterministic: bool,
-}
-
-/// A quantity as a person writes it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
 }
 
 /// What happens to a record on which the module fails.
@@ -93,22 +84,14 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     if config.len() > CONFIG_BYTES_MAX {
         return Err(section.mistake("config", "more than 1 MiB of configuration"));
     }
-    let memory_max = match &options.memory_max {
-        None => Some(defaults.guest_memory_bytes_max),
-        Some(Written::Number(bytes)) => usize::try_from(*bytes).ok(),
-        Some(Written::Text(text)) => bytes(text),
-    };
-    let Some(memory_max) = memory_max.filter(|bytes| MEMORY_RANGE.contains(bytes)) else {
+    let memory_max = options.memory_max.map_or(defaults.guest_memory_bytes_max, |max| max.0);
+    if !MEMORY_RANGE.contains(&memory_max) {
         return Err(section.mistake("memory_max", "expected 128KiB to 4GiB, such as \"64MiB\""));
-    };
-    let deadline = match &options.deadline {
-        None => Some(defaults.guest_deadline),
-        Some(Written::Number(_)) => None,
-        Some(Written::Text(text)) => duration(text),
-    };
-    let Some(deadline) = deadline.filter(|deadline| DEADLINE_RANGE.contains(deadline)) else {
+    }
+    let deadline = options.deadline.map_or(defaults.guest_deadline, |deadline| deadline.0);
+    if !DEADLINE_RANGE.contains(&deadline) {
         return Err(section.mistake("deadline", "expected \"20ms\" to \"60s\", such as \"1s\""));
-    };
+    }
     Ok(Meant {
         module: options.module,
         config,
@@ -138,32 +121,6 @@ fn json(value: &toml::Value) -> Result<serde_json::Value, String> {
             serde_json::Value::Object(entries.map_err(|error: String| error)?)
         }
     })
-}
-
-fn split(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit.trim()))
-}
-
-fn bytes(text: &str) -> Option<usize> {
-    let (number, unit) = split(text.trim())?;
-    let shift = match unit {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    usize::try_from(number.checked_mul(1 << shift)?).ok()
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    match split(text.trim())? {
-        (number, "ms") => Some(Duration::from_millis(number)),
-        (number, "s") => Some(Duration::from_secs(number)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -202,10 +159,10 @@ mod tests {
         };
         fails("config = {}", "module");
         fails("module = 'a.wasm'\nmodul = 1", "modul");
-        fails("module = 'a.wasm'\nmemory_max = '8MB'", "transform.memory_max");
+        fails("module = 'a.wasm'\nmemory_max = '8 loads'", "loads");
         fails("module = 'a.wasm'\nmemory_max = 17", "transform.memory_max");
-        fails("module = 'a.wasm'\ndeadline = 5", "transform.deadline");
-        fails("module = 'a.wasm'\ndeadline = '5h'", "transform.deadline");
+        fails("module = 'a.wasm'\ndeadline = '5ms'", "transform.deadline");
+        fails("module = 'a.wasm'\ndeadline = '5 moons'", "moons");
         fails("module = 'a.wasm'\non_failure = 'ignore'", "ignore");
         fails("module = 'a.wasm'\nconfig = { a = nan }", "transform.config");
         fails("module = '..'", "transform.module");
