@@ -1,6 +1,8 @@
 //! Where records come from. Lives on the intake thread; nothing here waits, except
 //! [`Source::wait`].
 
+pub mod kafka;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,8 @@ pub struct Lag {
     pub partition: PartitionIndex,
     /// The offset after the last record that could be read (the last stable offset).
     pub end: i64,
+    /// The offset that is taken next.
+    pub position: i64,
 }
 
 /// A source of records in partitions.

@@ -1,0 +1,1 @@
+//! What `bridge check` asks of Kafka.

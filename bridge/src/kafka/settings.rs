@@ -1,0 +1,300 @@
+//! From the user's properties to a client's configuration. The user's own properties win, but for
+//! those that the bridge's promises rest on, which are refused with the reason.
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::KafkaError;
+
+use crate::blame::Fault;
+use crate::config::{KafkaPlan, Start};
+use crate::limits::MIB;
+
+/// Properties that the bridge sets itself, and why a user's value is refused.
+const RELIED_UPON: &[(&str, &str)] = &[
+    ("enable.auto.commit", "the bridge commits an offset only when its rows are stored"),
+    ("enable.auto.offset.store", "the bridge commits an offset only when its rows are stored"),
+    ("group.id", "it is the key `group` of the pipeline"),
+    ("group.instance.id", "it is the key `instance` of the pipeline"),
+    ("enable.idempotence", "dead letters are written in order and once"),
+    ("transactional.id", "dead letters are not written in transactions"),
+    ("acks", "a dead letter counts as stored when all replicas have it"),
+    ("request.required.acks", "a dead letter counts as stored when all replicas have it"),
+    ("log.queue", "the client's log is read from its queue"),
+];
+
+/// What the source's queues may hold, over all partitions, and over how many it is divided.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Bytes that may be fetched and not yet taken.
+    pub bytes: usize,
+    /// Partitions of all topics that this client may be given.
+    pub partitions: usize,
+}
+
+/// Bytes that librdkafka needs for a fetched record beside its payload (its operation structure);
+/// measured as resident memory over queued records.
+const RECORD_OVERHEAD: usize = 512;
+/// One fetch of a partition brings at least this much, or small topics would starve.
+const FETCH_BYTES_MIN: usize = 64 << 10;
+/// The library's default for one fetch over all partitions.
+const FETCH_BYTES_MAX: usize = 50 * MIB;
+
+/// Makes client configurations from a plan whose properties were found to be right.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    properties: Vec<(String, String)>,
+    group: String,
+    instance: Option<String>,
+}
+
+impl Settings {
+    /// Checks every property by the library's own rules, one at a time.
+    pub fn new(plan: &KafkaPlan) -> Result<Settings, Fault> {
+        for (key, value) in &plan.properties {
+            if let Some((_, why)) = RELIED_UPON.iter().find(|(relied, _)| relied == key) {
+                return Err(Fault::operator(format!("kafka.properties.{key} cannot be set"))
+                    .hint(format!("remove it: {why}")));
+            }
+            check_property(key, value)?;
+        }
+        Ok(Settings {
+            properties: plan.properties.clone(),
+            group: plan.group.clone(),
+            instance: plan.instance.clone(),
+        })
+    }
+
+    /// The user's value of a property.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let found = self.properties.iter().rev().find(|(name, _)| name == key);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Where the brokers are, for messages.
+    pub fn brokers(&self) -> &str {
+        self.get("bootstrap.servers").or(self.get("metadata.broker.list")).unwrap_or("(no brokers)")
+    }
+
+    /// What the user wants when a committed offset is no longer in the log; by default the
+    /// pipeline stops, because records were lost.
+    pub fn reset(&self) -> Option<Start> {
+        match self.get("auto.offset.reset")? {
+            "earliest" | "beginning" | "smallest" => Some(Start::Earliest),
+            "latest" | "end" | "largest" => Some(Start::Latest),
+            _ => None,
+        }
+    }
+
+    /// A member of the consumer group.
+    pub fn consumer(&self, budget: Budget, ignored_topics: &[String]) -> ClientConfig {
+        let mut config = self.reader();
+        config.set("group.id", &self.group);
+        if self.get("group.protocol") != Some("consumer") {
+            // Partitions that stay with their member go on while others move.
+            self.default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
+            // How long the partitions of a member that died for good stay orphaned. Static members
+            // that come back sooner find theirs again. The broker's lower bound is 6 s.
+            self.default(&mut config, "session.timeout.ms", "10000");
+            // A member learns of a rebalance by its heartbeat.
+            self.default(&mut config, "heartbeat.interval.ms", "1000");
+        }
+        if let Some(instance) = &self.instance {
+            // A process that restarts within the session finds its partitions at once, and nobody
+            // else's move.
+            config.set("group.instance.id", instance);
+        }
+        // Half of a partition's share may lie in its queue, half may be coming: fetching goes on
+        // until the queue is full, so the last fetch comes on top.
+        let share = budget.bytes / budget.partitions.max(1) / 2;
+        self.default(&mut config, "queued.max.messages.kbytes", (share >> 10).max(1).to_string());
+        // Small records cost more than their payloads; the library counts only payloads.
+        let records = (share / RECORD_OVERHEAD).clamp(500, 100_000);
+        self.default(&mut config, "queued.min.messages", records.to_string());
+        let fetch = share.clamp(FETCH_BYTES_MIN, 8 * MIB);
+        self.default(&mut config, "fetch.message.max.bytes", fetch.to_string());
+        let fetch_all = budget.bytes.clamp(MIB, FETCH_BYTES_MAX);
+        self.default(&mut config, "fetch.max.bytes", fetch_all.to_string());
+        // The library refuses less than a fetch and its frame. One record may exceed a fetch: the
+        // broker still sends it, and the library's own bound on a response must let it pass.
+        self.default(&mut config, "receive.message.max.bytes", (100 * MIB).to_string());
+        if !ignored_topics.is_empty() {
+            let mut list: Vec<&str> = self.get("topic.blacklist").into_iter().collect();
+            list.extend(ignored_topics.iter().map(String::as_str));
+            // A topic expression must not find the pipeline's own dead letters.
+            config.set("topic.blacklist", list.join(","));
+        }
+        config
+    }
+
+    /// A client that reads without being a member: metadata, single records, samples.
+    pub fn reader(&self) -> ClientConfig {
+        let mut config = self.client();
+        // Offsets are committed when rows are stored, by the bridge.
+        config.set("enable.auto.commit", "false");
+        // Error messages move the library's own stored position (2.12): it is never used.
+        config.set("enable.auto.offset.store", "false");
+        // An offset that is no longer there is an error to be decided on, never a silent jump.
+        config.set("auto.offset.reset", "error");
+        // Aborted transactions are not records.
+        self.default(&mut config, "isolation.level", "read_committed");
+        // The library's default, one second, holds a drain at a quarter of its rate: fetching of a
+        // partition pauses for this long each time its queue is full.
+        self.default(&mut config, "fetch.queue.backoff.ms", "5");
+        // Bounds how long a partition that was just assigned, or sought, waits for the fetch that
+        // is under way; data that is there is answered at once.
+        self.default(&mut config, "fetch.wait.max.ms", "100");
+        self.default(&mut config, "fetch.error.backoff.ms", "100");
+        // Hardware does it at memory speed; a torn batch must not become rows.
+        self.default(&mut config, "check.crcs", "true");
+        // New partitions, and new topics of an expression, are found within this time.
+        self.default(&mut config, "topic.metadata.refresh.interval.ms", "30000");
+        // A misspelt topic must not come into being.
+        self.default(&mut config, "allow.auto.create.topics", "false");
+        config
+    }
+
+    /// A producer whose delivery reports can be trusted.
+    pub fn producer(&self) -> ClientConfig {
+        let mut config = self.client();
+        // A retry must not write twice or out of order.
+        config.set("enable.idempotence", "true");
+        config.set("acks", "all");
+        // Records arrive together; a short wait packs them into one request.
+        self.default(&mut config, "linger.ms", "5");
+        // Whoever waits for a report retries for ever, but wants to say so now and then.
+        self.default(&mut config, "message.timeout.ms", "30000");
+        config
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        self.default(&mut config, "client.id", self.instance.as_deref().unwrap_or("bridge"));
+        // A broker that is back is met again within a second, not ten.
+        self.default(&mut config, "reconnect.backoff.max.ms", "1000");
+        self.default(&mut config, "socket.connection.setup.timeout.ms", "10000");
+        self.default(&mut config, "socket.keepalive.enable", "true");
+        // Idle connections closed by the broker are no news.
+        self.default(&mut config, "log.connection.close", "false");
+        for (key, value) in &self.properties {
+            config.set(key, value);
+        }
+        // rdkafka sets the library's level from this; the library's own default is `info`.
+        config.set_log_level(log_level(self.get("log_level")));
+        config
+    }
+
+    fn default(&self, config: &mut ClientConfig, key: &str, value: impl Into<String>) {
+        if self.get(key).is_none() {
+            config.set(key, value);
+        }
+    }
+}
+
+fn log_level(wanted: Option<&str>) -> RDKafkaLogLevel {
+    match wanted.and_then(|level| level.parse::<i32>().ok()) {
+        Some(0..=2) => RDKafkaLogLevel::Critical,
+        Some(3) => RDKafkaLogLevel::Error,
+        Some(4) => RDKafkaLogLevel::Warning,
+        Some(5) => RDKafkaLogLevel::Notice,
+        Some(7..) => RDKafkaLogLevel::Debug,
+        _ => RDKafkaLogLevel::Info,
+    }
+}
+
+/// Whether a property's value must not be shown.
+pub fn is_secret(key: &str) -> bool {
+    ["password", "secret", "token", "jaas", "key.pem", "sasl.oauthbearer.config"]
+        .iter()
+        .any(|part| key.contains(part))
+}
+
+fn check_property(key: &str, value: &str) -> Result<(), Fault> {
+    let mut config = ClientConfig::new();
+    config.set(key, value);
+    let message = match config.create_native_config() {
+        Ok(_) => return Ok(()),
+        Err(KafkaError::ClientConfig(_, message, ..)) if !is_secret(key) => message,
+        Err(_) => "the client library refuses its value".to_owned(),
+    };
+    Err(Fault::operator(format!("kafka.properties.{key}: {}", decapitalised(&message)))
+        .hint("librdkafka's CONFIGURATION.md lists every property and its values"))
+}
+
+fn decapitalised(message: &str) -> String {
+    let mut characters = message.chars();
+    match characters.next() {
+        Some(first) => first.to_lowercase().chain(characters).collect(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Topics;
+
+    pub(crate) fn plan(properties: &[(&str, &str)]) -> KafkaPlan {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        KafkaPlan {
+            properties: properties.iter().map(owned).collect(),
+            topics: Topics::List(vec!["sensors".to_owned()]),
+            group: "group".to_owned(),
+            instance: Some("here-1".to_owned()),
+            start: Start::Earliest,
+            from: None,
+        }
+    }
+
+    const BUDGET: Budget = Budget { bytes: 16 * MIB, partitions: 4 };
+
+    #[test]
+    fn what_the_promises_rest_on_is_refused_with_the_reason() {
+        for (key, why) in RELIED_UPON {
+            let fault = Settings::new(&plan(&[(key, "true")])).expect_err("it is relied upon");
+            assert!(fault.to_string().contains(key) && fault.to_string().contains(why), "{fault}");
+        }
+    }
+
+    #[test]
+    fn unknown_and_wrong_properties_are_named() {
+        let unknown = Settings::new(&plan(&[("bootstrap.server", "a")])).expect_err("unknown");
+        assert!(unknown.message.contains("kafka.properties.bootstrap.server: "), "{unknown}");
+        let wrong = Settings::new(&plan(&[("fetch.wait.max.ms", "soon")])).expect_err("wrong");
+        assert!(wrong.message.contains("fetch.wait.max.ms"), "{wrong}");
+        let secret = [("ssl.key.password", "\0hidden")];
+        let secret = Settings::new(&plan(&secret)).expect_err("a NUL in it");
+        assert!(!secret.message.contains("hidden"), "{secret}");
+    }
+
+    #[test]
+    fn the_user_wins_where_no_promise_is_at_stake() {
+        let plan = plan(&[("session.timeout.ms", "45000"), ("queued.max.messages.kbytes", "7")]);
+        let config = Settings::new(&plan).expect("right properties").consumer(BUDGET, &[]);
+        assert_eq!(config.get("session.timeout.ms"), Some("45000"));
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("7"));
+        assert_eq!(config.get("enable.auto.commit"), Some("false"));
+        assert_eq!(config.get("group.instance.id"), Some("here-1"));
+    }
+
+    #[test]
+    fn the_budget_is_divided_by_the_partitions() {
+        let config = Settings::new(&plan(&[])).expect("no properties").consumer(BUDGET, &[]);
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
+        assert_eq!(config.get("fetch.message.max.bytes"), Some("2097152"));
+    }
+
+    #[test]
+    fn the_new_group_protocol_takes_no_settings_of_the_old_one() {
+        let plan = plan(&[("group.protocol", "consumer")]);
+        let config = Settings::new(&plan).expect("right properties").consumer(BUDGET, &[]);
+        assert_eq!(config.get("partition.assignment.strategy"), None);
+        assert_eq!(config.get("session.timeout.ms"), None);
+    }
+
+    #[test]
+    fn every_default_is_known_to_the_library() {
+        let settings = Settings::new(&plan(&[])).expect("no properties");
+        for config in [settings.consumer(BUDGET, &[]), settings.reader(), settings.producer()] {
+            config.create_native_config().expect("known properties and values");
+        }
+    }
+}

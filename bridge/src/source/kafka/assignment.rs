@@ -1,0 +1,239 @@
+//! Taking and giving up partitions, by the group's protocol: cooperative (what stays goes on while
+//! others move) or eager (everything is given up and dealt anew).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::fetch::Queue;
+use super::rebalance::Change;
+use super::table::Standing;
+use super::{Event, KafkaSource};
+use crate::batch::{PartitionIndex, TopicPartition};
+use crate::blame::{Blame, Fault};
+use crate::kafka::errors;
+
+/// A revocation that is being drained.
+#[derive(Debug)]
+pub struct Leaving {
+    /// All partitions that go.
+    all: Vec<PartitionIndex>,
+    /// Those that were not released yet.
+    waiting: Vec<PartitionIndex>,
+}
+
+/// Time between two tries to find out where to start.
+const START_AGAIN: Duration = Duration::from_secs(1);
+
+impl KafkaSource {
+    /// The next change of what is ours, if the last one was answered.
+    pub(super) fn next_event(&mut self) -> Result<Option<Event>, Fault> {
+        if let Some(leaving) = &self.leaving {
+            // The session may end during the drain: then the partitions are somebody else's.
+            if !self.client.assignment_lost() {
+                return Ok(None);
+            }
+            let all = leaving.all.clone();
+            self.leaving = None;
+            self.unassign(&all)?;
+            return Ok(Some(Event::Lost(all)));
+        }
+        while let Some(change) = self.client.context().next_change() {
+            match change {
+                Change::Assign(names) => {
+                    let awarded = self.indexes(&names)?;
+                    for index in &awarded {
+                        self.table.get_mut(*index).standing = Standing::Awarded;
+                    }
+                    if !awarded.is_empty() {
+                        return Ok(Some(Event::Assigned(awarded)));
+                    }
+                    // Nothing new is an answer that the group waits for, too.
+                    self.assign(&[])?;
+                }
+                Change::Revoke { partitions, lost } => {
+                    let all = self.indexes(&partitions)?;
+                    self.starts.retain(|(index, _)| !all.contains(index));
+                    if all.is_empty() {
+                        self.unassign(&all)?;
+                    } else if lost {
+                        self.unassign(&all)?;
+                        return Ok(Some(Event::Lost(all)));
+                    } else {
+                        self.leaving = Some(Leaving { waiting: all.clone(), all: all.clone() });
+                        return Ok(Some(Event::Revoked(all)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn indexes(&mut self, names: &[TopicPartition]) -> Result<Vec<PartitionIndex>, Fault> {
+        names.iter().map(|name| self.table.index_of(name)).collect()
+    }
+
+    /// Assigns the partitions that the intake wants to read, as soon as it is known where.
+    pub(super) fn finish_starts(&mut self) -> Result<(), Fault> {
+        if self.starts.is_empty() || Instant::now() < self.starts_at {
+            return Ok(());
+        }
+        self.starts.retain(|(index, _)| self.table.get(*index).standing == Standing::Awarded);
+        // An eager assignment is answered as a whole.
+        let awarded = self.table.standing(Standing::Awarded).count();
+        if !self.is_cooperative() && self.starts.len() < awarded {
+            return Ok(());
+        }
+        match self.resolve() {
+            Ok(offsets) => {
+                self.starts.clear();
+                self.assign(&offsets)
+            }
+            Err(fault) if fault.blame == Blame::World => {
+                self.starts_at = Instant::now() + START_AGAIN;
+                self.warn(&format!("{}; trying again", fault.message));
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn is_cooperative(&self) -> bool {
+        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    }
+
+    /// Gives partitions to the client. Their queues come first: a partition that is assigned
+    /// before its queue is split sends its first records elsewhere.
+    fn assign(&mut self, offsets: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
+        for (index, offset) in offsets {
+            let client = Arc::clone(&self.client);
+            let partition = self.table.get_mut(*index);
+            if partition.queue.is_none() {
+                let name = &partition.name;
+                let queue = Queue::split(&client, &partition.topic, name.partition);
+                let queue = queue.ok_or_else(|| Fault::us(format!("no queue for {name}")))?;
+                partition.queue = Some(queue);
+            }
+            partition.position = *offset;
+            partition.paused = false;
+            partition.met = true;
+            partition.misfortune = None;
+            partition.standing = Standing::Owned;
+        }
+        if self.is_cooperative() {
+            let list = self.list(offsets)?;
+            return self.assigned(self.client.incremental_assign(&list));
+        }
+        self.assign_all()
+    }
+
+    /// The eager way: the whole assignment, each partition at its place.
+    fn assign_all(&mut self) -> Result<(), Fault> {
+        let owned = self.table.standing(Standing::Owned);
+        let all: Vec<_> = owned.map(|index| (index, self.table.get(index).position)).collect();
+        let list = self.list(&all)?;
+        self.assigned(self.client.assign(&list))
+    }
+
+    fn assigned(&self, result: Result<(), KafkaError>) -> Result<(), Fault> {
+        result.map_err(|error| {
+            let words = self.client.context().diagnostics.last_words();
+            errors::fault("taking over partitions", &error, words)
+        })
+    }
+
+    /// Reads a partition again from `offset`; what was fetched past the old place is thrown away.
+    pub(super) fn reposition(&mut self, index: PartitionIndex, offset: i64) -> Result<(), Fault> {
+        let partition = self.table.get_mut(index);
+        partition.position = offset;
+        partition.misfortune = None;
+        // A seek is refused while the library still looks for the partition's first offset, and
+        // after an offset that was out of range; a new assignment never is.
+        if self.is_cooperative() {
+            let list = self.list(&[(index, offset)])?;
+            self.assigned(self.client.incremental_unassign(&list))?;
+            return self.assigned(self.client.incremental_assign(&list));
+        }
+        self.assign_all()
+    }
+
+    /// Answers a revocation when all of it is drained.
+    pub(super) fn let_go(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {
+        let Some(leaving) = &mut self.leaving else { return Ok(()) };
+        leaving.waiting.retain(|index| !partitions.contains(index));
+        if !leaving.waiting.is_empty() {
+            return Ok(());
+        }
+        let all = std::mem::take(&mut leaving.all);
+        self.leaving = None;
+        self.unassign(&all)
+    }
+
+    fn unassign(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {
+        let mut owned = Vec::new();
+        for index in partitions {
+            self.unkept.remove(index);
+            let partition = self.table.get_mut(*index);
+            if partition.standing == Standing::Owned {
+                owned.push((*index, partition.position));
+            }
+            partition.standing = Standing::Away;
+            partition.misfortune = None;
+        }
+        let result = if self.is_cooperative() {
+            let list = self.list(&owned)?;
+            self.client.incremental_unassign(&list)
+        } else {
+            self.client.unassign()
+        };
+        result.map_err(|error| {
+            let words = self.client.context().diagnostics.last_words();
+            errors::fault("giving up partitions", &error, words)
+        })
+    }
+
+    /// A list for the library.
+    pub(super) fn list(
+        &self,
+        offsets: &[(PartitionIndex, i64)],
+    ) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (index, offset) in offsets {
+            let name = &self.table.get(*index).name;
+            list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset))
+                .map_err(|_| Fault::us(format!("{name} cannot stand at offset {offset}")))?;
+        }
+        Ok(list)
+    }
+
+    /// Leaves the group, or is done with waiting for it at `deadline`.
+    pub(super) fn leave(&mut self, deadline: Instant) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        // Who already lost the group, or was fenced, has nothing to leave.
+        if self.client.close_queue().is_err() {
+            return;
+        }
+        self.leaving = None;
+        while !self.client.closed() {
+            let _ = self.client.poll(Duration::from_millis(10));
+            while let Some(change) = self.client.context().next_change() {
+                let all = match change {
+                    Change::Assign(_) => continue,
+                    Change::Revoke { partitions, .. } => self.indexes(&partitions),
+                };
+                let _ = all.and_then(|all| self.unassign(&all));
+            }
+            if Instant::now() > deadline {
+                tracing::warn!("leaving group {} took too long", self.plan.group);
+                // Dropping the client would wait for the group without an end.
+                std::mem::forget(Arc::clone(&self.client));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Records from Kafka as a member of a consumer group: partitions come and go by the group's word,
+//! records come out of each partition's own queue, a batch at a time, uncopied.
+//!
+//! ```text
+//! poll ◀── Member (stash of changes) ◀── the library, in the middle of a poll
+//!  │ Assigned ─▶ start:   offsets asked, queues split, then assigned
+//!  │ Revoked  ─▶ release: drained and committed, then given up
+//! take ◀── Queue ◀── broker thread                          wait ◀── Bell
+//! ```
+
+mod assignment;
+mod commit;
+mod fetch;
+mod lag;
+mod rebalance;
+mod reread;
+mod start;
+mod table;
+#[cfg(test)]
+mod tests;
+mod wake;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use fetch::{Client, Misfortune};
+use rebalance::Member;
+pub use reread::Rereader;
+pub use table::Roster;
+use table::{Standing, Table};
+use wake::Bell;
+
+use super::{CommitPoint, Event, Lag, Source, Waker};
+use crate::batch::{PartitionIndex, Taken, TopicPartition};
+use crate::blame::{Blame, Fault};
+use crate::config::{KafkaPlan, Start};
+use crate::kafka::errors;
+use crate::kafka::settings::{Budget, Settings};
+use crate::kafka::topics::{self, Scout};
+use crate::limits::Limits;
+
+/// Queues ring when they are no longer empty; should a ring be missed, a look around this often
+/// mends it.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+/// The same trouble is logged this often.
+const REPEAT: Duration = Duration::from_secs(10);
+
+/// A source that is a member of a consumer group.
+pub struct KafkaSource {
+    client: Client,
+    bell: Arc<Bell>,
+    table: Table,
+    plan: KafkaPlan,
+    /// What is done where a committed offset is no longer in the log.
+    reset: Option<Start>,
+    /// Awarded partitions that the intake wants to read, and from where.
+    starts: Vec<(PartitionIndex, Option<i64>)>,
+    starts_at: Instant,
+    leaving: Option<assignment::Leaving>,
+    /// Commits that failed, to be tried again.
+    unkept: HashMap<PartitionIndex, i64>,
+    unkept_at: Instant,
+    warned_at: Option<Instant>,
+    closed: bool,
+}
+
+impl KafkaSource {
+    /// Asks for the topics, makes the client and joins the group. `ignored_topics` are expressions
+    /// of topics that an expression must not find: the pipeline's own dead letters.
+    pub fn open(
+        plan: &KafkaPlan,
+        limits: &Limits,
+        ignored_topics: &[String],
+    ) -> Result<KafkaSource, Fault> {
+        let settings = Settings::new(plan)?;
+        // The budget of a queue is fixed when the client is made, so the topics come first.
+        let found = Scout::new(&settings)?.topics(&plan.topics)?;
+        let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
+        let budget = Budget { bytes: limits.fetch_bytes_max, partitions };
+        let member = Member::default();
+        let bell = Arc::clone(&member.bell);
+        let config = settings.consumer(budget, ignored_topics);
+        let mut client: BaseConsumer<Member> =
+            config.create_with_context(member).map_err(|error| topics::refused(&error))?;
+        client.set_nonempty_callback({
+            let bell = Arc::clone(&bell);
+            move || bell.ring()
+        });
+        let subscription = topics::subscription(&plan.topics);
+        let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
+        client.subscribe(&subscription).map_err(|error| {
+            Fault::operator(format!("subscribing to {subscription:?}: {error}"))
+        })?;
+        let now = Instant::now();
+        Ok(KafkaSource {
+            client: Arc::new(client),
+            bell,
+            table: Table::default(),
+            plan: plan.clone(),
+            reset: settings.reset(),
+            starts: Vec::new(),
+            starts_at: now,
+            leaving: None,
+            unkept: HashMap::new(),
+            unkept_at: now,
+            warned_at: None,
+            closed: false,
+        })
+    }
+
+    /// The names of partitions, for those outside the intake thread.
+    pub fn roster(&self) -> Roster {
+        self.table.roster.clone()
+    }
+
+    /// Serves the client's own queue: rebalances, commits, log lines, errors.
+    fn listen(&mut self) -> Result<(), Fault> {
+        let client = Arc::clone(&self.client);
+        match client.poll(Duration::ZERO) {
+            None => Ok(()),
+            Some(Ok(message)) => {
+                // Its queue was split before it was assigned, so none should come this way; one
+                // that does is not lost but read again.
+                let (topic, partition) = (message.topic().into(), message.partition());
+                let name = TopicPartition { topic, partition };
+                tracing::warn!("{name} sent a record past its queue; it is read again");
+                match self.table.find(&name) {
+                    Some(index) => self.reposition(index, self.table.get(index).position),
+                    None => Ok(()),
+                }
+            }
+            Some(Err(error)) => self.heard(&error),
+        }
+    }
+
+    /// An error of the client as a whole.
+    fn heard(&mut self, error: &KafkaError) -> Result<(), Fault> {
+        let words = self.client.context().diagnostics.last_words();
+        if let KafkaError::MessageConsumptionFatal(code) = error {
+            return Err(self.fatal(*code, words));
+        }
+        let Some(code) = error.rdkafka_error_code() else { return Ok(()) };
+        if code == RDKafkaErrorCode::Fatal {
+            let code = self.client.client().fatal_error().map_or(code, |(code, _)| code);
+            return Err(self.fatal(code, words));
+        }
+        if code == RDKafkaErrorCode::FencedInstanceId {
+            return Err(self.fatal(code, words));
+        }
+        match errors::blame(code) {
+            Blame::World => Ok(()), // It was logged by the context; the library tries again.
+            _ => Err(errors::fault(&format!("reading as group {}", self.plan.group), error, words)),
+        }
+    }
+
+    fn fatal(&self, code: RDKafkaErrorCode, words: Option<String>) -> Fault {
+        if code == RDKafkaErrorCode::FencedInstanceId {
+            return errors::fenced(self.plan.instance.as_deref().unwrap_or_default());
+        }
+        let error = KafkaError::MessageConsumptionFatal(code);
+        errors::fault(&format!("reading as group {}", self.plan.group), &error, words)
+    }
+
+    /// What the library says about one partition.
+    fn suffer(&mut self, index: PartitionIndex, misfortune: &Misfortune) -> Result<(), Fault> {
+        use RDKafkaErrorCode as Code;
+        let partition = self.table.get(index);
+        let at = format!("{}@{}", partition.name, partition.position);
+        match misfortune.code {
+            Code::PartitionEOF => Ok(()),
+            Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset => {
+                self.lost_place(index)
+            }
+            Code::BadMessage | Code::InvalidMessage | Code::BadCompression | Code::Underflow => {
+                // Going on would leave a hole that nobody sees.
+                Err(Fault::operator(format!("reading {at}: {}", misfortune.words)).hint(
+                    "the log is damaged there; start past it with --from, or move the group's offset",
+                ))
+            }
+            Code::MessageSizeTooLarge => {
+                Err(Fault::operator(format!("reading {at}: {}", misfortune.words))
+                    .hint("raise kafka.properties.receive.message.max.bytes"))
+            }
+            code if errors::blame(code) == Blame::World => {
+                self.warn(&format!("reading {at}: {}; trying again", misfortune.words));
+                Ok(())
+            }
+            _ => Err(Fault::operator(format!("reading {at}: {}", misfortune.words))),
+        }
+    }
+
+    /// The offset that is to be read is no longer in the log, or not yet.
+    fn lost_place(&mut self, index: PartitionIndex) -> Result<(), Fault> {
+        let partition = self.table.get(index);
+        let (name, position) = (partition.name.clone(), partition.position);
+        let Some(reset) = self.reset else {
+            let message = format!(
+                "offset {position} of {name} is not in the log any more (retention passed it, or \
+                 the topic was made anew): records may be lost"
+            );
+            return Err(Fault::operator(message).hint(
+                "go on with what there is: `bridge run --from earliest` once, or \
+                 kafka.properties.\"auto.offset.reset\" = \"earliest\" for always",
+            ));
+        };
+        let to = self.edge(&name, reset)?;
+        tracing::error!(
+            "offset {position} of {name} is not in the log any more: going on from {to}, as \
+             `auto.offset.reset` says; records between were not read"
+        );
+        self.reposition(index, to)
+    }
+
+    fn warn(&mut self, message: &str) {
+        if self.warned_at.is_none_or(|at| at.elapsed() > REPEAT) {
+            self.warned_at = Some(Instant::now());
+            tracing::warn!("{message}");
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    fn name_of(&self, partition: PartitionIndex) -> TopicPartition {
+        self.table.get(partition).name.clone()
+    }
+
+    fn poll(&mut self) -> Result<Option<Event>, Fault> {
+        self.listen()?;
+        self.follow_commits();
+        self.finish_starts()?;
+        self.next_event()
+    }
+
+    fn start(&mut self, at: &[(PartitionIndex, Option<i64>)]) -> Result<(), Fault> {
+        self.starts.extend_from_slice(at);
+        self.starts_at = Instant::now();
+        self.finish_starts()
+    }
+
+    fn take(
+        &mut self,
+        partition: PartitionIndex,
+        records_max: usize,
+    ) -> Result<Option<Taken>, Fault> {
+        let known = self.table.get_mut(partition);
+        if known.standing != Standing::Owned || known.paused {
+            return Ok(None);
+        }
+        let Some(queue) = &known.queue else { return Ok(None) };
+        if known.misfortune.is_none() {
+            let mut misfortune = None;
+            let taken = queue.take(records_max, &mut |found| misfortune = Some(found));
+            known.misfortune = misfortune;
+            if let Some((_, next)) = taken.as_ref().and_then(Taken::span) {
+                known.position = next;
+                return Ok(taken);
+            }
+        }
+        match known.misfortune.take() {
+            Some(misfortune) => self.suffer(partition, &misfortune).map(|()| None),
+            None => Ok(None),
+        }
+    }
+
+    // Pausing in the library would throw away what was fetched. A queue that nobody takes from
+    // fills to its budget and is fetched no further, which is all that is wanted.
+    fn pause(&mut self, partition: PartitionIndex) -> Result<(), Fault> {
+        self.table.get_mut(partition).paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self, partition: PartitionIndex) -> Result<(), Fault> {
+        self.table.get_mut(partition).paused = false;
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn rewind(&mut self, partition: PartitionIndex, next: i64) -> Result<(), Fault> {
+        match self.table.get(partition).standing {
+            Standing::Owned => self.reposition(partition, next),
+            // Whoever has it begins at the committed offset.
+            Standing::Away | Standing::Awarded => Ok(()),
+        }
+    }
+
+    fn commit(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault> {
+        self.keep(points, wait)
+    }
+
+    fn release(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {
+        self.let_go(partitions)
+    }
+
+    fn lag(&mut self) -> Vec<Lag> {
+        self.look_ahead()
+    }
+
+    fn wait(&mut self, deadline: Instant) {
+        self.bell.wait(deadline.min(Instant::now() + LOOK_AROUND));
+    }
+
+    fn waker(&self) -> Waker {
+        let bell = Arc::clone(&self.bell);
+        Arc::new(move || bell.ring())
+    }
+
+    fn close(&mut self, timeout: Duration) {
+        self.leave(Instant::now() + timeout);
+    }
+}

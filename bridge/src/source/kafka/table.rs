@@ -1,0 +1,132 @@
+//! The partitions that this process has met: their index, and how each stands. Grows, never
+//! shrinks: an index means the same partition for as long as the process lives.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::sync::{Arc, RwLock};
+
+use super::fetch::{Misfortune, Queue};
+use crate::batch::{PartitionIndex, TopicPartition};
+use crate::blame::Fault;
+
+/// Names behind indexes, for those outside the intake thread.
+#[derive(Clone, Debug, Default)]
+pub struct Roster(Arc<RwLock<Vec<TopicPartition>>>);
+
+impl Roster {
+    /// The name of a partition that was met.
+    pub fn name_of(&self, partition: PartitionIndex) -> TopicPartition {
+        let names = self.0.read().expect("no one panics with it");
+        names[partition.0 as usize].clone()
+    }
+
+    fn push(&self, name: TopicPartition) {
+        self.0.write().expect("no one panics with it").push(name);
+    }
+}
+
+/// Whose a partition is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Somebody else's.
+    Away,
+    /// Ours by the group's word; not assigned to the client yet.
+    Awarded,
+    /// Ours, and being fetched.
+    Owned,
+}
+
+/// One partition.
+pub struct Partition {
+    /// Its name.
+    pub name: TopicPartition,
+    /// The same for the library.
+    pub topic: CString,
+    /// Its queue; made at its first assignment and kept, so that it is never without its bell.
+    pub queue: Option<Queue>,
+    /// Whose it is.
+    pub standing: Standing,
+    /// The offset after the last record that was taken, or where reading began. Our own count:
+    /// the library's is moved by error messages.
+    pub position: i64,
+    /// Nothing is taken while it is paused.
+    pub paused: bool,
+    /// Whether it was assigned before: `--from` counts once.
+    pub met: bool,
+    /// What the library said after the records that were taken last.
+    pub misfortune: Option<Misfortune>,
+}
+
+/// All partitions.
+#[derive(Default)]
+pub struct Table {
+    /// By index.
+    pub partitions: Vec<Partition>,
+    /// Names, shared.
+    pub roster: Roster,
+    indexes: HashMap<TopicPartition, PartitionIndex>,
+}
+
+impl Table {
+    /// The index of a partition; a new one if it was never met.
+    pub fn index_of(&mut self, name: &TopicPartition) -> Result<PartitionIndex, Fault> {
+        if let Some(index) = self.indexes.get(name) {
+            return Ok(*index);
+        }
+        let index = PartitionIndex(self.partitions.len() as u32);
+        let topic = CString::new(&*name.topic)
+            .map_err(|_| Fault::us(format!("topic {:?} has a NUL in its name", name.topic)))?;
+        self.partitions.push(Partition {
+            name: name.clone(),
+            topic,
+            queue: None,
+            standing: Standing::Away,
+            position: 0,
+            paused: false,
+            met: false,
+            misfortune: None,
+        });
+        self.indexes.insert(name.clone(), index);
+        self.roster.push(name.clone());
+        Ok(index)
+    }
+
+    /// The index of a partition that was met.
+    pub fn find(&self, name: &TopicPartition) -> Option<PartitionIndex> {
+        self.indexes.get(name).copied()
+    }
+
+    /// A partition by its index.
+    pub fn get(&self, index: PartitionIndex) -> &Partition {
+        &self.partitions[index.0 as usize]
+    }
+
+    /// A partition by its index.
+    pub fn get_mut(&mut self, index: PartitionIndex) -> &mut Partition {
+        &mut self.partitions[index.0 as usize]
+    }
+
+    /// The partitions that stand so.
+    pub fn standing(&self, standing: Standing) -> impl Iterator<Item = PartitionIndex> {
+        let all = self.partitions.iter().enumerate();
+        all.filter(move |(_, partition)| partition.standing == standing)
+            .map(|(index, _)| PartitionIndex(index as u32))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_means_the_same_partition_for_ever() {
+        let mut table = Table::default();
+        let name = |partition| TopicPartition { topic: "a".into(), partition };
+        let first = table.index_of(&name(3)).expect("a fine name");
+        let second = table.index_of(&name(0)).expect("a fine name");
+        assert_ne!(first, second);
+        assert_eq!(table.index_of(&name(3)).expect("a fine name"), first);
+        assert_eq!(table.roster.name_of(second), name(0));
+        assert_eq!(table.find(&name(7)), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of the group member against the in-process cluster.
