@@ -38,15 +38,15 @@ fn rooms() -> [(&'static str, &'static str, &'static str, Vec<Entry>); 3] {
 
 /// The sections that are not a kind's: (path, definition in the schema).
 const SECTIONS: &[(&str, &str)] = &[
-    ("kafka", "KafkaDraft"),
-    ("http", "HttpDraft"),
-    ("pipeline.NAME", "PipelineDraft"),
-    ("pipeline.NAME.key", "KeyDraft"),
-    ("pipeline.NAME.table", "TableDraft"),
+    ("kafka", "Kafka"),
+    ("http", "Http"),
+    ("pipeline.NAME", "Pipeline"),
+    ("pipeline.NAME.key", "Key"),
+    ("pipeline.NAME.table", "Table"),
     ("pipeline.NAME.table.timestamp", "Timestamp"),
     ("pipeline.NAME.table.metadata", "Metadata"),
-    ("pipeline.NAME.rejects", "RejectsDraft"),
-    ("limits and pipeline.NAME.limits", "LimitsDraft"),
+    ("pipeline.NAME.rejects", "Rejects"),
+    ("limits and pipeline.NAME.limits", "Limits"),
 ];
 
 /// Everything, for programs.

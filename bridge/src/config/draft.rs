@@ -15,6 +15,7 @@ use super::units::{Bytes, Span};
 /// A configuration file of the bridge.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "File")]
 pub struct FileDraft {
     /// How Kafka is reached, for all pipelines.
     pub kafka: Raw<KafkaDraft>,
@@ -32,6 +33,7 @@ pub struct FileDraft {
 /// How Kafka is reached.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Kafka")]
 pub struct KafkaDraft {
     /// Addresses of some brokers, with commas: `"one:9092,two:9092"`. Default `"localhost:9092"`.
     pub brokers: Option<String>,
@@ -42,6 +44,7 @@ pub struct KafkaDraft {
 /// Where metrics and health are served.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Http")]
 pub struct HttpDraft {
     /// Address and port for `/metrics`, `/healthz` and `/readyz`, such as `"127.0.0.1:9187"`.
     pub listen: Option<String>,
@@ -50,6 +53,7 @@ pub struct HttpDraft {
 /// One pipeline: from topics to tables.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Pipeline")]
 pub struct PipelineDraft {
     /// The topics to read.
     pub topics: Option<Vec<String>>,
@@ -87,6 +91,7 @@ pub struct PipelineDraft {
 /// Where a partition without a committed offset starts.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Start")]
 pub enum StartDraft {
     /// At its first record.
     Earliest,
@@ -99,6 +104,7 @@ pub enum StartDraft {
 /// What happens to records without a value.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "NullValue")]
 pub enum NullValueDraft {
     /// They are counted and left out.
     Skip,
@@ -109,6 +115,7 @@ pub enum NullValueDraft {
 /// What becomes of keys.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Key")]
 pub struct KeyDraft {
     /// How keys are read. Default `"string"` where the section is there.
     pub format: Option<KeyFormatDraft>,
@@ -121,6 +128,7 @@ pub struct KeyDraft {
 /// How keys are read.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "KeyFormat")]
 pub enum KeyFormatDraft {
     /// UTF-8 text.
     String,
@@ -135,6 +143,7 @@ pub enum KeyFormatDraft {
 /// What rows must become.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Table")]
 pub struct TableDraft {
     /// The table: a name, or a template of `{topic}`, `{key}`, `{partition}`, `{header.NAME}` and
     /// `{field.NAME}`. Default `"{topic}"`.
@@ -172,6 +181,7 @@ pub struct TableDraft {
 
 /// How a table is partitioned.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[schemars(rename = "PartitionBy")]
 pub enum PartitionByDraft {
     /// By hour.
     #[serde(alias = "hour")]
@@ -245,6 +255,7 @@ impl JsonSchema for TimestampDraft {
 /// The unit of a timestamp written as a number.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "Unit")]
 pub enum UnitDraft {
     /// By magnitude; text as ISO 8601.
     Auto,
@@ -301,6 +312,7 @@ impl JsonSchema for MetadataDraft {
 /// Where refused records go.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Rejects")]
 pub struct RejectsDraft {
     /// A topic; `{topic}` stands for the record's own. Default `"{topic}.dead-letters"`.
     pub topic: Option<String>,
@@ -311,6 +323,7 @@ pub struct RejectsDraft {
 /// The bounds.
 #[derive(serde::Deserialize, JsonSchema, Clone, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Limits")]
 pub struct LimitsDraft {
     /// From Kafka's timestamp to the acknowledged row, as a target; `linger` is a quarter of it.
     /// Default `"100ms"`.

@@ -425,3 +425,27 @@ fn bounds_must_make_sense() {
         assert_eq!(mistakes.list.len(), 1, "{mistakes}");
     }
 }
+
+/// Whatever a slip of the finger makes of a file, it is a plan or a list of mistakes to be shown.
+#[test]
+fn no_text_is_too_wrong_to_be_shown() {
+    use proptest::prelude::*;
+
+    let example: Vec<char> = include_str!("example.toml").chars().collect();
+    let slips =
+        proptest::collection::vec((any::<prop::sample::Index>(), any::<Option<char>>()), 1..4);
+    proptest!(|(slips in slips)| {
+        let mut text = example.clone();
+        for (at, slip) in &slips {
+            let at = at.index(text.len());
+            match slip {
+                Some(letter) => text[at] = *letter,
+                None => drop(text.remove(at)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(mistakes) = parse(&text) {
+            prop_assert!(mistakes.to_string().contains("error: "));
+        }
+    });
+}
