@@ -9,6 +9,8 @@ pub struct Limits {
     pub lanes: usize,
     /// Records in one batch, at most.
     pub batch_records_max: usize,
+    /// Bytes of keys and values in one batch, about; a single record always passes.
+    pub batch_bytes_max: usize,
     /// Batches that wait for one lane, at most.
     pub lane_inbox_batches_max: usize,
     /// Bytes that the source lends at once, over all lanes; a single batch always passes.
@@ -25,8 +27,14 @@ pub struct Limits {
     pub courier_inbox_payloads_max: usize,
     /// Age at which an open payload is closed: the share of the latency target that waiting has.
     pub linger: Duration,
+    /// The same while the pipeline is behind: large commits are cheap, and latency is lost anyway.
+    pub linger_behind: Duration,
+    /// Records behind the end of their partitions that count as behind.
+    pub behind_records: u64,
     /// Batches whose ticket may be out at once.
     pub tickets_max: usize,
+    /// Time between two commits.
+    pub commit_interval: Duration,
     /// Time that a revoked partition, or a stop, may take to drain.
     pub drain: Duration,
     /// Memory of one transform instance, bytes.
@@ -48,8 +56,9 @@ pub const PROCESS_BYTES: usize = 24 * MIB;
 const LINE_BYTES: usize = 24;
 
 impl Limits {
-    /// What the bounds add up to for one pipeline: (what it is, bytes).
-    pub fn ceiling(&self, couriers: usize, transforms: usize) -> Vec<(&'static str, usize)> {
+    /// What the bounds add up to for one pipeline: (what it is, bytes). `couriers` are those of
+    /// all lanes, `sandbox_bytes` is what the transforms of one lane may hold.
+    pub fn ceiling(&self, couriers: usize, sandbox_bytes: usize) -> Vec<(&'static str, usize)> {
         let lines = self.payload_rows_max * LINE_BYTES;
         let payloads = couriers * (self.courier_inbox_payloads_max + 1);
         vec![
@@ -59,7 +68,7 @@ impl Limits {
             ("rows in the lanes", 2 * self.lent_bytes_max),
             ("open payloads", self.lanes * (self.open_bytes_max + lines)),
             ("payloads with couriers", payloads * (self.payload_bytes_max + lines)),
-            ("sandboxes", self.lanes * transforms * self.guest_memory_bytes_max),
+            ("sandboxes", self.lanes * sandbox_bytes),
         ]
     }
 }
@@ -72,6 +81,7 @@ impl Default for Limits {
         Limits {
             lanes: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             batch_records_max: 2_000,
+            batch_bytes_max: MIB,
             lane_inbox_batches_max: 4,
             lent_bytes_max: 8 * MIB,
             fetch_bytes_max: 16 * MIB,
@@ -80,7 +90,10 @@ impl Default for Limits {
             open_bytes_max: 12 * MIB,
             courier_inbox_payloads_max: 1,
             linger: Duration::from_millis(25),
+            linger_behind: Duration::from_millis(500),
+            behind_records: 50_000,
             tickets_max: 4_096,
+            commit_interval: Duration::from_millis(500),
             drain: Duration::from_secs(20),
             guest_memory_bytes_max: 64 * MIB,
             guest_deadline: Duration::from_secs(1),

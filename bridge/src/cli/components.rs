@@ -95,8 +95,8 @@ pub fn markdown() -> String {
     for (path, definition) in SECTIONS {
         let section = &schema["$defs"][definition];
         let _ = writeln!(page, "\n## {path}\n");
-        let choices = section["anyOf"].as_array().into_iter().flatten();
-        let whole = choices.filter(|choice| choice.get("properties").is_some()).next_back();
+        let mut choices = section["anyOf"].as_array().into_iter().flatten();
+        let whole = choices.rfind(|choice| choice.get("properties").is_some());
         table(&mut page, whole.unwrap_or(section), &schema);
     }
     for (room, section, key, kinds) in rooms() {

@@ -192,8 +192,7 @@ impl Page {
         self.heading("memory ceiling");
         self.line("the process itself", show_bytes(PROCESS_BYTES));
         for pipeline in &plan.pipelines {
-            let parts = pipeline.limits.ceiling(pipeline.couriers(), pipeline.transforms.len());
-            for (what, bytes) in parts {
+            for (what, bytes) in pipeline.ceiling() {
                 let what = match plan.pipelines.len() {
                     1 => what.to_owned(),
                     _ => format!("{}: {what}", pipeline.name),
@@ -211,6 +210,7 @@ fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
     let Limits {
         lanes,
         batch_records_max,
+        batch_bytes_max,
         lane_inbox_batches_max,
         lent_bytes_max,
         fetch_bytes_max,
@@ -219,7 +219,10 @@ fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
         open_bytes_max,
         courier_inbox_payloads_max,
         linger,
+        linger_behind,
+        behind_records,
         tickets_max,
+        commit_interval,
         drain,
         guest_memory_bytes_max,
         guest_deadline,
@@ -229,6 +232,7 @@ fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
     vec![
         ("lanes", lanes.to_string()),
         ("batch_records_max", batch_records_max.to_string()),
+        ("batch_bytes_max", show_bytes(batch_bytes_max)),
         ("lane_inbox_batches_max", lane_inbox_batches_max.to_string()),
         ("lent_bytes_max", show_bytes(lent_bytes_max)),
         ("fetch_bytes_max", show_bytes(fetch_bytes_max)),
@@ -237,7 +241,10 @@ fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
         ("open_bytes_max", show_bytes(open_bytes_max)),
         ("courier_inbox_payloads_max", courier_inbox_payloads_max.to_string()),
         ("linger", show_duration(linger)),
+        ("linger_behind", show_duration(linger_behind)),
+        ("behind_records", behind_records.to_string()),
         ("tickets_max", tickets_max.to_string()),
+        ("commit_interval", show_duration(commit_interval)),
         ("drain", show_duration(drain)),
         ("guest_memory_bytes_max", show_bytes(guest_memory_bytes_max)),
         ("guest_deadline", show_duration(guest_deadline)),

@@ -332,6 +332,8 @@ pub struct LimitsDraft {
     pub lanes: Option<usize>,
     /// Records in one batch, at most.
     pub batch_records_max: Option<usize>,
+    /// Bytes of keys and values in one batch, about; a single record always passes.
+    pub batch_bytes_max: Option<Bytes>,
     /// Batches that wait for one lane, at most.
     pub lane_inbox_batches_max: Option<usize>,
     /// Bytes that the source lends at once, over all lanes; a single batch always passes.
@@ -348,8 +350,14 @@ pub struct LimitsDraft {
     pub courier_inbox_payloads_max: Option<usize>,
     /// Age at which an open payload is closed, in place of `latency`.
     pub linger: Option<Span>,
+    /// The same while the pipeline is behind, where large payloads matter more than their age.
+    pub linger_behind: Option<Span>,
+    /// Records behind the end of their partitions that count as behind.
+    pub behind_records: Option<u64>,
     /// Batches whose ticket may be out at once.
     pub tickets_max: Option<usize>,
+    /// Time between two commits.
+    pub commit_interval: Option<Span>,
     /// Time that a revoked partition, or a stop, may take to drain.
     pub drain: Option<Span>,
     /// Memory of one transform instance.

@@ -26,6 +26,7 @@ pub fn apply(section: &Section, limits: &mut Limits) -> Result<(), Mistake> {
     take!(
         lanes,
         batch_records_max,
+        batch_bytes_max.0,
         lane_inbox_batches_max,
         lent_bytes_max.0,
         fetch_bytes_max.0,
@@ -34,7 +35,10 @@ pub fn apply(section: &Section, limits: &mut Limits) -> Result<(), Mistake> {
         open_bytes_max.0,
         courier_inbox_payloads_max,
         linger.0,
+        linger_behind.0,
+        behind_records,
         tickets_max,
+        commit_interval.0,
         drain.0,
         guest_memory_bytes_max.0,
         guest_deadline.0,
@@ -43,6 +47,7 @@ pub fn apply(section: &Section, limits: &mut Limits) -> Result<(), Mistake> {
     );
     if let Some(latency) = draft.latency {
         limits.linger = latency.0 / LINGER_SHARE;
+        limits.linger_behind = limits.linger_behind.max(limits.linger);
     }
     check(section, limits)
 }
@@ -51,6 +56,7 @@ fn check(section: &Section, limits: &Limits) -> Result<(), Mistake> {
     let positive = [
         ("lanes", limits.lanes),
         ("batch_records_max", limits.batch_records_max),
+        ("batch_bytes_max", limits.batch_bytes_max),
         ("lane_inbox_batches_max", limits.lane_inbox_batches_max),
         ("payload_bytes_max", limits.payload_bytes_max),
         ("payload_rows_max", limits.payload_rows_max),

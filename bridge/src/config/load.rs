@@ -10,7 +10,7 @@ use super::draft::{
 };
 use super::expand::Surroundings;
 use super::mistake::{Mistake, Mistakes};
-use super::node::Node;
+use super::node::{Node, Value};
 use super::plan::{KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 use super::section::Section;
 use super::suggest::instead_of;
@@ -125,14 +125,14 @@ fn pipeline(
     let value = section.below("value");
     let value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
     let key = found.keep(key_plan(&section.below("key"), section.has("key")));
+    let mut limits = shared.limits.clone();
+    found.keep(limits::apply(&section.below("limits"), &mut limits));
     let mut transforms = Vec::new();
     for transform in section.each("transform") {
-        transforms.extend(found.keep(parse_transform(&transform)));
+        transforms.extend(found.keep(parse_transform(transform, &limits)));
     }
     let sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
     let rejects = found.keep(rejects(&section.below("rejects"), shared.with.base));
-    let mut limits = shared.limits.clone();
-    found.keep(limits::apply(&section.below("limits"), &mut limits));
     let table_section = section.below("table");
     let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();
     let shape = shape.map(|mut shape| {
@@ -188,12 +188,26 @@ fn parse_kind<P: ?Sized>(
     }
 }
 
-fn parse_transform(section: &Section) -> Result<Box<dyn transform::TransformPlan>, Mistake> {
+fn parse_transform(
+    section: Section,
+    limits: &Limits,
+) -> Result<Box<dyn transform::TransformPlan>, Mistake> {
+    const DEFAULT: &str = "guest";
     if !section.has("kind") && !section.has("module") {
         let message = "a transform needs a `module`, or a `kind`";
         return Err(section.mistake("", message).help("such as module = \"transforms/x.wasm\""));
     }
-    parse_kind(section, transform::KINDS, "kind", "guest").map(|(_, plan)| plan)
+    let section = match section.text("kind").unwrap_or(DEFAULT) {
+        // The pipeline's bounds hold for every sandbox that has none of its own.
+        DEFAULT => section
+            .with_default("memory_max", Value::Integer(limits.guest_memory_bytes_max as i64))
+            .with_default(
+                "deadline",
+                Value::String(format!("{}us", limits.guest_deadline.as_micros())),
+            ),
+        _ => section,
+    };
+    parse_kind(&section, transform::KINDS, "kind", DEFAULT).map(|(_, plan)| plan)
 }
 
 fn kafka_plan(

@@ -73,8 +73,8 @@ pub struct KafkaPlan {
 impl Plan {
     /// The memory that all pipelines together may take, bytes.
     pub fn ceiling_bytes(&self) -> usize {
-        let pipelines = self.pipelines.iter();
-        PROCESS_BYTES + pipelines.map(PipelinePlan::ceiling_bytes).sum::<usize>()
+        let parts = self.pipelines.iter().flat_map(PipelinePlan::ceiling);
+        PROCESS_BYTES + parts.map(|(_, bytes)| bytes).sum::<usize>()
     }
 }
 
@@ -84,10 +84,10 @@ impl PipelinePlan {
         self.limits.lanes * self.sink.couriers_per_lane()
     }
 
-    /// The memory that this pipeline may take, bytes, without the process itself.
-    pub fn ceiling_bytes(&self) -> usize {
-        let parts = self.limits.ceiling(self.couriers(), self.transforms.len());
-        parts.iter().map(|(_, bytes)| bytes).sum()
+    /// What this pipeline may hold, without the process itself: (what it is, bytes).
+    pub fn ceiling(&self) -> Vec<(&'static str, usize)> {
+        let sandboxes = self.transforms.iter().map(|transform| transform.memory_bytes_max());
+        self.limits.ceiling(self.couriers(), sandboxes.sum())
     }
 }
 

@@ -59,6 +59,17 @@ impl Section {
         Section::at(self.path_of(key), node)
     }
 
+    /// The same with a value for a key that is not there.
+    pub(super) fn with_default(mut self, key: &str, value: Value) -> Section {
+        if !self.has(key)
+            && let Value::Table(entries) = &mut self.node.value
+        {
+            let node = Node { value, span: self.node.span.clone(), outside: false };
+            entries.push(Entry { key: key.to_owned(), key_span: node.span.clone(), node });
+        }
+        self
+    }
+
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
         self.node.get(key).map(|node| &node.value)

@@ -14,7 +14,7 @@ pub fn nearest<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// What to say of a word that is none of those expected.
-pub fn instead_of<'a>(word: &str, words: &[&'a str]) -> Option<String> {
+pub fn instead_of(word: &str, words: &[&str]) -> Option<String> {
     if let Some(nearest) = nearest(word, words.iter().copied()) {
         return Some(format!("did you mean `{nearest}`?"));
     }

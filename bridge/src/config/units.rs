@@ -72,10 +72,10 @@ pub fn show_duration(duration: Duration) -> String {
     let us = duration.as_micros();
     match us {
         0 => "0 s".to_owned(),
-        _ if us % 3_600_000_000 == 0 => format!("{} h", us / 3_600_000_000),
-        _ if us % 60_000_000 == 0 => format!("{} min", us / 60_000_000),
-        _ if us % 1_000_000 == 0 => format!("{} s", us / 1_000_000),
-        _ if us % 1_000 == 0 => format!("{} ms", us / 1_000),
+        _ if us.is_multiple_of(3_600_000_000) => format!("{} h", us / 3_600_000_000),
+        _ if us.is_multiple_of(60_000_000) => format!("{} min", us / 60_000_000),
+        _ if us.is_multiple_of(1_000_000) => format!("{} s", us / 1_000_000),
+        _ if us.is_multiple_of(1_000) => format!("{} ms", us / 1_000),
         _ => format!("{us} µs"),
     }
 }
@@ -83,11 +83,11 @@ pub fn show_duration(duration: Duration) -> String {
 /// A number of bytes as a person would write it.
 pub fn show_bytes(bytes: usize) -> String {
     match bytes {
-        _ if bytes >= 1 << 30 && bytes % (1 << 30) == 0 => format!("{} GiB", bytes >> 30),
-        _ if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        _ if bytes >= 1 << 30 && bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes >= 1 << 20 && bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
         _ if bytes >= 10 << 20 => format!("{:.0} MiB", bytes as f64 / (1_u64 << 20) as f64),
         _ if bytes >= 1 << 20 => format!("{:.1} MiB", bytes as f64 / (1_u64 << 20) as f64),
-        _ if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        _ if bytes >= 1 << 10 && bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
         _ => format!("{bytes} bytes"),
     }
 }

@@ -1,5 +1,6 @@
 //! The meters in Prometheus's text format. Names are stable; `docs/operate.md` lists them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
@@ -17,6 +18,7 @@ pub fn render(meters: &Meters, now: SystemTime) -> String {
         &m.stored
     });
     page.transforms();
+    page.own();
     page.process();
     page.text
 }
@@ -172,6 +174,33 @@ impl Page<'_> {
         }
     }
 
+    /// What transforms count themselves: `bridge_guest_` and the name that they gave it.
+    fn own(&mut self) {
+        type Samples = Vec<(String, f64)>;
+        let mut families: BTreeMap<String, (bool, Samples)> = BTreeMap::new();
+        for (pipeline, meter) in self.meters {
+            let transforms = meter.transforms.lock().expect("no one panics with it");
+            for (index, (transform, meter)) in transforms.iter().enumerate() {
+                let transform = label(transform);
+                let labels =
+                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
+                for metric in &*meter.own.lock().expect("no one panics with it") {
+                    let family = families
+                        .entry(metric.name.clone())
+                        .or_insert_with(|| (metric.gauge, Vec::new()));
+                    family.1.push((labels.clone(), metric.value));
+                }
+            }
+        }
+        for (name, (gauge, samples)) in families {
+            let name = format!("bridge_guest_{name}");
+            self.family(&name, if gauge { "gauge" } else { "counter" }, "said by a transform");
+            for (labels, value) in samples {
+                let _ = writeln!(self.text, "{name}{{{labels}}} {value}");
+            }
+        }
+    }
+
     fn process(&mut self) {
         let version = env!("CARGO_PKG_VERSION");
         self.family("bridge_build_info", "gauge", "the version");
@@ -204,13 +233,16 @@ mod tests {
     #[test]
     fn every_line_is_prometheus() {
         let meter = Arc::new(PipelineMeter::default());
+        let transform = Arc::new(TransformMeter::default());
+        transform.say("cold", false, 4.0);
         meter.records_in.add(7);
         meter.reject(Reason::Trap, 2);
         meter.acked.record(Duration::from_millis(84), 10);
         meter.committed_at_ms.set(1_000);
         meter.set_trouble("questdb is not answering");
         *meter.partition_lag.lock().expect("unpoisoned") = vec![("a/b/3".to_owned(), 5)];
-        *meter.transforms.lock().expect("unpoisoned") = vec![("dr\"op".to_owned(), Arc::default())];
+        *meter.transforms.lock().expect("unpoisoned") =
+            vec![("dr\"op".to_owned(), Arc::clone(&transform))];
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(3_500);
         let text = render(&vec![("readings".into(), meter)], now);
         for line in [
@@ -220,6 +252,7 @@ mod tests {
             "bridge_commit_age_seconds{pipeline=\"readings\"} 2.5",
             "bridge_ready{pipeline=\"readings\"} 0",
             "bridge_acked_seconds_count{pipeline=\"readings\"} 10",
+            "bridge_guest_cold{pipeline=\"readings\",transform=\"dr\\\"op\",step=\"0\"} 4",
             "bridge_transform_traps_total{pipeline=\"readings\",transform=\"dr\\\"op\",step=\"0\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
