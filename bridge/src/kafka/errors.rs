@@ -22,6 +22,7 @@ pub fn blame(code: RDKafkaErrorCode) -> Blame {
         | Code::InvalidSessionTimeout
         | Code::InvalidGroupId
         | Code::InvalidTopic
+        | Code::InvalidRecord
         | Code::PolicyViolation
         | Code::UnsupportedVersion => Blame::Operator,
         Code::InvalidArgument => Blame::Us,

@@ -8,6 +8,7 @@
 
 pub mod check;
 pub mod context;
+pub mod create;
 pub mod errors;
 pub mod mock;
 pub mod settings;

@@ -165,6 +165,11 @@ impl Settings {
         config
     }
 
+    /// A client that administers.
+    pub fn admin(&self) -> ClientConfig {
+        self.client()
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         self.default(&mut config, "client.id", self.instance.as_deref().unwrap_or("bridge"));

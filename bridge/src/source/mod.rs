@@ -94,7 +94,7 @@ pub trait Source: Send {
 }
 
 /// A record read again by its position, for the dead letters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct OwnedRecord {
     /// Kafka's timestamp, milliseconds since 1970.
     pub timestamp_ms: i64,

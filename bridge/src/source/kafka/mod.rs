@@ -50,6 +50,9 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The same trouble is logged this often.
 const REPEAT: Duration = Duration::from_secs(10);
 
+/// How long a source that nobody closed may take to leave.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// A source that is a member of a consumer group.
 pub struct KafkaSource {
     client: Client,
@@ -221,6 +224,13 @@ impl KafkaSource {
             self.warned_at = Some(Instant::now());
             tracing::warn!("{message}");
         }
+    }
+}
+
+/// Left without a word, the client would wait for ever for somebody to answer its rebalances.
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.leave(Instant::now() + LEAVE_MAX);
     }
 }
 

@@ -1,1 +1,290 @@
-//! Tests of the group member against the in-process cluster.
+//! The group member against the in-process cluster. What only a real broker can show (static
+//! membership, transactions, retention) is tested with the real servers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+use super::KafkaSource;
+use crate::batch::{PartitionIndex, Route};
+use crate::config::{KafkaPlan, Start, Topics};
+use crate::kafka::mock::Cluster;
+use crate::limits::Limits;
+use crate::source::{CommitPoint, Event, Source};
+use crate::ticket::{Lost, Ticket};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn plan(cluster: &Cluster, group: &str) -> KafkaPlan {
+    KafkaPlan {
+        properties: vec![
+            ("bootstrap.servers".to_owned(), cluster.bootstrap_servers()),
+            ("session.timeout.ms".to_owned(), "6000".to_owned()),
+        ],
+        topics: Topics::List(vec!["sensors".to_owned()]),
+        group: group.to_owned(),
+        instance: None,
+        start: Start::Earliest,
+        from: None,
+    }
+}
+
+fn cluster(partitions: i32, records: usize) -> Cluster {
+    let cluster = Cluster::start(1).expect("a cluster of our own");
+    cluster.create_topic("sensors", partitions).expect("a fresh name");
+    produce(&cluster, partitions, records);
+    cluster
+}
+
+/// `records` in each partition; a value is its number.
+fn produce(cluster: &Cluster, partitions: i32, records: usize) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers());
+    let producer: BaseProducer = config.create().expect("a right configuration");
+    for partition in 0..partitions {
+        for number in 0..records {
+            let value = number.to_string();
+            let headers = OwnedHeaders::new().insert(Header { key: "h", value: Some(&value) });
+            let record = BaseRecord::<str, str>::to("sensors").partition(partition);
+            let record = record.payload(&value).headers(headers);
+            producer.send(record).map_err(|(error, _)| error).expect("there is room");
+        }
+    }
+    producer.flush(DEADLINE).expect("a healthy cluster");
+}
+
+fn open(plan: &KafkaPlan) -> KafkaSource {
+    KafkaSource::open(plan, &Limits::default(), &[]).expect("a healthy cluster")
+}
+
+/// A member that remembers what it read, and commits only when told to.
+struct Reader {
+    source: KafkaSource,
+    owned: Vec<PartitionIndex>,
+    /// By partition number: (offset, value).
+    seen: BTreeMap<i32, Vec<(i64, String)>>,
+    lost: Arc<Lost>,
+}
+
+impl Reader {
+    fn new(plan: &KafkaPlan) -> Reader {
+        let source = open(plan);
+        Reader { source, owned: Vec::new(), seen: BTreeMap::new(), lost: Arc::new(Lost::default()) }
+    }
+
+    /// One turn of an intake that drains in no time.
+    fn turn(&mut self) {
+        while let Some(event) = self.source.poll().expect("a healthy cluster") {
+            match event {
+                Event::Assigned(partitions) => {
+                    let at: Vec<_> = partitions.iter().map(|index| (*index, None)).collect();
+                    self.source.start(&at).expect("they are ours");
+                    self.owned.extend(partitions);
+                }
+                Event::Revoked(partitions) => {
+                    self.commit();
+                    self.owned.retain(|index| !partitions.contains(index));
+                    self.source.release(&partitions).expect("they were ours");
+                }
+                Event::Lost(partitions) => self.owned.retain(|index| !partitions.contains(index)),
+                Event::Ended(_) => {}
+            }
+        }
+        let mut any = false;
+        for index in self.owned.clone() {
+            let Some(taken) = self.source.take(index, 100).expect("a healthy log") else {
+                continue;
+            };
+            any = true;
+            let name = self.source.name_of(index);
+            let ticket = Ticket::issue(0, Arc::clone(&self.lost));
+            let batch = taken.into_batch(index, name.clone(), ticket, Route::Primary);
+            let seen = self.seen.entry(name.partition).or_default();
+            for (place, record) in batch.iter().enumerate() {
+                let value = String::from_utf8_lossy(record.value.expect("it has one")).into_owned();
+                batch.headers(place, &mut |name, header| {
+                    assert_eq!((name, header), (&b"h"[..], Some(value.as_bytes())));
+                });
+                seen.push((record.offset, value));
+            }
+        }
+        if !any {
+            self.source.wait(Instant::now() + Duration::from_millis(20));
+        }
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&Reader) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "waiting for {what}");
+            self.turn();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.seen.values().map(Vec::len).sum()
+    }
+
+    fn points(&self) -> Vec<CommitPoint> {
+        let next = |index: &PartitionIndex| {
+            let seen = self.seen.get(&self.source.name_of(*index).partition)?;
+            Some(CommitPoint { partition: *index, next: seen.last()?.0 + 1 })
+        };
+        self.owned.iter().filter_map(next).collect()
+    }
+
+    fn commit(&mut self) {
+        let points = self.points();
+        self.source.commit(&points, true).expect("a healthy cluster");
+    }
+
+    fn assert_in_order(&self, records: usize) {
+        for (partition, seen) in &self.seen {
+            let offsets: Vec<i64> = seen.iter().map(|(offset, _)| *offset).collect();
+            assert_eq!(offsets, (0..records as i64).collect::<Vec<_>>(), "partition {partition}");
+            assert!(seen.iter().all(|(offset, value)| *value == offset.to_string()));
+        }
+    }
+}
+
+#[test]
+fn every_record_comes_once_and_in_order() {
+    let cluster = cluster(3, 1_000);
+    let mut reader = Reader::new(&plan(&cluster, "all"));
+    reader.until("all records", |reader| reader.count() >= 3_000);
+    reader.assert_in_order(1_000);
+    let lag = reader.source.lag();
+    assert!(lag.iter().all(|lag| lag.end == 1_000 && lag.position == 1_000), "{lag:?}");
+    reader.source.close(DEADLINE);
+}
+
+#[test]
+fn a_restart_goes_on_from_the_committed_offset() {
+    let cluster = cluster(2, 500);
+    let plan = plan(&cluster, "again");
+    let mut reader = Reader::new(&plan);
+    reader.until("all records", |reader| reader.count() >= 1_000);
+    reader.commit();
+    reader.source.close(DEADLINE);
+    produce(&cluster, 2, 10);
+    let mut reader = Reader::new(&plan);
+    reader.until("the new records", |reader| reader.count() >= 20);
+    assert!(reader.seen.values().all(|seen| seen[0].0 == 500), "{:?}", reader.seen);
+}
+
+#[test]
+fn a_rewind_is_read_again_from_exactly_there() {
+    for strategy in ["cooperative-sticky", "range"] {
+        let cluster = cluster(2, 2_000);
+        let mut plan = plan(&cluster, "rewind");
+        let property = ("partition.assignment.strategy".to_owned(), strategy.to_owned());
+        plan.properties.push(property);
+        let mut reader = Reader::new(&plan);
+        for goal in [200, 700, 1_500] {
+            reader.until("some records", |reader| reader.count() >= goal);
+            let (partition, seen) = reader.seen.iter_mut().next().expect("some were seen");
+            let back = seen.len() / 2;
+            seen.truncate(back);
+            let index = reader
+                .owned
+                .iter()
+                .find(|index| reader.source.name_of(**index).partition == *partition);
+            let index = *index.expect("it is ours");
+            reader.source.rewind(index, back as i64).expect("it is ours");
+        }
+        reader.until("all records", |reader| reader.count() >= 4_000);
+        reader.assert_in_order(2_000);
+    }
+}
+
+#[test]
+fn partitions_move_without_loss_or_repetition() {
+    let cluster = cluster(4, 1_000);
+    let plan = plan(&cluster, "move");
+    let mut first = Reader::new(&plan);
+    first.until("some records", |reader| reader.count() > 0);
+    let mut second = Reader::new(&plan);
+    let deadline = Instant::now() + DEADLINE;
+    while first.count() + second.count() < 4_000 || second.owned.is_empty() {
+        assert!(Instant::now() < deadline, "{} and {}", first.count(), second.count());
+        first.turn();
+        second.turn();
+    }
+    assert_eq!((first.owned.len(), second.owned.len()), (2, 2));
+    for partition in 0..4 {
+        let of = |reader: &Reader| reader.seen.get(&partition).cloned().unwrap_or_default();
+        let mut both = of(&first);
+        both.extend(of(&second));
+        let offsets: Vec<i64> = both.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, (0..1_000).collect::<Vec<_>>(), "partition {partition}");
+    }
+}
+
+#[test]
+fn a_paused_partition_gives_nothing_and_loses_nothing() {
+    let cluster = cluster(1, 300);
+    let mut reader = Reader::new(&plan(&cluster, "pause"));
+    reader.until("an assignment", |reader| !reader.owned.is_empty());
+    let index = reader.owned[0];
+    reader.source.pause(index).expect("it is ours");
+    assert!(reader.source.take(index, 10).expect("a healthy log").is_none());
+    reader.source.resume(index).expect("it is ours");
+    reader.until("all records", |reader| reader.count() >= 300);
+    reader.assert_in_order(300);
+}
+
+#[test]
+fn start_counts_only_where_nothing_is_committed() {
+    let cluster = cluster(1, 100);
+    let committed = KafkaPlan { start: Start::Committed, ..plan(&cluster, "start") };
+    let mut source = open(&committed);
+    let deadline = Instant::now() + DEADLINE;
+    let fault = loop {
+        assert!(Instant::now() < deadline, "waiting for an assignment");
+        if let Some(Event::Assigned(partitions)) = source.poll().expect("a healthy cluster") {
+            break source.start(&[(partitions[0], None)]).expect_err("nothing is committed");
+        }
+        source.wait(Instant::now() + Duration::from_millis(20));
+    };
+    assert!(fault.message.starts_with("sensors/0 has no committed offset"), "{fault}");
+    source.close(DEADLINE);
+
+    let latest = KafkaPlan { start: Start::Latest, ..committed };
+    let mut reader = Reader::new(&latest);
+    reader.until("an assignment", |reader| !reader.owned.is_empty());
+    produce(&cluster, 1, 5);
+    reader.until("the new records", |reader| reader.count() >= 5);
+    assert_eq!(reader.seen[&0][0].0, 100);
+    reader.source.close(DEADLINE);
+
+    let once = KafkaPlan { from: Some(Start::Earliest), ..latest };
+    let mut reader = Reader::new(&once);
+    reader.until("all records", |reader| reader.count() >= 105);
+    assert_eq!(reader.seen[&0][0].0, 0);
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_named() {
+    let cluster = cluster(1, 0);
+    let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    cluster.mock().topic_error("sensors", error).expect("the mock takes errors");
+    let fault = KafkaSource::open(&plan(&cluster, "none"), &Limits::default(), &[]).err();
+    let fault = fault.expect("the topic is said to be unknown");
+    assert!(fault.message.contains("topic `sensors` does not exist"), "{fault}");
+}
+
+#[test]
+fn a_ring_ends_the_wait() {
+    let cluster = cluster(1, 0);
+    let mut source = open(&plan(&cluster, "ring"));
+    let waker = source.waker();
+    waker();
+    source.wait(Instant::now() + DEADLINE);
+    let begun = Instant::now();
+    source.wait(begun + DEADLINE);
+    assert!(begun.elapsed() < DEADLINE / 2, "it looks around by itself");
+}
