@@ -2,8 +2,8 @@
 //! no copy and nothing the guest did to its input shows; a patch is laid over the host's cells.
 //! An answer that breaks the contract leaves no trace.
 
-use bridge_abi::validate::{Answer, Cells, Checked, CheckedCell, Fault, Limits, Walk};
-use bridge_abi::{Cell, Kind, Value};
+use bridge_abi::validate::{Answer, Cells, Checked, Fault, Limits, Walk};
+use bridge_abi::{CELL_DROP, Cell, Kind};
 
 use crate::batch::{Row, RowBatch};
 use crate::reject::{Reason, Rejects, Stage};
@@ -96,11 +96,11 @@ fn routed(row: Row, table: u16) -> Row {
 }
 
 /// A new row out of checked cells.
-fn new_row(rows: &mut RowBatch, from: Row, cells: Cells<'_, '_>) -> Result<Row, Fault> {
+fn new_row(rows: &mut RowBatch, from: Row, mut cells: Cells<'_, '_>) -> Result<Row, Fault> {
     let start = rows.cells.len();
-    for checked in cells {
-        let cell = own(rows, &checked?);
-        rows.cells.push(cell);
+    while let Some(next) = cells.next_raw() {
+        let (cell, bytes) = next?;
+        own(rows, &cell, bytes);
     }
     let count = rows.cells.len() - start;
     Ok(Row { cells: start as u32, cell_count: count as u16, ..from })
@@ -145,7 +145,7 @@ fn patch(
     rows: &mut RowBatch,
     places: &mut Places,
     row: Row,
-    cells: Cells<'_, '_>,
+    mut cells: Cells<'_, '_>,
 ) -> Result<Row, Fault> {
     let start = rows.cells.len();
     let old = row.cells as usize..row.cells as usize + usize::from(row.cell_count);
@@ -155,23 +155,26 @@ fn patch(
         places.note(&rows.cells[start..]);
     }
     let mut dropped = false;
-    for checked in cells {
-        let checked = checked?;
+    while let Some(next) = cells.next_raw() {
+        let (cell, bytes) = next?;
         let place = if wide {
-            places.find(checked.column)
+            places.find(cell.column)
         } else {
-            rows.cells[start..start + old.len()].iter().position(|c| c.column == checked.column)
+            rows.cells[start..start + old.len()].iter().position(|own| own.column == cell.column)
         };
-        let cell = own(rows, &checked);
+        let drop = cell.kind == Kind::Null as u8 && cell.flags == CELL_DROP;
         match place {
             // Column 0 is none; taken out below, so that places stay right until then.
-            Some(place) if checked.value == Value::Drop => {
+            Some(place) if drop => {
                 rows.cells[start + place].column = 0;
                 dropped = true;
             }
-            Some(place) => rows.cells[start + place] = cell,
-            None if checked.value == Value::Drop => {}
-            None => rows.cells.push(cell),
+            Some(place) => {
+                own(rows, &cell, bytes);
+                rows.cells.swap_remove(start + place);
+            }
+            None if drop => {}
+            None => own(rows, &cell, bytes),
         }
     }
     if dropped {
@@ -192,24 +195,15 @@ fn take_out_dropped(cells: &mut Vec<Cell>, start: usize) {
     cells.truncate(to);
 }
 
-/// A checked cell as the host's own, its bytes in the host's arena.
-#[inline]
-fn own(rows: &mut RowBatch, checked: &CheckedCell<'_>) -> Cell {
-    let column = checked.column;
-    let plain =
-        |kind: Kind, flags: u8, value: u64| Cell { column, kind: kind as u8, flags, len: 0, value };
-    match checked.value {
-        Value::Null | Value::Drop => plain(Kind::Null, 0, 0),
-        Value::Bool(value) => plain(Kind::Bool, 0, u64::from(value)),
-        Value::I64(value) => plain(Kind::I64, 0, value as u64),
-        Value::F64(value) => plain(Kind::F64, 0, value.to_bits()),
-        Value::Timestamp(value, unit) => plain(Kind::Timestamp, unit as u8, value as u64),
-        Value::Text(text) => rows.cell_bytes(column, Kind::Text, 0, text.as_bytes()),
-        Value::Symbol(text) => rows.cell_bytes(column, Kind::Symbol, 0, text.as_bytes()),
-        Value::Bytes(bytes) => rows.cell_bytes(column, Kind::Bytes, 0, bytes),
-        Value::Decimal { scale, unscaled } => {
-            rows.cell_bytes(column, Kind::Decimal, scale, unscaled)
-        }
-        Value::Array(array) => rows.cell_bytes(column, Kind::Array, 0, array.bytes()),
-    }
+/// Adds a checked cell to the host's own, its bytes to the host's arena.
+#[inline(always)]
+fn own(rows: &mut RowBatch, cell: &Cell, bytes: &[u8]) {
+    let points = cell.kind != Kind::I64 as u8
+        && cell.kind != Kind::F64 as u8
+        && Kind::from_u8(cell.kind).is_some_and(Kind::points);
+    let value = if points { rows.arena.len() as u64 } else { cell.value };
+    // Only behind a pointer does a length mean something, and a guest may have written any.
+    let len = if points { cell.len } else { 0 };
+    rows.arena.extend_from_slice(bytes);
+    rows.cells.push(Cell { len, value, ..*cell });
 }

@@ -3,6 +3,7 @@
 
 mod examples;
 mod hostile;
+mod model;
 mod refusals;
 
 use std::sync::Arc;
