@@ -12,7 +12,7 @@ use wasmtime::{Engine, InstancePre, Memory, Store, TypedFunc};
 use super::engine::ticks;
 use super::failure::{Failure, describe};
 use super::host::{Host, Log};
-use super::limits::{ARENA_FIRST, arena_max};
+use super::limits::{ARENA_FIRST, START_MIN, arena_max};
 use super::memory::{Input, Wants, fill};
 use super::wasi::CONSTANT_NS;
 use crate::names::Names;
@@ -66,7 +66,7 @@ impl Instance {
             Host::new(Arc::clone(&template.names), template.memory_max, template.deterministic);
         let mut store = Store::new(template.engine, host);
         store.limiter(|host| &mut host.limiter);
-        store.set_epoch_deadline(ticks(template.deadline));
+        store.set_epoch_deadline(ticks(template.deadline.max(START_MIN)));
         let started = start(template, &mut store);
         if started.is_ok() {
             store.data_mut().publish_lines(log, Instant::now());
@@ -123,7 +123,7 @@ impl Instance {
                 return Ok(true);
             }
             refused = true;
-            size = size / 2 & !7;
+            size = (size / 2) & !7;
             self.arena.max = size.max(before);
         }
         // After a refusal the arena before may be gone: it is asked for again.

@@ -9,7 +9,7 @@ use super::answer::{Places, Rows};
 use super::failure::Failure;
 use super::host::Log;
 use super::instance::{Instance, Template, now_us};
-use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, of_answer};
+use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, RETRY_MIN, of_answer};
 use super::memory::{Input, bytes_of};
 use super::options::OnFailure;
 use crate::batch::{RecordBatch, Row, RowBatch};
@@ -122,7 +122,7 @@ impl Guest {
 
     /// The time that a retry may take.
     pub(super) fn retry_deadline(&self) -> Duration {
-        self.template.deadline / 10
+        (self.template.deadline / 10).max(RETRY_MIN)
     }
 
     /// One call for the first rows of `range`, as many as it takes. At least one is dealt with,

@@ -1,6 +1,8 @@
 //! Every bound of the sandbox that is not the user's to set, with the reason for its number; and
 //! the limiter that holds a store to its memory.
 
+use std::time::Duration;
+
 use bridge_abi::validate;
 use wasmtime::ResourceLimiter;
 
@@ -43,6 +45,11 @@ pub(super) const METRICS_MAX: usize = 64;
 pub(super) const FAILED_IN_A_ROW_MAX: u32 = 100;
 /// Batches that pass a module by once it has failed on everything: doubled up to this.
 pub(super) const BYPASSED_BATCHES_MAX: u32 = 64;
+/// A start may take this long even where calls may not: runtimes set themselves up in it.
+pub(super) const START_MIN: Duration = Duration::from_millis(500);
+/// A retry may take this long, however short the deadline: a tenth of 50 ms passes while a busy
+/// machine runs somebody else, and would cost an innocent record.
+pub(super) const RETRY_MIN: Duration = Duration::from_millis(20);
 /// Frames of a backtrace that go into a reject.
 pub(super) const FRAMES_MAX: usize = 6;
 /// Cells of one patch or row.

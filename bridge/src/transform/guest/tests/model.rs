@@ -107,11 +107,12 @@ proptest! {
         for index in 0..count {
             let at = (header.records - BASE) as usize + index * 64;
             let record = read::record(&arena, at).expect("inside");
-            prop_assert_eq!((record.source, record.offset, record.topic), (index as u32, index as i64, 5));
+            prop_assert_eq!((record.source, record.topic), (index as u32, 5));
+            prop_assert_eq!(record.offset, index as i64);
             prop_assert_eq!(record.cells % 8, 0);
             let cell = |n| read::cell(&arena, (record.cells - BASE) as usize + n * 16).expect("in");
             let cells: Vec<Cell> = (0..usize::from(record.cell_count)).map(cell).collect();
-            let aligned = |c: &Cell| c.kind != Kind::Array as u8 || c.value % 8 == 0;
+            let aligned = |c: &Cell| c.kind != Kind::Array as u8 || c.value.is_multiple_of(8);
             prop_assert!(cells.iter().all(aligned));
             let mut expected = model_of(&batch.arena, 0, batch.cells_of(&batch.rows[index]));
             expected.retain(|column, _| {
@@ -120,7 +121,8 @@ proptest! {
             });
             prop_assert_eq!(model_of(&arena, BASE, &cells), expected);
             let bytes = |ptr: u32, len: u32| {
-                read::bytes(&arena, ptr.saturating_sub(BASE) as usize, len as usize).expect("inside")
+                let at = ptr.saturating_sub(BASE) as usize;
+                read::bytes(&arena, at, len as usize).expect("inside")
             };
             let given = records.get(index);
             if bits & wants::KEY != 0 {
