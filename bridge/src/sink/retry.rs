@@ -31,7 +31,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The next wait.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.attempt.min(10)).min(LONGEST);
         self.attempt = self.attempt.saturating_add(1);
         // xorshift64: scattering needs no better randomness.
@@ -141,18 +141,18 @@ mod tests {
     #[test]
     fn waits_grow_to_a_second_and_start_again() {
         let mut backoff = Backoff::default();
-        let waits: Vec<Duration> = (0..40).map(|_| backoff.next()).collect();
+        let waits: Vec<Duration> = (0..40).map(|_| backoff.next_wait()).collect();
         assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST);
         assert!(waits.iter().all(|wait| *wait <= LONGEST));
         assert!(waits[10..].iter().all(|wait| *wait >= LONGEST / 2));
         backoff.reset();
-        assert!(backoff.next() <= FIRST);
+        assert!(backoff.next_wait() <= FIRST);
     }
 
     #[test]
     fn two_couriers_do_not_wait_in_step() {
         let (mut a, mut b) = (Backoff::default(), Backoff::default());
-        assert!((0..8).any(|_| a.next() != b.next()));
+        assert!((0..8).any(|_| a.next_wait() != b.next_wait()));
     }
 
     #[test]

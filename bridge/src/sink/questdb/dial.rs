@@ -105,3 +105,104 @@ pub fn in_words(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::crypto::ring;
+
+    use super::super::tls::TlsPlan;
+    use super::*;
+
+    const CERTIFICATE: &[u8] = include_bytes!("tests/localhost.pem");
+    const KEY: &[u8] = include_bytes!("tests/localhost.key");
+
+    fn endpoint(port: u16, tls: bool) -> Endpoint {
+        Endpoint { host: "localhost".into(), port, tls }
+    }
+
+    fn dialer(plan: Option<TlsPlan>) -> Dialer {
+        Dialer {
+            connect_timeout: Duration::from_secs(5),
+            send_buffer_bytes: Some(1 << 16),
+            tls: plan.map(|plan| plan.connector().expect("a connector")),
+        }
+    }
+
+    /// A server that speaks TLS under a certificate of its own and sends everything back.
+    async fn echo() -> u16 {
+        let certificates = rustls_pemfile::certs(&mut &*CERTIFICATE)
+            .collect::<Result<Vec<_>, _>>()
+            .expect("certificates");
+        let key = rustls_pemfile::private_key(&mut &*KEY).expect("pem").expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .expect("a server");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            while let Ok((stream, _)) = listener.accept().await {
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                    let mut bytes = [0; 64];
+                    while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+                        let _ = stream.write_all(&bytes[..count]).await;
+                        let _ = stream.flush().await;
+                    }
+                });
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn tls_trusts_whom_it_was_told_to() {
+        let port = echo().await;
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let own = root.join("src/sink/questdb/tests/localhost.pem");
+        for plan in [TlsPlan { ca: Some(own), verify: true }, TlsPlan { ca: None, verify: false }] {
+            let mut stream =
+                dialer(Some(plan)).dial(&endpoint(port, true)).await.expect("a connection");
+            stream.write_all(b"hello").await.expect("sent");
+            stream.flush().await.expect("sent");
+            let mut back = [0; 5];
+            stream.read_exact(&mut back).await.expect("sent back");
+            assert_eq!(&back, b"hello");
+        }
+        let stranger = TlsPlan { ca: None, verify: true };
+        let error = dialer(Some(stranger)).dial(&endpoint(port, true)).await.err();
+        let error = error.expect("nobody vouches for it").to_string();
+        assert!(error.contains("certificate"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said_in_few_words() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = gone.local_addr().expect("an address").port();
+        drop(gone);
+        let error = dialer(None).dial(&endpoint(port, false)).await.err().expect("nobody there");
+        assert_eq!(in_words(&error), "connection refused");
+    }
+
+    #[tokio::test]
+    async fn both_families_are_dialled() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine may have no IPv6.
+            let Ok(listener) = TcpListener::bind(address).await else { continue };
+            let at = listener.local_addr().expect("an address");
+            let endpoint = Endpoint { host: at.ip().to_string(), port: at.port(), tls: false };
+            dialer(None).dial(&endpoint).await.expect("a connection");
+        }
+    }
+}

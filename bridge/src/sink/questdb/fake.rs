@@ -12,12 +12,15 @@ use tokio::task::JoinHandle;
 use super::Shared;
 use super::keeper::{Keeper, LagMax};
 use super::options::QuestDbPlan;
-use crate::batch::{Buffers, Line, PartitionIndex, Payload, Receipt, Route, Verdict};
+use crate::batch::{
+    Buffers, Line, PartitionIndex, Payload, Receipt, Route, TopicPartition, Verdict,
+};
 use crate::blame::Fault;
 use crate::config::Section;
 use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
+use crate::shape::Metadata;
 use crate::sink::{Courier, CourierDoors, Home};
 use crate::ticket::{Lost, Ticket};
 
@@ -49,8 +52,12 @@ pub struct State {
     pub stored: Vec<String>,
     /// Writes seen, whatever became of them: heads, lower case.
     pub writes: Vec<String>,
-    /// What a query that counts is answered with: JSON rows.
-    pub counts: VecDeque<String>,
+    /// Columns of `table_columns()`: name, whether it is an upsert key.
+    pub columns: Vec<(&'static str, bool)>,
+    /// What becomes of the next connections of line protocol over TCP.
+    pub fates: VecDeque<Fate>,
+    /// Connections of line protocol over TCP so far.
+    pub connections: usize,
     /// SQL seen, but for polls.
     pub queries: Vec<String>,
 }
@@ -211,7 +218,7 @@ fn query(state: &Mutex<State>, head: &str) -> String {
         let rows: Vec<String> = state.tables.iter().map(row).collect();
         return format!(
             "{{\"columns\":[{}],\"dataset\":[{}]}}",
-            vec!["{\"name\":\"c\"}"; 6].join(","),
+            ["{\"name\":\"c\"}"; 6].join(","),
             rows.join(",")
         );
     }
@@ -219,13 +226,108 @@ fn query(state: &Mutex<State>, head: &str) -> String {
         return r#"{"columns":[{"name":"a"},{"name":"b"}],"dataset":[["DISK FULL","no space"]]}"#
             .into();
     }
-    state.queries.push(head.to_owned());
-    let rows = match state.counts.len() {
-        0 => String::new(),
-        1 => state.counts.front().cloned().expect("one"),
-        _ => state.counts.pop_front().expect("several"),
+    let statement = decode(head);
+    state.queries.push(statement.clone());
+    let rows = if statement.contains("table_columns") {
+        let column = |(name, key): &(&str, bool)| format!("[\"{name}\",{key}]");
+        let columns: Vec<String> = state.columns.iter().map(column).collect();
+        return answer(2, &columns.join(","));
+    } else if statement.contains("count_distinct") {
+        let count = count(&statement, &state.stored);
+        format!("[\"sens\",0,{count}]")
+    } else {
+        String::new()
     };
-    format!("{{\"columns\":[{{\"name\":\"c\"}}],\"dataset\":[{rows}]}}")
+    answer(3, &rows)
+}
+
+fn answer(columns: usize, rows: &str) -> String {
+    let columns = vec!["{\"name\":\"c\"}"; columns].join(",");
+    format!("{{\"columns\":[{columns}],\"dataset\":[{rows}]}}")
+}
+
+/// Distinct stored offsets between those that the statement names.
+fn count(statement: &str, stored: &[String]) -> usize {
+    let after = |mark: &str| {
+        let at = statement.find(mark).map(|at| &statement[at + mark.len()..]);
+        at.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<i64>().ok())
+    };
+    let from = after("\"ko\" between ").expect("a range");
+    let to = after(&format!("\"ko\" between {from} and ")).expect("a range");
+    let offset = |line: &String| line.split_once("v=")?.1.trim_end_matches('i').parse().ok();
+    let offsets: std::collections::BTreeSet<i64> =
+        stored.iter().filter_map(offset).filter(|offset| (from..=to).contains(offset)).collect();
+    offsets.len()
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next().expect("a digit"), rest.next().expect("a digit")];
+        let digits = std::str::from_utf8(&digits).expect("digits");
+        bytes.push(u8::from_str_radix(digits, 16).expect("digits"));
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+/// What becomes of one connection of line protocol over TCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// Stores all lines, but only some time after the end of stream.
+    StoreLate,
+    /// Drops one line in the middle and says nothing.
+    Hole,
+    /// Hangs up at a line with `BAD`, as QuestDB does.
+    Strict,
+}
+
+/// A server of line protocol over TCP beside the one of HTTP; its address.
+pub async fn line_server(state: Arc<Mutex<State>>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let address = listener.local_addr().expect("an address").to_string();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let fate = {
+                let mut state = state.lock().expect("whole");
+                state.connections += 1;
+                state.fates.pop_front().unwrap_or(Fate::Strict)
+            };
+            tokio::spawn(lines(stream, fate, Arc::clone(&state)));
+        }
+    });
+    address
+}
+
+async fn lines(stream: TcpStream, fate: Fate, state: Arc<Mutex<State>>) {
+    let mut stream = BufReader::new(stream);
+    let mut kept: Vec<String> = Vec::new();
+    let mut number = 0;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
+            break;
+        }
+        let line = line.trim_end().to_owned();
+        number += 1;
+        if fate == Fate::Strict && line.contains("BAD") {
+            break;
+        }
+        if fate != Fate::Hole || number != 2 {
+            kept.push(line);
+        }
+    }
+    // The end of stream comes first, the commit after it: as the real one has it.
+    drop(stream);
+    if fate == Fate::StoreLate {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    state.lock().expect("whole").stored.extend(kept);
 }
 
 /// What a courier reports to.
@@ -258,7 +360,17 @@ impl Bench {
         let section = Section::new("sink", section.parse().expect("TOML"));
         let plan = QuestDbPlan::parse(&section).expect("a plan");
         let meter = Arc::new(PipelineMeter::default());
-        let shared = Shared::new("p".into(), plan, Default::default(), meter).expect("a sink");
+        let word = |word: &str| Some(word.to_owned());
+        let metadata = Metadata {
+            topic: word("kt"),
+            partition: word("kp"),
+            offset: word("ko"),
+            row: word("kr"),
+            ..Metadata::default()
+        };
+        let shared = Shared::new("p".into(), plan, metadata, meter).expect("a sink");
+        let sens = TopicPartition { topic: "sens".into(), partition: 0 };
+        shared.partitions.meet(PartitionIndex(0), &sens);
         let shared = Arc::new(shared);
         let (inbox, payloads) = mpsc::channel(4);
         let (home, receipts) = mpsc::channel(64);
@@ -366,7 +478,7 @@ impl Bench {
     pub async fn refused(&mut self) -> (i64, String) {
         let rejected = tokio::time::timeout(DEADLINE, self.rejected.recv());
         let mut rejected = rejected.await.expect("in time").expect("a refusal");
-        rejected.shares.into_iter().for_each(|share| drop(share.redeem()));
+        rejected.shares.into_iter().for_each(|share| _ = share.redeem());
         let refusal = rejected.refusals.pop().expect("one");
         (refusal.offset, refusal.detail)
     }

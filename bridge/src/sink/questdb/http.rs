@@ -89,7 +89,9 @@ impl Road {
                     let named = line.and_then(|line| job.record_at(line));
                     match named.or_else(|| job.only_record()) {
                         Some(position) => refuse(job, position, detail, dead_letters).await?,
-                        None => drop(job.halve()),
+                        None => {
+                            job.halve();
+                        }
                     }
                 }
                 Answered::TooLarge(detail) => {
@@ -161,7 +163,7 @@ impl Road {
         self.shared.meter.retries.add(1);
         self.shared.trouble.away(self.who, why);
         self.shared.server.fail_over(endpoint);
-        tokio::time::sleep(self.backoff.next()).await;
+        tokio::time::sleep(self.backoff.next_wait()).await;
     }
 }
 

@@ -32,8 +32,12 @@ pub const KEEPER: usize = usize::MAX;
 pub struct TableState {
     /// Changes when the table is dropped and made again.
     pub id: i64,
-    /// Rows and transactions that were written but not applied yet.
-    pub lag: (u64, u64),
+    /// Rows that were written but not applied yet.
+    pub lag_rows: u64,
+    /// The last transaction of its write-ahead log.
+    pub written: i64,
+    /// The last of them that queries can see.
+    pub applied: i64,
     /// Why nothing may be written to it just now.
     pub closed: Option<Arc<str>>,
 }
@@ -110,6 +114,11 @@ impl Watched {
         let _ = state.wait_for(is_open).await;
     }
 
+    /// Whether nothing may be written to a table just now.
+    pub fn is_closed(&self, table: &str) -> bool {
+        self.state.borrow().get(table).is_some_and(|state| state.closed.is_some())
+    }
+
     #[cfg(test)]
     pub fn publish(&self, tables: Tables) {
         self.state.send_replace(Arc::new(tables));
@@ -172,7 +181,7 @@ impl Keeper {
             Err(ExecError::Denied(why)) => Err(denied(&why)),
             Err(error) => {
                 self.trouble.away(KEEPER, &error.to_string());
-                tokio::time::sleep(backoff.next()).await;
+                tokio::time::sleep(backoff.next_wait()).await;
                 Ok(())
             }
         }
@@ -274,19 +283,21 @@ fn read(rows: &Rows, before: &Tables, max: LagMax) -> Tables {
             continue;
         };
         let number = |index: usize| row.get(index).and_then(Value::as_i64).unwrap_or(0);
-        let transactions = u64::try_from(number(3) - number(4)).unwrap_or(0);
-        let lag = (u64::try_from(number(5)).unwrap_or(0), transactions);
+        let (written, applied) = (number(3), number(4));
+        let transactions = u64::try_from(written.saturating_sub(applied)).unwrap_or(0);
+        let lag_rows = u64::try_from(number(5)).unwrap_or(0);
         let key = name.to_lowercase();
         let was_closed = before.tables.get(&key).is_some_and(|state| state.closed.is_some());
         let share = if was_closed { 2 } else { 1 };
         let closed = if row.get(2).and_then(Value::as_bool) == Some(true) {
             Some(format!("table {name} {SUSPENDED}"))
-        } else if lag.0 > max.rows / share || lag.1 > max.transactions / share {
+        } else if lag_rows > max.rows / share || transactions > max.transactions / share {
             Some(format!("table {name} applies more slowly than it is written"))
         } else {
             None
         };
-        tables.insert(key, TableState { id, lag, closed: closed.map(Arc::from) });
+        let closed = closed.map(Arc::from);
+        tables.insert(key, TableState { id, lag_rows, written, applied, closed });
     }
     Tables { tables, ..Tables::default() }
 }
@@ -296,7 +307,8 @@ impl Tables {
     /// A poll as a test wants it.
     pub fn of(number: u64, tables: &[(&str, i64, Option<&str>)]) -> Tables {
         let state = |(name, id, closed): &(&str, i64, Option<&str>)| {
-            let state = TableState { id: *id, lag: (0, 0), closed: closed.map(Arc::from) };
+            let closed = closed.map(Arc::from);
+            let state = TableState { id: *id, lag_rows: 0, written: 1, applied: 1, closed };
             (name.to_lowercase(), state)
         };
         Tables { number, endpoint: 0, tables: tables.iter().map(state).collect() }

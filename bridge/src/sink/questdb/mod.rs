@@ -8,26 +8,39 @@
 
 mod answer;
 mod auth;
+mod confirm;
 mod dial;
+mod generation;
 mod http;
 mod job;
 mod keeper;
 mod options;
 mod server;
+mod sink;
+mod tcp;
 mod tls;
 
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod tcp_tests;
 
 use std::sync::Arc;
 
-use options::{Endpoint, QuestDbPlan};
+pub use options::{Options, QuestDbPlan};
+pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
+pub use sink::{Abandon, MakeEncoder, complete, explain};
+
+use confirm::Partitions;
+use options::Endpoint;
 use server::Server;
+use tcp::Gate;
 
 use self::keeper::Watched;
 use super::retry::Trouble;
+use super::{Sink, SinkContext};
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 use crate::shape::Metadata;
@@ -38,6 +51,8 @@ pub(crate) struct Shared {
     plan: QuestDbPlan,
     metadata: Metadata,
     server: Arc<Server>,
+    gate: Gate,
+    partitions: Partitions,
     watched: Arc<Watched>,
     trouble: Arc<Trouble>,
     meter: Arc<PipelineMeter>,
@@ -55,7 +70,42 @@ impl Shared {
         let listed: Vec<String> = plan.addresses.iter().map(Endpoint::to_string).collect();
         let name = format!("questdb {}", listed.join(", "));
         let trouble = Arc::new(Trouble::new(Arc::clone(&pipeline), name, Arc::clone(&meter)));
-        let watched = Arc::default();
-        Ok(Shared { pipeline, plan, metadata, server, watched, trouble, meter })
+        Ok(Shared {
+            gate: Gate::new(&plan)?,
+            partitions: Partitions::default(),
+            watched: Arc::default(),
+            pipeline,
+            plan,
+            metadata,
+            server,
+            trouble,
+            meter,
+        })
+    }
+}
+
+/// A sink whose doors are known but which has no encoder yet.
+pub struct Opening {
+    shared: Arc<Shared>,
+    context: SinkContext,
+}
+
+impl Opening {
+    /// Reads secrets; connects to nothing.
+    pub fn new(plan: QuestDbPlan, context: SinkContext) -> Result<Opening, Fault> {
+        let (pipeline, meter) = (Arc::clone(&context.pipeline), Arc::clone(&context.meter));
+        let metadata = context.shape.metadata.clone();
+        let shared = Arc::new(Shared::new(pipeline, plan, metadata, meter)?);
+        Ok(Opening { shared, context })
+    }
+
+    /// SQL on a connection of its own.
+    pub fn sql(&self) -> SqlClient {
+        SqlClient::new(Arc::clone(&self.shared.server))
+    }
+
+    /// The sink, with what makes its encoders and what wakes those that wait for a table.
+    pub fn sink(self, make: MakeEncoder, abandon: Abandon) -> Arc<dyn Sink> {
+        Arc::new(sink::QuestDb::new(self.shared, &self.context, make, abandon))
     }
 }

@@ -318,6 +318,15 @@ impl SqlClient {
         read_rows(&response)
     }
 
+    /// What the server says of itself.
+    pub async fn settings(&self) -> Result<Settings, Broken> {
+        let response = self.get("/settings".into()).await?;
+        match response.status {
+            500..=599 | 429 => Err(Broken(format!("status {}", response.status))),
+            _ => Ok(Settings::read(&response.body)),
+        }
+    }
+
     /// Index of the address that the last answer came from.
     pub async fn endpoint(&self) -> Option<usize> {
         self.connection.lock().await.as_ref().map(Connection::endpoint)
@@ -349,6 +358,30 @@ impl SqlClient {
                 self.server.fail_over(current);
                 Err(broken)
             }
+        }
+    }
+}
+
+/// What a server says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Its version, for people.
+    pub version: String,
+    /// The newest version of line protocol that both sides speak: 1 or 2.
+    pub protocol: u8,
+}
+
+impl Settings {
+    /// Servers before 9.0 say nothing, and speak version 1.
+    fn read(body: &[u8]) -> Settings {
+        let told: Value = serde_json::from_slice(body).unwrap_or_default();
+        let config = &told["config"];
+        let version = config["release.version"].as_str().map(|v| said(v.as_bytes()));
+        let versions = config["line.proto.support.versions"].as_array();
+        let has_two = versions.is_some_and(|all| all.iter().any(|v| v.as_u64() == Some(2)));
+        Settings {
+            version: version.unwrap_or_else(|| "unknown version".into()),
+            protocol: if has_two { 2 } else { 1 },
         }
     }
 }
@@ -416,4 +449,42 @@ fn percent_encode(text: &str) -> String {
 /// A text as an SQL literal.
 pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_version_that_both_speak() {
+        let of = |versions: &str| {
+            let text = format!("{{\"config\":{{\"line.proto.support.versions\":{versions}}}}}");
+            Settings::read(text.as_bytes()).protocol
+        };
+        assert_eq!((of("[1,2,3]"), of("[1]"), of("null")), (2, 1, 1));
+        assert_eq!(Settings::read(b"<html>").version, "unknown version");
+    }
+
+    #[test]
+    fn answers_to_sql_are_rows_refusals_or_no_answers() {
+        let read =
+            |status, body: &str| read_rows(&Response { status, body: body.as_bytes().to_vec() });
+        let rows = read(200, r#"{"columns":[{"name":"a"}],"dataset":[[1],[null]]}"#);
+        let wanted =
+            Rows { columns: vec!["a".into()], rows: vec![vec![1.into()], vec![Value::Null]] };
+        assert_eq!(rows, Ok(wanted));
+        assert_eq!(read(200, r#"{"ddl":"OK"}"#), Ok(Rows::default()));
+        let refused = read(400, r#"{"error":"table does not exist"}"#);
+        assert_eq!(refused, Err(ExecError::Refused("table does not exist".into())));
+        assert!(matches!(read(401, ""), Err(ExecError::Denied(_))));
+        assert!(matches!(read(503, "{}"), Err(ExecError::Away(_))));
+        assert!(matches!(read(200, "<html>"), Err(ExecError::Away(_))));
+        let ragged = read(200, r#"{"columns":[{"name":"a"}],"dataset":[[1,2]]}"#);
+        assert!(matches!(ragged, Err(ExecError::Away(_))));
+    }
+
+    #[test]
+    fn queries_survive_the_address_line() {
+        assert_eq!(percent_encode("a b'ü%"), "a%20b%27%C3%BC%25");
+    }
 }

@@ -1,0 +1,430 @@
+//! The sink put together: its encoders, its couriers, its keeper, and what `bridge check` sees.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::sync::watch;
+
+use super::Shared;
+use super::confirm::Keys;
+use super::http::HttpCourier;
+use super::keeper::{Keeper, LagMax};
+use super::options::{Ack, QuestDbPlan, Transport};
+use super::server::{Broken, ExecError, SqlClient, quote};
+use super::tcp::TcpCourier;
+use crate::batch::{PartitionIndex, RecordBatch, RowBatch};
+use crate::blame::Fault;
+use crate::outbox::Outbox;
+use crate::reject::Rejects;
+use crate::shape::{Metadata, Shape};
+use crate::sink::{
+    BoxFuture, Courier, CourierDoors, Encoder, Finding, FindingState, Sink, SinkContext,
+};
+
+/// Makes an encoder for one lane.
+pub type MakeEncoder = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
+/// Wakes everything that waits for a table.
+pub type Abandon = Box<dyn Fn() + Send + Sync>;
+
+/// A server that refuses a key hangs up within this time.
+const REFUSAL_MAX: Duration = Duration::from_millis(300);
+
+/// Names of the columns that are counted back, where the user gave none.
+pub const TOPIC: &str = "kafka_topic";
+/// The same for the partition's number.
+pub const PARTITION: &str = "kafka_partition";
+/// The same for the offset.
+pub const OFFSET: &str = "kafka_offset";
+/// The same for the row's number.
+pub const ROW: &str = "kafka_row";
+
+/// Gives the shape the columns that are counted back.
+pub fn complete(plan: &QuestDbPlan, shape: &mut Shape) {
+    if !plan.verifies() {
+        return;
+    }
+    let Metadata { topic, partition, offset, row, .. } = &mut shape.metadata;
+    for (column, name) in [(topic, TOPIC), (partition, PARTITION), (offset, OFFSET), (row, ROW)] {
+        column.get_or_insert_with(|| name.to_owned());
+    }
+}
+
+/// Lines of `bridge explain`.
+pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
+    let list = |endpoints: &[super::options::Endpoint]| {
+        let shown: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+        shown.join(", ")
+    };
+    let mut lines = vec![format!("sql and line protocol over http: {}", list(&plan.addresses))];
+    if plan.transport == Transport::Tcp {
+        lines.push(format!("line protocol over tcp: {}", list(&plan.tcp_addresses)));
+    }
+    lines.push(match (plan.transport, plan.ack) {
+        (Transport::Http, _) => "stored means: status 204, and the next look at tables() still \
+             shows the table that the connection first wrote to"
+            .to_owned(),
+        (Transport::Tcp, Ack::Verify) => format!(
+            "stored means: the distinct (topic, partition, offset, row) were counted back from \
+             the table, for each {} rows or {} ms of a connection; what is missing goes over http",
+            plan.generation_rows,
+            plan.generation_age.as_millis()
+        ),
+        (Transport::Tcp, Ack::None) => "stored means: the socket took the bytes; rows can be \
+             lost without a trace (ack = \"none\")"
+            .to_owned(),
+    });
+    lines
+}
+
+/// A QuestDB sink.
+pub struct QuestDb {
+    shared: Arc<Shared>,
+    shape: Arc<Shape>,
+    make: MakeEncoder,
+    abandon: Abandon,
+}
+
+impl QuestDb {
+    /// Puts it together; connects to nothing.
+    pub fn new(
+        shared: Arc<Shared>,
+        context: &SinkContext,
+        make: MakeEncoder,
+        abandon: Abandon,
+    ) -> QuestDb {
+        let plan = &shared.plan;
+        if plan.transport == Transport::Tcp && plan.ack == Ack::None {
+            let pipeline = &shared.pipeline;
+            tracing::warn!(
+                "{pipeline}: ack = \"none\": rows that the server refuses or loses are gone \
+                 without a trace; ack = \"verify\" counts them back"
+            );
+        }
+        QuestDb { shape: Arc::clone(&context.shape), shared, make, abandon }
+    }
+}
+
+impl Sink for QuestDb {
+    fn check(&self, _prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(Inspection::of(self).look())
+    }
+
+    fn encoder(&self) -> Box<dyn Encoder> {
+        let shared = Arc::clone(&self.shared);
+        Box::new(Noting { encoder: (self.make)(), known: HashSet::new(), shared })
+    }
+
+    fn courier(&self, index: usize) -> Box<dyn Courier> {
+        let shared = Arc::clone(&self.shared);
+        match shared.plan.transport {
+            Transport::Http => Box::new(HttpCourier::new(shared, index)),
+            Transport::Tcp => match TcpCourier::new(shared, index) {
+                Ok(courier) => Box::new(courier),
+                Err(fault) => Box::new(Refusing(fault)),
+            },
+        }
+    }
+
+    fn keeper(&self, stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), Fault>> {
+        let (shared, plan) = (&self.shared, &self.shared.plan);
+        let keeper = Keeper::new(
+            Arc::clone(&shared.server),
+            Arc::clone(&shared.watched),
+            Arc::clone(&shared.trouble),
+            LagMax { rows: plan.apply_lag_rows_max, transactions: plan.apply_lag_transactions_max },
+        );
+        Box::pin(keeper.run(stop))
+    }
+
+    fn abandon(&self) {
+        (self.abandon)();
+    }
+}
+
+/// A courier that never was: its fault ends the pipeline when it is run.
+struct Refusing(Fault);
+
+impl Courier for Refusing {
+    fn run(self: Box<Self>, _: CourierDoors) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(async move { Err(self.0) })
+    }
+}
+
+/// Makes partitions' names known to whoever counts rows back, once for each lane and partition.
+struct Noting {
+    encoder: Box<dyn Encoder>,
+    known: HashSet<PartitionIndex>,
+    shared: Arc<Shared>,
+}
+
+impl Encoder for Noting {
+    fn encode(
+        &mut self,
+        records: &RecordBatch,
+        rows: &RowBatch,
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> Result<(), Fault> {
+        if self.known.insert(records.partition) {
+            self.shared.partitions.meet(records.partition, &records.source);
+        }
+        self.encoder.encode(records, rows, rejects, outbox)
+    }
+}
+
+/// One knock on every door.
+struct Inspection {
+    shared: Arc<Shared>,
+    shape: Arc<Shape>,
+    sql: SqlClient,
+}
+
+impl Inspection {
+    fn of(sink: &QuestDb) -> Inspection {
+        Inspection {
+            shared: Arc::clone(&sink.shared),
+            shape: Arc::clone(&sink.shape),
+            sql: SqlClient::new(Arc::clone(&sink.shared.server)),
+        }
+    }
+
+    async fn look(self) -> Vec<Finding> {
+        let server = self.server().await;
+        let answers = server.state == FindingState::Ok;
+        let mut findings = vec![server];
+        if self.shared.plan.transport == Transport::Tcp {
+            findings.push(self.tcp().await);
+        }
+        if let Some(table) = self.shape.table.fixed().filter(|_| answers) {
+            match self.table(table).await {
+                Ok(finding) => findings.push(finding),
+                Err(error) => findings.push(finding("table", table, error.to_string())),
+            }
+        }
+        findings
+    }
+
+    async fn server(&self) -> Finding {
+        let name = format!("questdb {}", self.shared.server.endpoint());
+        let settings = match self.sql.settings().await {
+            Ok(settings) => settings,
+            Err(Broken(why)) => {
+                let note = format!("does not answer: {why}");
+                return finding("sink", &name, note).fix("is QuestDB there? `address` of the sink");
+            }
+        };
+        match self.sql.exec("SELECT 1").await {
+            Ok(_) => {}
+            Err(ExecError::Denied(why)) => {
+                return finding("sink", &name, format!("refuses the bridge ({why})"))
+                    .fix("set `username` and `password`, or `token`, of the sink");
+            }
+            Err(error) => return finding("sink", &name, format!("sql: {error}")),
+        }
+        let protocol = self.shared.plan.protocol.unwrap_or(settings.protocol);
+        let note = format!("{}, line protocol v{protocol}", settings.version);
+        Finding { state: FindingState::Ok, ..finding("sink", &name, note) }
+    }
+
+    async fn tcp(&self) -> Finding {
+        let index = self.shared.server.current();
+        let name = format!("questdb tcp {}", self.shared.gate.endpoint(index));
+        let mut stream = match self.shared.gate.connect(index).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let note = super::dial::in_words(&error);
+                return finding("sink", &name, note).fix("`tcp_address` of the sink");
+            }
+        };
+        // There is no positive answer: a server that minds hangs up.
+        let mut told = [0; 1];
+        if tokio::time::timeout(REFUSAL_MAX, stream.read(&mut told)).await.is_ok() {
+            return finding("sink", &name, "hangs up on the bridge".into())
+                .fix("`auth_key_id` and its key, or `tcp_address`, of the sink");
+        }
+        match self.shared.plan.ack {
+            Ack::Verify => Finding {
+                state: FindingState::Ok,
+                ..finding("sink", &name, "rows are counted back".into())
+            },
+            Ack::None => Finding {
+                state: FindingState::Warn,
+                ..finding("sink", &name, "ack = \"none\": rows can be lost without a trace".into())
+            }
+            .fix("ack = \"verify\""),
+        }
+    }
+
+    async fn table(&self, table: &str) -> Result<Finding, ExecError> {
+        let about = format!(
+            "SELECT walEnabled, designatedTimestamp FROM tables() WHERE lower(table_name) = {}",
+            quote(&table.to_lowercase())
+        );
+        let about = self.sql.exec(&about).await?;
+        let Some(row) = about.rows.first() else {
+            let (state, note) = match self.shape.create.tables {
+                true => (FindingState::Ok, "does not exist yet: the bridge makes it"),
+                false => (FindingState::Fail, "does not exist, and the bridge may not make it"),
+            };
+            return Ok(Finding { state, ..finding("table", table, note.into()) });
+        };
+        if row.first().and_then(Value::as_bool) != Some(true) {
+            let fix = format!("ALTER TABLE '{table}' SET TYPE WAL, then restart QuestDB");
+            return Ok(finding("table", table, "is not a WAL table".into()).fix(fix));
+        }
+        let timestamp = row.get(1).and_then(Value::as_str).unwrap_or_default();
+        let columns = format!("SELECT \"column\", upsertKey FROM table_columns({})", quote(table));
+        let columns = self.sql.exec(&columns).await?;
+        let read =
+            |row: &Vec<Value>| Some((row.first()?.as_str()?.to_owned(), row.get(1)?.as_bool()?));
+        let columns: Vec<(String, bool)> = columns.rows.iter().filter_map(read).collect();
+        Ok(self.judge(table, timestamp, &columns))
+    }
+
+    /// What an existing table's columns mean for replays and for counting.
+    fn judge(&self, table: &str, timestamp: &str, columns: &[(String, bool)]) -> Finding {
+        judge(&self.shared.plan, &self.shape, table, timestamp, columns)
+    }
+}
+
+fn judge(
+    plan: &QuestDbPlan,
+    shape: &Shape,
+    table: &str,
+    timestamp: &str,
+    columns: &[(String, bool)],
+) -> Finding {
+    let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+    let keys: Vec<&str> =
+        columns.iter().filter(|(_, key)| *key).map(|(name, _)| name.as_str()).collect();
+    let counted = Keys::of(&shape.metadata).filter(|_| plan.verifies());
+    if let Some(counted) = counted {
+        let has = |name: &&str| columns.iter().any(|(column, _)| same(column, name));
+        let lacking: Vec<&str> = counted.names().into_iter().filter(|name| !has(name)).collect();
+        if !lacking.is_empty() && !shape.create.columns {
+            let note = format!("has no {}, and the bridge may not add them", lacking.join(", "));
+            return finding("table", table, note)
+                .fix("add them, or use transport = \"http\", which needs none of them");
+        }
+        let is_key = |name: &&str| keys.iter().any(|key| same(key, name));
+        let merged: Vec<&str> = counted.names().into_iter().filter(|n| !is_key(n)).collect();
+        if !keys.is_empty() && !merged.is_empty() {
+            let note = format!(
+                "upsert keys ({}) lack {}: rows that replace each other cannot be counted back",
+                keys.join(", "),
+                merged.join(", ")
+            );
+            return finding("table", table, note)
+                .fix("use transport = \"http\", whose answers are proof");
+        }
+    }
+    if !keys.is_empty() {
+        let note = format!("exists, upsert keys ({})", keys.join(", "));
+        return Finding { state: FindingState::Ok, ..finding("table", table, note) };
+    }
+    let m = &shape.metadata;
+    let or = |name: &Option<String>, default: &str| name.clone().unwrap_or(default.to_owned());
+    let fix = format!(
+        "ALTER TABLE '{table}' DEDUP ENABLE UPSERT KEYS({timestamp}, {}, {}, {}, {}) (with these \
+         columns asked for), or a stable key of your own that never repeats within one {timestamp}",
+        or(&m.topic, TOPIC),
+        or(&m.partition, PARTITION),
+        or(&m.offset, OFFSET),
+        or(&m.row, ROW),
+    );
+    let note = "exists, no upsert keys: a replay after a crash may store rows twice";
+    Finding { state: FindingState::Warn, ..finding("table", table, note.into()) }.fix(fix)
+}
+
+/// A finding that will not run, until it is said otherwise.
+fn finding(subject: &'static str, name: &str, note: String) -> Finding {
+    Finding { subject, name: name.to_owned(), state: FindingState::Fail, note, fix: None }
+}
+
+impl Finding {
+    fn fix(mut self, fix: impl Into<String>) -> Finding {
+        self.fix = Some(fix.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Section;
+    use crate::shape::{Create, Template, Timestamp};
+
+    fn plan(options: &str) -> QuestDbPlan {
+        QuestDbPlan::parse(&Section::new("sink", options.parse().expect("TOML"))).expect("a plan")
+    }
+
+    fn shape(create: bool) -> Shape {
+        Shape {
+            table: Template::parse("t").expect("a name"),
+            timestamp: Timestamp::Kafka,
+            timestamp_column: "ts".into(),
+            symbols: vec![],
+            columns: vec![],
+            rename: vec![],
+            only: None,
+            drop: vec![],
+            metadata: Metadata::default(),
+            columns_max: 10,
+            create: Create {
+                tables: create,
+                columns: create,
+                partition_by: "DAY".into(),
+                ttl: None,
+                upsert_keys: vec![],
+            },
+        }
+    }
+
+    fn check(options: &str, create: bool, columns: &[(&str, bool)], state: FindingState) -> String {
+        let plan = plan(options);
+        let mut shape = shape(create);
+        complete(&plan, &mut shape);
+        let columns: Vec<(String, bool)> =
+            columns.iter().map(|(name, key)| ((*name).to_owned(), *key)).collect();
+        let finding = judge(&plan, &shape, "t", "ts", &columns);
+        assert_eq!(finding.state, state, "{}", finding.note);
+        format!("{} | {}", finding.note, finding.fix.unwrap_or_default())
+    }
+
+    const TCP: &str = "transport = \"tcp\"";
+    const ALL: [(&str, bool); 5] =
+        [("ts", true), (TOPIC, true), (PARTITION, true), (OFFSET, true), (ROW, true)];
+
+    #[test]
+    fn tables_are_judged_by_what_replays_and_counts_need() {
+        use FindingState::{Fail, Ok, Warn};
+        let said = check("", true, &[("ts", false)], Warn);
+        assert!(
+            said.contains("UPSERT KEYS(ts, kafka_topic, kafka_partition, kafka_offset, kafka_row)")
+        );
+        check("", true, &[("ts", true), ("id", true)], Ok);
+        check(TCP, true, &ALL, Ok);
+        let said = check(TCP, true, &[("ts", true), ("id", true)], Fail);
+        assert!(said.contains("transport = \"http\""), "{said}");
+        let said = check(TCP, false, &[("ts", false)], Fail);
+        assert!(said.contains("kafka_offset"), "{said}");
+        check(TCP, true, &[("ts", false)], Warn);
+        let none = "transport = \"tcp\"\nack = \"none\"";
+        check(none, true, &[("ts", true), ("id", true)], Ok);
+    }
+
+    #[test]
+    fn counting_back_asks_for_its_columns_under_the_users_names() {
+        let mut completed = shape(true);
+        completed.metadata.offset = Some("o".into());
+        complete(&plan(TCP), &mut completed);
+        assert_eq!(completed.metadata.offset.as_deref(), Some("o"));
+        assert_eq!(completed.metadata.row.as_deref(), Some(ROW));
+        let mut left = shape(true);
+        complete(&plan(""), &mut left);
+        assert_eq!(left.metadata.topic, None);
+    }
+}
