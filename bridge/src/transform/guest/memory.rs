@@ -86,16 +86,22 @@ pub(super) fn fill(
     let reserved = range.len().min(CALL_RECORDS_MAX).min(arena.len() / (2 * RECORD_BYTES));
     let at = BATCH_BYTES + reserved * RECORD_BYTES;
     let mut filling = Filling { arena, base, at, input, wants };
-    let rows = &input.rows.rows[range];
-    let mut count = 0;
+    let rows = &input.rows.rows[range.clone()];
+    let (mut count, mut end) = (0, at);
     while count < reserved && filling.row(BATCH_BYTES + count * RECORD_BYTES, &rows[count]).is_ok()
     {
         count += 1;
+        end = filling.at;
+    }
+    if count == 0 && reserved > 1 {
+        // A large row may need what was reserved for those behind it.
+        let first = range.start..range.start + 1;
+        return fill(arena, base, input, first, wants);
     }
     let header = BatchHeader {
         now_us: input.now_us,
         sequence: input.sequence,
-        in_len: filling.at.min(filling.arena.len()) as u32,
+        in_len: end as u32,
         ..BatchHeader::new(count as u32, base + BATCH_BYTES as u32)
     };
     // An arena without room for the header had none for a row either.
