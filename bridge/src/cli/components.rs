@@ -86,8 +86,8 @@ pub fn markdown() -> String {
     let mut page = String::from(
         "# Reference\n\nEvery key of a configuration file. This page is made by `bridge components \
          --markdown`\nfrom the code; a test holds it fresh.\n\nText may hold `${NAME}`, \
-         `${NAME:-default}` and `${file:path}`; `$$` is a dollar sign. Sizes are\nwritten `\"8MiB\"` \
-         or as a number of bytes, durations `\"500ms\"`, `\"1s\"`, `\"5m\"`.\n",
+         `${NAME:-default}` and `${file:path}`; `$$` is a dollar sign. Sizes are\nwritten \
+         `\"8MiB\"` or as a number of bytes, durations `\"500ms\"`, `\"1s\"`, `\"5m\"`.\n",
     );
     let schema = file_schema();
     let _ = writeln!(page, "\n## The file\n");

@@ -156,10 +156,10 @@ impl Page {
             "missing tables",
             match create.tables {
                 true => format!("are made: {}", made.join(", ")),
-                false => "are left missing: their rows wait".to_owned(),
+                false => "are not made".to_owned(),
             },
         );
-        let added = if create.columns { "are added" } else { "are left missing" };
+        let added = if create.columns { "are added" } else { "are not added" };
         self.line("missing columns", format!("{added}; at most {} in a table", shape.columns_max));
     }
 
@@ -190,17 +190,21 @@ impl Page {
 
     fn ceiling(&mut self, plan: &Plan) {
         self.heading("memory ceiling");
-        self.line("the process itself", show_bytes(PROCESS_BYTES));
+        self.sum("the process itself", PROCESS_BYTES);
         for pipeline in &plan.pipelines {
             for (what, bytes) in pipeline.ceiling() {
                 let what = match plan.pipelines.len() {
                     1 => what.to_owned(),
                     _ => format!("{}: {what}", pipeline.name),
                 };
-                let _ = writeln!(self.0, "  {what:40}{}", show_bytes(bytes));
+                self.sum(&what, bytes);
             }
         }
-        let _ = writeln!(self.0, "  {:40}{}", "all together", show_bytes(plan.ceiling_bytes()));
+        self.sum("all together", plan.ceiling_bytes());
+    }
+
+    fn sum(&mut self, what: &str, bytes: usize) {
+        let _ = writeln!(self.0, "  {what:40}{:>10}", show_bytes(bytes));
     }
 }
 

@@ -292,7 +292,7 @@ fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut V
         return;
     }
     if shape.timestamp == Timestamp::Server {
-        let message = "upsert keys need a timestamp that a replay repeats, not the server's clock";
+        let message = "with the server's clock, no replay has the same keys";
         let help = "timestamp = \"kafka\", or { field = \"...\" }";
         mistakes.push(section.mistake("upsert_keys", message).help(help));
         return;
@@ -317,7 +317,7 @@ fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut V
     }
     if !keys.contains(&shape.timestamp_column) {
         let column = &shape.timestamp_column;
-        let message = format!("QuestDB wants the designated timestamp `{column}` among the keys");
+        let message = format!("`{column}`, the timestamp, must be among the keys");
         mistakes.push(section.mistake("upsert_keys", message).help(format!("add \"{column}\"")));
     }
 }

@@ -177,13 +177,13 @@ error: pipeline.readings.limits.lanes must be a whole number, not negative, not 
 "#,
     );
     check(
-        &readings("record_bytes_max = \"4 parsecs\"\n[pipeline.readings.limits]\nlinger = 5"),
+        &readings("record_bytes_max = \"4 ells\"\n[pipeline.readings.limits]\nlinger = 5"),
         r#"
-error: pipeline.readings.record_bytes_max: `4 parsecs` is not a size, such as "512KiB", "8MiB" or a number
+error: pipeline.readings.record_bytes_max: `4 ells` is not a size, such as "8MiB" or a number
  --> bridge.toml:3:20
   |
-3 | record_bytes_max = "4 parsecs"
-  |                    ^^^^^^^^^^^
+3 | record_bytes_max = "4 ells"
+  |                    ^^^^^^^^
 
 error: pipeline.readings.limits.linger must be a duration, such as "500ms" or "1s", not 5
  --> bridge.toml:5:10
@@ -289,7 +289,7 @@ error: pipeline.readings.table.symbols.1: `b` is a symbol here and DOUBLE in `co
 5 | symbols = ["a", "b"]
   |                 ^^^
 
-error: pipeline.readings.table.upsert_keys: upsert keys need a timestamp that a replay repeats, not the server's clock
+error: pipeline.readings.table.upsert_keys: with the server's clock, no replay has the same keys
  --> bridge.toml:7:15
   |
 7 | upsert_keys = ["a"]
@@ -302,7 +302,7 @@ error: pipeline.readings.table.upsert_keys: upsert keys need a timestamp that a 
              upsert_keys = [\"senser\", \"kafka_offset\"]\nmetadata = true",
         ),
         r#"
-error: pipeline.readings.table.upsert_keys: QuestDB wants the designated timestamp `ts` among the keys
+error: pipeline.readings.table.upsert_keys: `ts`, the timestamp, must be among the keys
  --> bridge.toml:6:15
   |
 6 | upsert_keys = ["senser", "kafka_offset"]
@@ -450,7 +450,8 @@ fn no_text_is_too_wrong_to_be_shown() {
     let example: Vec<char> = include_str!("example.toml").chars().collect();
     let slips =
         proptest::collection::vec((any::<prop::sample::Index>(), any::<Option<char>>()), 1..4);
-    proptest!(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }, |(slips in slips)| {
+    let settings = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(settings, |(slips in slips)| {
         let mut text = example.clone();
         for (at, slip) in &slips {
             let at = at.index(text.len());

@@ -17,7 +17,7 @@ pub struct Span(pub Duration);
 
 /// Reads a number of bytes.
 pub fn parse_bytes(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`{text}` is not a size, such as \"512KiB\", \"8MiB\" or a number");
+    let wrong = || format!("`{text}` is not a size, such as \"8MiB\" or a number");
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,

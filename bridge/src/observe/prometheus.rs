@@ -242,7 +242,7 @@ mod tests {
         meter.set_trouble("questdb is not answering");
         *meter.partition_lag.lock().expect("unpoisoned") = vec![("a/b/3".to_owned(), 5)];
         *meter.transforms.lock().expect("unpoisoned") =
-            vec![("dr\"op".to_owned(), Arc::clone(&transform))];
+            vec![("d\"p".to_owned(), Arc::clone(&transform))];
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(3_500);
         let text = render(&vec![("readings".into(), meter)], now);
         for line in [
@@ -252,8 +252,8 @@ mod tests {
             "bridge_commit_age_seconds{pipeline=\"readings\"} 2.5",
             "bridge_ready{pipeline=\"readings\"} 0",
             "bridge_acked_seconds_count{pipeline=\"readings\"} 10",
-            "bridge_guest_cold{pipeline=\"readings\",transform=\"dr\\\"op\",step=\"0\"} 4",
-            "bridge_transform_traps_total{pipeline=\"readings\",transform=\"dr\\\"op\",step=\"0\"} 0",
+            "bridge_guest_cold{pipeline=\"readings\",transform=\"d\\\"p\",step=\"0\"} 4",
+            "bridge_transform_traps_total{pipeline=\"readings\",transform=\"d\\\"p\",step=\"0\"} 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
