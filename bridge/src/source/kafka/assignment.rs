@@ -118,6 +118,7 @@ impl KafkaSource {
                 partition.queue = Some(queue);
             }
             partition.position = *offset;
+            partition.sent = -1;
             partition.paused = false;
             partition.met = true;
             partition.misfortune = None;

@@ -30,7 +30,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use fetch::{Client, Misfortune};
 use rebalance::Member;
-pub use reread::Rereader;
+pub use reread::{Rereader, owned as owned_record};
 pub use table::Roster;
 use table::{Standing, Table};
 use wake::Bell;
@@ -65,6 +65,8 @@ pub struct KafkaSource {
     starts: Vec<(PartitionIndex, Option<i64>)>,
     starts_at: Instant,
     leaving: Option<assignment::Leaving>,
+    /// How commits ended.
+    answers: commit::Answers,
     /// Commits that failed, to be tried again.
     unkept: HashMap<PartitionIndex, i64>,
     unkept_at: Instant,
@@ -100,8 +102,10 @@ impl KafkaSource {
             Fault::operator(format!("subscribing to {subscription:?}: {error}"))
         })?;
         let now = Instant::now();
+        let client = Arc::new(client);
         Ok(KafkaSource {
-            client: Arc::new(client),
+            answers: commit::Answers::new(&client),
+            client,
             bell,
             table: Table::default(),
             plan: plan.clone(),
