@@ -1,15 +1,20 @@
 //! Record bytes to rows. A format is one file (or folder) and its two lines below.
 
+mod json;
+mod key;
+#[cfg(test)]
+mod testing;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::batch::{RecordBatch, RowBatch};
 use crate::kind::Kind;
 use crate::names::Names;
-use crate::reject::Rejects;
+use crate::reject::{Reason, Rejects};
 
 /// Every format, by name.
-pub const KINDS: &[Kind<dyn FormatPlan>] = &[];
+pub const KINDS: &[Kind<dyn FormatPlan>] = &[json::KIND];
 
 /// A format as configured: makes one decoder for each lane.
 pub trait FormatPlan: Send + Sync + Debug {
@@ -60,6 +65,26 @@ pub struct Admission {
     pub null_value_rejected: bool,
     /// Larger values are rejected.
     pub record_bytes_max: usize,
+}
+
+impl Admission {
+    /// The value to be decoded; `None` is skipped by policy.
+    pub fn admit<'a>(&self, value: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, (Reason, String)> {
+        match value {
+            None if self.null_value_rejected => {
+                Err((Reason::NullValue, "the value is null and null_value = \"reject\"".to_owned()))
+            }
+            None => Ok(None),
+            Some(value) if value.len() > self.record_bytes_max => {
+                let (len, max) = (value.len(), self.record_bytes_max);
+                Err((
+                    Reason::TooLarge,
+                    format!("{len} bytes are more than record_bytes_max = {max}"),
+                ))
+            }
+            Some(value) => Ok(Some(value)),
+        }
+    }
 }
 
 /// Counts of one call, published by the lane once for each batch.

@@ -1,0 +1,259 @@
+//! JSON. Objects flatten into columns, `{"a":{"b":1}}` to `a_b`.
+//!
+//! | in the record | becomes |
+//! |---|---|
+//! | integer within 64 bits | a long |
+//! | larger integer, fraction, exponent | the nearest double |
+//! | string | text, unescaped |
+//! | `true`, `false`, `null` | a boolean, an explicit null |
+//! | array of numbers, regular, 1 to 3 dimensions | an array of doubles |
+//! | any other array | its JSON as text |
+//! | a name twice | the last one |
+//!
+//! A value that is no object, invalid UTF-8, deeper than `depth_max`, empty or cut short is a
+//! rejected record. Parsing is simd-json's, with its tape and buffers reused.
+
+mod array;
+mod flatten;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
+
+pub(super) use self::flatten::{Flattener, cell};
+use super::key::KeyReader;
+use super::{Admission, Decoded, DecoderContext, Format, FormatPlan};
+use crate::batch::{RecordBatch, Row, RowBatch};
+use crate::kind::{Kind, options};
+use crate::reject::{Reason, Rejects, Stage};
+
+/// The format's entry in its room's table.
+pub const KIND: Kind<dyn FormatPlan> = Kind {
+    name: "json",
+    summary: "JSON objects, flattened into columns",
+    example: include_str!("json.toml"),
+    schema: || schemars::schema_for!(Options),
+    parse: |section| Ok(Box::new(options::<Options>(section)?)),
+};
+
+/// Options of the format `json`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    /// Stands between the names of nested objects.
+    separator: String,
+    /// Objects and arrays within one another, at most.
+    depth_max: usize,
+    /// What an array at the top is: "reject" or "rows" (a row for each element).
+    top_level_array: TopLevelArray,
+}
+
+/// What an array at the top is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum TopLevelArray {
+    /// A rejected record.
+    Reject,
+    /// A row for each element.
+    Rows,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let separator = "_".to_owned();
+        Options { separator, depth_max: 32, top_level_array: TopLevelArray::Reject }
+    }
+}
+
+impl FormatPlan for Options {
+    fn decoder(&self, context: &DecoderContext) -> Box<dyn Format> {
+        Box::new(Decoder {
+            admission: context.admission,
+            top_level_array: self.top_level_array,
+            depth_max: self.depth_max,
+            flattener: Flattener::new(&self.separator, "", Arc::clone(&context.names)),
+            key: KeyReader::new(context),
+            parser: Parser::default(),
+        })
+    }
+}
+
+/// simd-json with its buffers.
+pub(super) struct Parser {
+    input: Vec<u8>,
+    buffers: Buffers,
+    tape: Tape<'static>,
+}
+
+impl Default for Parser {
+    fn default() -> Parser {
+        Parser { input: Vec::new(), buffers: Buffers::default(), tape: Tape(Vec::new()) }
+    }
+}
+
+/// Why a record is refused.
+pub(super) type Refused = (Reason, String);
+
+impl Parser {
+    /// Parses a document and hands its tape to `read`.
+    pub(super) fn parse(
+        &mut self,
+        document: &[u8],
+        depth_max: usize,
+        read: impl FnOnce(&[Node<'_>]) -> Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        if document.iter().all(u8::is_ascii_whitespace) {
+            return Err((Reason::Empty, "the value has no bytes".to_owned()));
+        }
+        if let Err(error) = simdutf8::compat::from_utf8(document) {
+            let at = error.valid_up_to();
+            return Err((Reason::InvalidUtf8, format!("not UTF-8 at byte {at}")));
+        }
+        if depth(document) > depth_max {
+            return Err((Reason::TooDeep, format!("nested deeper than {depth_max}")));
+        }
+        self.input.clear();
+        self.input.extend_from_slice(document);
+        self.input.resize(document.len() + INPUT_PADDING, 0);
+        let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
+        let parsed = simd_json::fill_tape_padded(
+            &mut self.input,
+            document.len(),
+            &mut self.buffers,
+            &mut tape,
+        );
+        let result = match parsed {
+            Ok(()) => read(&tape.0),
+            Err(error) => Err((Reason::Malformed, format!("not JSON: {error}"))),
+        };
+        self.tape = tape.reset();
+        result
+    }
+}
+
+/// How deep objects and arrays stand within one another, strings left out. Brackets in broken
+/// JSON may count wrongly; what is broken is refused by the parser anyway.
+fn depth(document: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut at = 0;
+    while let Some(found) = document.get(at..).and_then(|rest| {
+        rest.iter().position(|byte| matches!(byte, b'{' | b'[' | b'}' | b']' | b'"'))
+    }) {
+        at += found;
+        match document[at] {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'"' => at = end_of_string(document, at),
+            _ => depth = depth.saturating_sub(1),
+        }
+        at += 1;
+    }
+    deepest
+}
+
+/// The position of the quote that ends the string that begins at `at`.
+fn end_of_string(document: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', document.get(at..).unwrap_or_default()) {
+        at += found;
+        if document[at] == b'"' {
+            return at;
+        }
+        at += 2;
+    }
+    document.len()
+}
+
+/// The decoder of one lane.
+struct Decoder {
+    admission: Admission,
+    top_level_array: TopLevelArray,
+    depth_max: usize,
+    flattener: Flattener,
+    key: KeyReader,
+    parser: Parser,
+}
+
+impl Format for Decoder {
+    fn decode(
+        &mut self,
+        records: &RecordBatch,
+        rows: &mut RowBatch,
+        rejects: &mut Rejects,
+    ) -> Decoded {
+        let mut decoded = Decoded::default();
+        for (index, record) in records.iter().enumerate() {
+            let source = index as u32;
+            let value = match self.admission.admit(record.value) {
+                Ok(Some(value)) => value,
+                Ok(None) => {
+                    decoded.skipped += 1;
+                    continue;
+                }
+                Err((reason, detail)) => {
+                    rejects.push(source, Stage::Intake, reason, detail);
+                    continue;
+                }
+            };
+            let marks = (rows.rows.len(), rows.cells.len(), rows.arena.len());
+            if let Err((reason, detail)) = self.record(source, value, record.key, rows) {
+                rows.rows.truncate(marks.0);
+                rows.cells.truncate(marks.1);
+                rows.arena.truncate(marks.2);
+                rejects.push(source, Stage::Format, reason, detail);
+            }
+        }
+        decoded
+    }
+}
+
+impl Decoder {
+    fn record(
+        &mut self,
+        source: u32,
+        value: &[u8],
+        key: Option<&[u8]>,
+        rows: &mut RowBatch,
+    ) -> Result<(), Refused> {
+        let (flattener, reader) = (&mut self.flattener, &mut self.key);
+        let top_level_array = self.top_level_array;
+        self.parser.parse(value, self.depth_max, |tape| {
+            let mut push = |number: u32, node: usize, rows: &mut RowBatch| {
+                let start = rows.cells.len();
+                flattener.object(tape, node, rows)?;
+                reader.append(key, rows)?;
+                rows.rows.push(Row {
+                    source,
+                    number,
+                    cells: start as u32,
+                    cell_count: (rows.cells.len() - start) as u16,
+                    table: 0,
+                });
+                Ok::<(), Refused>(())
+            };
+            match tape.first() {
+                Some(Node::Object { .. }) => push(0, 0, rows),
+                Some(Node::Array { len, .. }) if top_level_array == TopLevelArray::Rows => {
+                    let mut node = 1;
+                    for number in 0..*len {
+                        if !matches!(tape[node], Node::Object { .. }) {
+                            let detail = format!("element {number} of the array is not an object");
+                            return Err((Reason::Malformed, detail));
+                        }
+                        push(number as u32, node, rows)?;
+                        node = flatten::after(tape, node);
+                    }
+                    Ok(())
+                }
+                _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned())),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
