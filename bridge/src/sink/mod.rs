@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 
 use crate::batch::{Payload, Receipt, RecordBatch, RowBatch};
-use crate::blame::Fault;
+use crate::blame::{Blame, Fault};
 use crate::kind::Kind;
 use crate::names::Names;
 use crate::observe::PipelineMeter;
@@ -22,7 +22,7 @@ use crate::shape::Shape;
 use crate::source::Waker;
 
 /// Every sink, by name.
-pub const KINDS: &[Kind<dyn SinkPlan>] = &[];
+pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND];
 
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -64,10 +64,20 @@ pub struct Finding {
     pub name: String,
     /// How it is.
     pub state: FindingState,
+    /// Who must act, where something is not right: a server that is away may come back.
+    pub blame: Blame,
     /// What was seen.
     pub note: String,
     /// What to do, where something is not right.
     pub fix: Option<String>,
+}
+
+impl Finding {
+    /// All is right.
+    pub fn ok(subject: &'static str, name: impl Into<String>, note: impl Into<String>) -> Finding {
+        let (name, note) = (name.into(), note.into());
+        Finding { subject, name, state: FindingState::Ok, blame: Blame::World, note, fix: None }
+    }
 }
 
 /// How something that was checked is.

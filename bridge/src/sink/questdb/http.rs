@@ -75,8 +75,7 @@ impl Road {
         shared.watched.meet(&job.table);
         while let Some(piece) = job.piece() {
             shared.watched.open(&job.table).await;
-            let connected = self.connected(&job.table).await.map_err(Stopped::Fault)?;
-            let Some((connection, id)) = connected else { continue };
+            let Some((connection, id)) = self.connected(&job.table).await else { continue };
             let endpoint = connection.endpoint();
             match self.send(connection, piece).await {
                 Answered::Stored => {
@@ -111,10 +110,7 @@ impl Road {
 
     /// A connection to the current address, and the id that the table had before it first wrote
     /// to it. `None`: not this time.
-    async fn connected(
-        &mut self,
-        table: &Arc<str>,
-    ) -> Result<Option<(Connection, Option<i64>)>, Fault> {
+    async fn connected(&mut self, table: &Arc<str>) -> Option<(Connection, Option<i64>)> {
         let current = self.shared.server.current();
         if self.connection.as_ref().is_some_and(|connection| connection.endpoint() != current) {
             self.hang_up();
@@ -125,7 +121,7 @@ impl Road {
                 Ok(connection) => self.connection = Some(connection),
                 Err(Broken(why)) => {
                     self.lost(current, &why).await;
-                    return Ok(None);
+                    return None;
                 }
             }
         }
@@ -133,11 +129,8 @@ impl Road {
             Some(id) => *id,
             None => {
                 let tables = self.shared.watched.fresh().await;
-                if let Some(fault) = &tables.fault {
-                    return Err(fault.clone());
-                }
                 if tables.endpoint != current {
-                    return Ok(None);
+                    return None;
                 }
                 let id = tables.get(table).map(|state| state.id);
                 self.met.insert(Arc::clone(table), id);
@@ -145,7 +138,7 @@ impl Road {
             }
         };
         // Taken out while a request is under way: dropped half-way, the connection is gone too.
-        Ok(self.connection.take().map(|connection| (connection, id)))
+        self.connection.take().map(|connection| (connection, id))
     }
 
     async fn send(&mut self, mut connection: Connection, piece: &Piece) -> Answered {
@@ -233,8 +226,6 @@ impl Unproven {
                 shared.meter.bytes_stored.add(job.bytes);
                 shared.meter.stored.record(job.opened.elapsed(), job.rows);
                 stored(home, job).await;
-            } else if tables.fault.is_some() {
-                rewind(home, job).await;
             } else {
                 let (pipeline, table) = (&shared.pipeline, &job.table);
                 tracing::warn!(

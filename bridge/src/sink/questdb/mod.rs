@@ -8,17 +8,27 @@
 
 mod answer;
 mod auth;
+mod catalogue;
 mod confirm;
+mod ddl;
 mod dial;
+mod encode;
 mod generation;
 mod http;
 mod job;
 mod keeper;
+mod kind;
+mod line;
 mod options;
 mod server;
 mod sink;
+mod stamp;
+mod table;
+mod target;
 mod tcp;
+mod timestamp;
 mod tls;
+mod value;
 
 #[cfg(test)]
 mod fake;
@@ -29,6 +39,7 @@ mod tcp_tests;
 
 use std::sync::Arc;
 
+pub use kind::KIND;
 pub use options::{Options, QuestDbPlan};
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
 pub use sink::{Abandon, MakeEncoder, complete, explain};

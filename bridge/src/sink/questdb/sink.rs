@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
 use super::Shared;
@@ -16,7 +16,7 @@ use super::options::{Ack, QuestDbPlan, Transport};
 use super::server::{Broken, ExecError, SqlClient, quote};
 use super::tcp::TcpCourier;
 use crate::batch::{PartitionIndex, RecordBatch, RowBatch};
-use crate::blame::Fault;
+use crate::blame::{Blame, Fault};
 use crate::outbox::Outbox;
 use crate::reject::Rejects;
 use crate::shape::{Metadata, Shape};
@@ -201,7 +201,7 @@ impl Inspection {
         if let Some(table) = self.shape.table.fixed().filter(|_| answers) {
             match self.table(table).await {
                 Ok(finding) => findings.push(finding),
-                Err(error) => findings.push(finding("table", table, error.to_string())),
+                Err(error) => findings.push(finding("table", table, error.to_string()).away()),
             }
         }
         findings
@@ -213,7 +213,9 @@ impl Inspection {
             Ok(settings) => settings,
             Err(Broken(why)) => {
                 let note = format!("does not answer: {why}");
-                return finding("sink", &name, note).fix("is QuestDB there? `address` of the sink");
+                return finding("sink", &name, note)
+                    .fix("is QuestDB there? `address` of the sink")
+                    .away();
             }
         };
         match self.sql.exec("SELECT 1").await {
@@ -222,7 +224,7 @@ impl Inspection {
                 return finding("sink", &name, format!("refuses the bridge ({why})"))
                     .fix("set `username` and `password`, or `token`, of the sink");
             }
-            Err(error) => return finding("sink", &name, format!("sql: {error}")),
+            Err(error) => return finding("sink", &name, format!("sql: {error}")).away(),
         }
         let protocol = self.shared.plan.protocol.unwrap_or(settings.protocol);
         let note = format!("{}, line protocol v{protocol}", settings.version);
@@ -236,16 +238,13 @@ impl Inspection {
             Ok(stream) => stream,
             Err(error) => {
                 let note = super::dial::in_words(&error);
-                return finding("sink", &name, note).fix("`tcp_address` of the sink");
+                return finding("sink", &name, note).fix("`tcp_address` of the sink").away();
             }
         };
-        // There is no positive answer. A server that minds a key hangs up; one that wants a key
-        // takes this empty line for its id and sends a challenge; any other skips it.
+        // There is no positive answer: a server that minds hangs up.
         let mut told = [0; 1];
-        let _ = stream.write_all(b"\n").await;
-        let _ = stream.flush().await;
         if tokio::time::timeout(REFUSAL_MAX, stream.read(&mut told)).await.is_ok() {
-            return finding("sink", &name, "does not let the bridge in".into())
+            return finding("sink", &name, "hangs up on the bridge".into())
                 .fix("`auth_key_id` and its key, or `tcp_address`, of the sink");
         }
         match self.shared.plan.ack {
@@ -344,12 +343,19 @@ fn judge(
 
 /// A finding that will not run, until it is said otherwise.
 fn finding(subject: &'static str, name: &str, note: String) -> Finding {
-    Finding { subject, name: name.to_owned(), state: FindingState::Fail, note, fix: None }
+    let (name, state, blame) = (name.to_owned(), FindingState::Fail, Blame::Operator);
+    Finding { subject, name, state, blame, note, fix: None }
 }
 
 impl Finding {
     fn fix(mut self, fix: impl Into<String>) -> Finding {
         self.fix = Some(fix.into());
+        self
+    }
+
+    /// It may come back by itself: no reason not to start.
+    fn away(mut self) -> Finding {
+        self.blame = Blame::World;
         self
     }
 }

@@ -1,0 +1,227 @@
+//! What is known of tables, kept for all lanes of a sink. A table or column that nobody has met
+//! is looked up, and made by SQL where that is allowed, so that line protocol never has to guess
+//! a type. The lane that asks waits; a server that is away is asked again until it answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::ddl;
+use super::server::{ExecError, Rows, SqlClient, quote};
+use super::table::{Denied, Table, Tables, Wanted};
+use crate::blame::Fault;
+use crate::reject::Reason;
+use crate::shape::{ColumnType, Shape};
+
+/// The first wait before a server that is away is asked again, doubled up to the longest.
+const AGAIN: Duration = Duration::from_millis(50);
+/// The longest wait.
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// What is known of tables.
+pub struct Catalogue {
+    pipeline: Arc<str>,
+    shape: Arc<Shape>,
+    sql: SqlClient,
+    runtime: Handle,
+    /// By lower-case name. The lock is held for look-ups only, never while SQL runs.
+    known: Mutex<HashMap<String, Arc<Table>>>,
+    /// One lane at a time asks the server, so that no statement is sent twice.
+    asking: tokio::sync::Mutex<()>,
+    abandoned: watch::Sender<bool>,
+}
+
+impl Catalogue {
+    /// Knows nothing yet.
+    pub fn new(
+        pipeline: Arc<str>,
+        shape: Arc<Shape>,
+        sql: SqlClient,
+        runtime: Handle,
+    ) -> Catalogue {
+        Catalogue {
+            pipeline,
+            shape,
+            sql,
+            runtime,
+            known: Mutex::default(),
+            asking: tokio::sync::Mutex::new(()),
+            abandoned: watch::Sender::new(false),
+        }
+    }
+
+    /// Everyone who waits gives up.
+    pub fn abandon(&self) {
+        self.abandoned.send_replace(true);
+    }
+
+    fn known(&self, table: &str) -> Option<Arc<Table>> {
+        let known = self.known.lock().expect("no one panics with it");
+        known.get(&table.to_lowercase()).cloned()
+    }
+
+    async fn ask(&self, name: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
+        let _one_at_a_time = self.asking.lock().await;
+        if let Some(table) = self.known(name).filter(|table| has_all(table, wanted)) {
+            return Ok(table);
+        }
+        let mut table = self.look_up(name).await?;
+        if table.is_none() {
+            if !self.shape.create.tables {
+                return Err(Denied::Pipeline(
+                    Fault::operator(format!("{}: table {name} does not exist", self.pipeline))
+                        .hint(format!(
+                            "make it, or allow it with auto_create = true:\n{}",
+                            ddl::create(&self.shape, name, wanted)
+                        )),
+                ));
+            }
+            self.run(&ddl::create(&self.shape, name, wanted), &|why| {
+                (Reason::BadName, format!("making table {name}: {why}"))
+            })
+            .await?;
+            tracing::info!("{}: made table {name}", self.pipeline);
+            table = self.look_up(name).await?;
+        }
+        let table = table.ok_or_else(|| {
+            Denied::Pipeline(Fault::world(format!("table {name} was made and is not there")))
+        })?;
+        let table = self.with_columns(table, wanted).await?;
+        let table = Arc::new(table);
+        let mut known = self.known.lock().expect("no one panics with it");
+        known.insert(name.to_lowercase(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Adds what is missing: the record's own columns first, for they must not be the ones that
+    /// find no room.
+    async fn with_columns(&self, mut table: Table, wanted: &[Wanted]) -> Result<Table, Denied> {
+        let own = ddl::own_columns(&self.shape);
+        let lacks = |table: &Table, wanted: &Wanted| {
+            !table.columns.contains_key(&wanted.name.to_lowercase())
+        };
+        let missing: Vec<Wanted> =
+            own.into_iter().chain(wanted.iter().cloned()).filter(|w| lacks(&table, w)).collect();
+        if missing.is_empty() {
+            return Ok(table);
+        }
+        let name = table.name.to_string();
+        let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
+        if !self.shape.create.columns {
+            let detail =
+                format!("table {name} has no column {}, and add_columns is off", names.join(", "));
+            return Err(Denied::Record(Reason::TooManyColumns, detail));
+        }
+        if table.columns.len() + missing.len() > self.shape.columns_max {
+            let detail = format!(
+                "table {name} has {} columns; {} would pass columns_max = {}",
+                table.columns.len(),
+                names.join(", "),
+                self.shape.columns_max
+            );
+            return Err(Denied::Record(Reason::TooManyColumns, detail));
+        }
+        for wanted in &missing {
+            self.run(&ddl::add_column(&name, wanted), &|why| {
+                (Reason::BadName, format!("adding column {} to {name}: {why}", wanted.name))
+            })
+            .await?;
+            table.columns.insert(wanted.name.to_lowercase(), wanted.kind);
+        }
+        tracing::info!("{}: added {} to table {name}", self.pipeline, names.join(", "));
+        Ok(table)
+    }
+
+    /// The table as the database has it.
+    async fn look_up(&self, name: &str) -> Result<Option<Table>, Denied> {
+        let refused = |why: String| (Reason::BadName, format!("looking for table {name}: {why}"));
+        let about = format!(
+            "SELECT id, table_name, designatedTimestamp, walEnabled FROM tables() WHERE lower(table_name) = {}",
+            quote(&name.to_lowercase())
+        );
+        let about = self.run(&about, &refused).await?;
+        let Some(row) = about.rows.first() else { return Ok(None) };
+        let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let columns =
+            format!("SELECT \"column\", type, upsertKey FROM table_columns({})", quote(&text(1)));
+        let columns = self.run(&columns, &refused).await?;
+        let mut table = Table {
+            name: text(1).into(),
+            id: row.first().and_then(Value::as_i64).unwrap_or(-1),
+            timestamp: None,
+            columns: HashMap::new(),
+            upsert_keys: Vec::new(),
+            wal: row.get(3).and_then(Value::as_bool).unwrap_or(false),
+        };
+        for column in &columns.rows {
+            let (Some(name), Some(kind)) =
+                (column.first().and_then(Value::as_str), column.get(1).and_then(Value::as_str))
+            else {
+                continue;
+            };
+            // A type that is not known is left to the server's judgement, as text.
+            let kind = ColumnType::parse(kind).unwrap_or(ColumnType::Varchar);
+            table.columns.insert(name.to_lowercase(), kind);
+            if name == text(2) {
+                table.timestamp = Some((name.to_owned(), kind));
+            }
+            if column.get(2).and_then(Value::as_bool) == Some(true) {
+                table.upsert_keys.push(name.to_owned());
+            }
+        }
+        Ok(Some(table))
+    }
+
+    /// Runs a statement; asks again for as long as the server is away.
+    async fn run(
+        &self,
+        statement: &str,
+        refused: &(dyn Fn(String) -> (Reason, String) + Sync),
+    ) -> Result<Rows, Denied> {
+        let mut abandoned = self.abandoned.subscribe();
+        let mut wait = AGAIN;
+        loop {
+            match self.sql.exec(statement).await {
+                Ok(rows) => return Ok(rows),
+                Err(ExecError::Refused(why)) => {
+                    let (reason, detail) = refused(why);
+                    return Err(Denied::Record(reason, detail));
+                }
+                Err(ExecError::Denied(why)) => {
+                    return Err(Denied::Pipeline(
+                        Fault::operator(format!(
+                            "{}: questdb refuses the bridge: {why}",
+                            self.pipeline
+                        ))
+                        .hint("set `username` and `password`, or `token`, of the sink"),
+                    ));
+                }
+                Err(ExecError::Away(_)) => {}
+            }
+            // The keeper and the couriers say that the server is away; here it is only waited for.
+            let stop = tokio::time::timeout(wait, abandoned.wait_for(|stop| *stop)).await;
+            if stop.is_ok() {
+                let fault = Fault::world("stopped while a table was waited for");
+                return Err(Denied::Pipeline(fault));
+            }
+            wait = (wait * 2).min(AGAIN_MAX);
+        }
+    }
+}
+
+fn has_all(table: &Table, wanted: &[Wanted]) -> bool {
+    wanted.iter().all(|wanted| table.columns.contains_key(&wanted.name.to_lowercase()))
+}
+
+impl Tables for Catalogue {
+    fn resolve(&self, table: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
+        if let Some(table) = self.known(table).filter(|table| has_all(table, wanted)) {
+            return Ok(table);
+        }
+        self.runtime.block_on(self.ask(table, wanted))
+    }
+}

@@ -1,0 +1,67 @@
+//! The sink's entry in its room's table, and how its parts are put together.
+
+use std::sync::Arc;
+
+use super::catalogue::Catalogue;
+use super::encode::IlpEncoder;
+use super::options::{Options, QuestDbPlan};
+use super::sink::{complete, explain};
+use super::table::Tables;
+use super::{Opening, SqlClient};
+use crate::blame::Fault;
+use crate::kind::Kind;
+use crate::shape::Shape;
+use crate::sink::{Encoder, Sink, SinkContext, SinkPlan};
+
+/// The sink's entry in its room's table.
+pub const KIND: Kind<dyn SinkPlan> = Kind {
+    name: "questdb",
+    summary: "QuestDB by line protocol, over HTTP or pooled TCP with read-back",
+    example: "kind = \"questdb\"\ntransport = \"http\"\naddress = \"localhost:9000\"\n",
+    schema: || schemars::schema_for!(Options),
+    parse: |section| Ok(Box::new(QuestDbPlan::parse(section)?)),
+};
+
+/// The version of line protocol that is spoken where the server did not say.
+const VERSION: u8 = 2;
+
+impl SinkPlan for QuestDbPlan {
+    fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
+        let opening = Opening::new(self.clone(), context.clone())?;
+        let catalogue = Arc::new(Catalogue::new(
+            Arc::clone(&context.pipeline),
+            Arc::clone(&context.shape),
+            opening.sql(),
+            context.runtime.clone(),
+        ));
+        let couriers = self.couriers_per_lane() as u32;
+        let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
+        let make = move || -> Box<dyn Encoder> {
+            let version = told.unwrap_or_else(|| context.runtime.block_on(version(&asker)));
+            let tables: Arc<dyn Tables> = Arc::clone(&tables) as Arc<dyn Tables>;
+            let (shape, names) = (Arc::clone(&context.shape), Arc::clone(&context.names));
+            Box::new(IlpEncoder::new(shape, names, tables, version, couriers))
+        };
+        Ok(opening.sink(Box::new(make), Box::new(move || catalogue.abandon())))
+    }
+
+    fn complete(&self, shape: &mut Shape) {
+        complete(self, shape);
+    }
+
+    fn couriers_per_lane(&self) -> usize {
+        self.connections_per_lane
+    }
+
+    fn explain(&self) -> Vec<String> {
+        explain(self)
+    }
+}
+
+/// The newest version that both sides speak.
+async fn version(sql: &SqlClient) -> u8 {
+    match sql.settings().await {
+        Ok(settings) => settings.protocol,
+        Err(_) => VERSION,
+    }
+}

@@ -1,0 +1,173 @@
+//! The designated timestamp of a row, by the shape's plan.
+
+use bridge_abi::{Cell, Kind, Unit};
+
+use super::timestamp::{from_iso, from_pattern, nanos_of, unit_by_magnitude};
+use super::value;
+use crate::batch::{Record, RowBatch};
+use crate::names::Names;
+use crate::reject::Reason;
+use crate::shape::{ColumnType, Shape, Timestamp, Written};
+
+/// A row's designated timestamp.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stamp {
+    /// Ticks since 1970 in the unit of the table's designated timestamp.
+    At(i64),
+    /// The server's clock.
+    Server,
+}
+
+/// Finds the designated timestamp of rows.
+#[derive(Debug)]
+pub struct Stamper {
+    plan: Plan,
+    scratch: String,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Field { column: u16, name: String, written: Written },
+    Composed { columns: Vec<(u16, String)>, pattern: String },
+    Kafka,
+    Server,
+}
+
+impl Stamper {
+    /// Interns the names that the shape takes the timestamp from.
+    pub fn new(shape: &Shape, names: &Names) -> Stamper {
+        let id = |name: &String| names.columns.intern(name).unwrap_or(0);
+        let plan = match &shape.timestamp {
+            Timestamp::Field { field, written } => {
+                Plan::Field { column: id(field), name: field.clone(), written: written.clone() }
+            }
+            Timestamp::Composed { fields, pattern } => Plan::Composed {
+                columns: fields.iter().map(|field| (id(field), field.clone())).collect(),
+                pattern: pattern.clone(),
+            },
+            Timestamp::Kafka => Plan::Kafka,
+            Timestamp::Server => Plan::Server,
+        };
+        Stamper { plan, scratch: String::new() }
+    }
+
+    /// Whether a column becomes the timestamp, and so no column of its own.
+    pub fn consumes(&self, id: u16) -> bool {
+        match &self.plan {
+            Plan::Field { column, .. } => *column == id,
+            Plan::Composed { columns, .. } => columns.iter().any(|(column, _)| *column == id),
+            Plan::Kafka | Plan::Server => false,
+        }
+    }
+
+    /// The timestamp of one row.
+    pub fn stamp(
+        &mut self,
+        record: &Record<'_>,
+        rows: &RowBatch,
+        cells: &[Cell],
+        kind: ColumnType,
+    ) -> Result<Stamp, (Reason, String)> {
+        let nanos = match &self.plan {
+            Plan::Server => return Ok(Stamp::Server),
+            Plan::Kafka => i128::from(record.timestamp_ms) * nanos_of(Unit::Millis),
+            Plan::Field { column, name, written } => {
+                let cell = cells
+                    .iter()
+                    .find(|cell| cell.column == *column && cell.kind != Kind::Null as u8)
+                    .ok_or_else(|| missing(name))?;
+                read(cell, rows, written).ok_or_else(|| {
+                    let shown = value::shown(cell, pointed(rows, cell));
+                    (
+                        Reason::BadTimestamp,
+                        format!("`{name}` is {shown}, which is no timestamp{}", how(written)),
+                    )
+                })?
+            }
+            Plan::Composed { columns, pattern } => {
+                self.scratch.clear();
+                for (column, name) in columns {
+                    let cell = cells.iter().find(|cell| cell.column == *column);
+                    let cell = cell.filter(|cell| cell.kind != Kind::Null as u8);
+                    let cell = cell.ok_or_else(|| missing(name))?;
+                    let bytes = pointed(rows, cell);
+                    if matches!(Kind::from_u8(cell.kind), Some(Kind::Text | Kind::Symbol)) {
+                        self.scratch.push_str(&String::from_utf8_lossy(bytes));
+                    } else {
+                        self.scratch.push_str(&value::shown(cell, bytes));
+                    }
+                }
+                from_pattern(pattern, &self.scratch).ok_or_else(|| {
+                    let text = &self.scratch;
+                    (
+                        Reason::BadTimestamp,
+                        format!("{text:?} does not match the pattern {pattern:?}"),
+                    )
+                })?
+            }
+        };
+        if nanos < 0 {
+            let shown = format!(
+                "the timestamp is {nanos} ns before 1970, which line protocol does not take"
+            );
+            return Err((Reason::TimestampBefore1970, shown.replace("-", "")));
+        }
+        let tick = if kind == ColumnType::TimestampNs { 1 } else { 1_000 };
+        let ticks = i64::try_from(nanos / tick).map_err(|_| {
+            (
+                Reason::BadTimestamp,
+                format!("the timestamp {nanos} ns is beyond what a table can hold"),
+            )
+        })?;
+        Ok(Stamp::At(ticks))
+    }
+}
+
+#[inline]
+fn read(cell: &Cell, rows: &RowBatch, written: &Written) -> Option<i128> {
+    let number = cell.value as i64;
+    match (Kind::from_u8(cell.kind)?, written) {
+        (Kind::Timestamp, _) => Some(i128::from(number) * nanos_of(Unit::from_u8(cell.flags)?)),
+        (Kind::I64, Written::Auto) => {
+            Some(i128::from(number) * nanos_of(unit_by_magnitude(number)))
+        }
+        (Kind::I64, Written::Number(unit)) => Some(i128::from(number) * nanos_of(*unit)),
+        (Kind::F64, Written::Auto | Written::Number(_)) => {
+            let value = f64::from_bits(cell.value);
+            let unit = match written {
+                Written::Number(unit) => *unit,
+                _ => unit_by_magnitude(value as i64),
+            };
+            // Within a double's exact integers, or the nearest one: as exact as the source.
+            value.is_finite().then(|| (value * nanos_of(unit) as f64) as i128)
+        }
+        (Kind::Text | Kind::Symbol, Written::Auto) => from_iso(text(cell, rows)?),
+        (Kind::Text | Kind::Symbol, Written::Number(unit)) => {
+            Some(i128::from(text(cell, rows)?.parse::<i64>().ok()?) * nanos_of(*unit))
+        }
+        (Kind::Text | Kind::Symbol, Written::Pattern(pattern)) => {
+            from_pattern(pattern, text(cell, rows)?)
+        }
+        _ => None,
+    }
+}
+
+fn text<'a>(cell: &Cell, rows: &'a RowBatch) -> Option<&'a str> {
+    std::str::from_utf8(rows.bytes_of(cell)).ok()
+}
+
+fn pointed<'a>(rows: &'a RowBatch, cell: &Cell) -> &'a [u8] {
+    if Kind::from_u8(cell.kind).is_some_and(Kind::points) { rows.bytes_of(cell) } else { &[] }
+}
+
+fn missing(name: &str) -> (Reason, String) {
+    (Reason::BadTimestamp, format!("the record has no `{name}`, its designated timestamp"))
+}
+
+fn how(written: &Written) -> String {
+    match written {
+        Written::Auto => " (a number since 1970, or ISO 8601)".to_owned(),
+        Written::Number(unit) => format!(" (a number of {unit:?} since 1970)").to_lowercase(),
+        Written::Pattern(pattern) => format!(" of the pattern {pattern:?}"),
+    }
+}

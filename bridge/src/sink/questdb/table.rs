@@ -1,0 +1,49 @@
+//! A table as the database has it, and the door through which an encoder learns of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::blame::Fault;
+use crate::reject::Reason;
+use crate::shape::ColumnType;
+
+/// A table as the database has it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Table {
+    /// Its name, as the database writes it.
+    pub name: Arc<str>,
+    /// The database's own number for it: another one after DROP and CREATE.
+    pub id: i64,
+    /// Name and type of the designated timestamp, if it has one.
+    pub timestamp: Option<(String, ColumnType)>,
+    /// Types by lower-case name, the designated timestamp included.
+    pub columns: HashMap<String, ColumnType>,
+    /// Columns of `DEDUP UPSERT KEYS`; empty without deduplication.
+    pub upsert_keys: Vec<String>,
+    /// Whether it is a WAL table.
+    pub wal: bool,
+}
+
+/// A column that rows need.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// The type it is made with if it is missing.
+    pub kind: ColumnType,
+}
+
+/// Why a table cannot be had.
+#[derive(Clone, Debug)]
+pub enum Denied {
+    /// Only what asks for it is at fault.
+    Record(Reason, String),
+    /// The pipeline cannot go on.
+    Pipeline(Fault),
+}
+
+/// What is known of tables. A lane may wait here, once for each table or column nobody has met.
+pub trait Tables: Send + Sync {
+    /// The table with at least these columns, made where that is allowed.
+    fn resolve(&self, table: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied>;
+}

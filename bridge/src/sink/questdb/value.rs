@@ -1,0 +1,289 @@
+//! One cell into one column: which values a column takes, and how they are written.
+//!
+//! | cell \ column | BOOLEAN | BYTE SHORT INT LONG | FLOAT DOUBLE | VARCHAR STRING SYMBOL | TIMESTAMP DATE | others |
+//! |---|---|---|---|---|---|---|
+//! | bool | as it is | – | – | `true`, `false` | – | – |
+//! | integer | – | in range | as a float | digits | by magnitude | – |
+//! | float | – | whole and in range | as it is | shortest digits | – | – |
+//! | text, symbol | – | – | – | as it is | ISO 8601 | CHAR, UUID, IPv4 in their form; LONG256, GEOHASH as it is |
+//! | timestamp | – | – | – | – | converted | – |
+//! | decimal | – | – | nearest | digits | – | DECIMAL |
+//! | array | – | – | – | – | – | DOUBLE[] of its dimensions (version 2) |
+//!
+//! A dash is `wrong-type`: the record is rejected, and the message says what would be right.
+
+use bridge_abi::{Cell, Kind, Unit};
+
+use super::line;
+use super::timestamp;
+use crate::shape::ColumnType;
+
+/// Why a cell does not fit its column: the value as a person reads it.
+pub type Misfit = String;
+
+/// Writes a cell as a field's value, after `name=`. `bytes` is what a pointing cell points to.
+pub fn push_field(
+    out: &mut Vec<u8>,
+    cell: &Cell,
+    bytes: &[u8],
+    column: ColumnType,
+    version: u8,
+) -> Result<(), Misfit> {
+    match (Kind::from_u8(cell.kind), column) {
+        (Some(Kind::I64), _) => push_integer(out, cell.value as i64, column, version),
+        (Some(Kind::F64), _) => push_float(out, f64::from_bits(cell.value), column, version),
+        (Some(Kind::Text | Kind::Symbol), _) => push_text(out, bytes, column),
+        (Some(Kind::Bool), ColumnType::Boolean) => {
+            out.push(if cell.value == 0 { b'f' } else { b't' });
+            Ok(())
+        }
+        (Some(Kind::Bool), ColumnType::Varchar | ColumnType::String) => {
+            line::push_string(out, if cell.value == 0 { b"false" } else { b"true" });
+            Ok(())
+        }
+        (
+            Some(Kind::Timestamp),
+            ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date,
+        ) => {
+            let unit = Unit::from_u8(cell.flags).unwrap_or(Unit::Micros);
+            push_instant(out, i128::from(cell.value as i64) * timestamp::nanos_of(unit), column)
+        }
+        (Some(Kind::Array), ColumnType::Array(dims))
+            if version >= 2 && line::array_dims(bytes) == u32::from(dims) =>
+        {
+            line::push_array(out, bytes);
+            Ok(())
+        }
+        (Some(Kind::Decimal), ColumnType::Float | ColumnType::Double) => {
+            let value: f64 =
+                decimal_text(bytes, cell.flags).parse().map_err(|_| shown(cell, bytes))?;
+            line::push_double(out, value, version);
+            Ok(())
+        }
+        (Some(Kind::Decimal), ColumnType::Decimal(..)) => {
+            out.extend_from_slice(decimal_text(bytes, cell.flags).as_bytes());
+            out.push(b'd');
+            Ok(())
+        }
+        (Some(Kind::Decimal), ColumnType::Varchar | ColumnType::String) => {
+            line::push_string(out, decimal_text(bytes, cell.flags).as_bytes());
+            Ok(())
+        }
+        _ => Err(shown(cell, bytes)),
+    }
+}
+
+/// Writes a cell as a symbol's value.
+pub fn push_symbol(out: &mut Vec<u8>, cell: &Cell, bytes: &[u8]) -> Result<(), Misfit> {
+    match Kind::from_u8(cell.kind) {
+        Some(Kind::Text | Kind::Symbol) => line::push_escaped(out, bytes),
+        Some(Kind::I64) => line::push_digits(out, cell.value as i64),
+        Some(Kind::F64) => line::push_double(out, f64::from_bits(cell.value), 1),
+        Some(Kind::Bool) => out.extend_from_slice(if cell.value == 0 { b"false" } else { b"true" }),
+        Some(Kind::Decimal) => out.extend_from_slice(decimal_text(bytes, cell.flags).as_bytes()),
+        _ => return Err(shown(cell, bytes)),
+    }
+    Ok(())
+}
+
+#[inline]
+fn push_integer(
+    out: &mut Vec<u8>,
+    value: i64,
+    column: ColumnType,
+    version: u8,
+) -> Result<(), Misfit> {
+    let in_range = match column {
+        ColumnType::Long => true,
+        ColumnType::Int => i32::try_from(value).is_ok(),
+        ColumnType::Short => i16::try_from(value).is_ok(),
+        ColumnType::Byte => i8::try_from(value).is_ok(),
+        ColumnType::Float | ColumnType::Double => {
+            line::push_double(out, value as f64, version);
+            return Ok(());
+        }
+        ColumnType::Varchar | ColumnType::String => {
+            line::push_string(out, itoa::Buffer::new().format(value).as_bytes());
+            return Ok(());
+        }
+        ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
+            let nanos = timestamp::nanos_of(timestamp::unit_by_magnitude(value));
+            return push_instant(out, i128::from(value) * nanos, column);
+        }
+        ColumnType::Decimal(..) => {
+            line::push_digits(out, value);
+            out.push(b'd');
+            return Ok(());
+        }
+        _ => false,
+    };
+    if !in_range {
+        return Err(value.to_string());
+    }
+    line::push_digits(out, value);
+    out.push(b'i');
+    Ok(())
+}
+
+#[inline]
+fn push_float(
+    out: &mut Vec<u8>,
+    value: f64,
+    column: ColumnType,
+    version: u8,
+) -> Result<(), Misfit> {
+    match column {
+        ColumnType::Double | ColumnType::Float => line::push_double(out, value, version),
+        ColumnType::Varchar | ColumnType::String => {
+            let mut text = Vec::with_capacity(24);
+            line::push_double(&mut text, value, 1);
+            line::push_string(out, &text);
+        }
+        ColumnType::Long | ColumnType::Int | ColumnType::Short | ColumnType::Byte
+            // 2^63 itself does not fit.
+            if value.fract() == 0.0 && value.abs() < 9_223_372_036_854_775_808.0 =>
+        {
+            return push_integer(out, value as i64, column, version);
+        }
+        _ => return Err(value.to_string()),
+    }
+    Ok(())
+}
+
+fn push_text(out: &mut Vec<u8>, bytes: &[u8], column: ColumnType) -> Result<(), Misfit> {
+    let text = || std::str::from_utf8(bytes).unwrap_or("");
+    let fits = match column {
+        ColumnType::Varchar | ColumnType::String => true,
+        // The server takes one byte of ASCII.
+        ColumnType::Char => bytes.len() == 1 && bytes.is_ascii(),
+        ColumnType::Uuid => is_uuid(bytes),
+        ColumnType::Ipv4 => text().parse::<std::net::Ipv4Addr>().is_ok(),
+        ColumnType::Long256 | ColumnType::Geohash => true,
+        ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
+            let nanos = timestamp::from_iso(text()).ok_or_else(|| quoted(bytes))?;
+            return push_instant(out, nanos, column);
+        }
+        _ => false,
+    };
+    if !fits {
+        return Err(quoted(bytes));
+    }
+    line::push_string(out, bytes);
+    Ok(())
+}
+
+/// A point in time for a column of this type; what lies between its ticks is cut off.
+fn push_instant(out: &mut Vec<u8>, nanos: i128, column: ColumnType) -> Result<(), Misfit> {
+    let (tick, suffix) = match column {
+        ColumnType::TimestampNs => (1, b'n'),
+        ColumnType::Date => (1_000_000, b'm'),
+        _ => (1_000, b't'),
+    };
+    let ticks = i64::try_from(nanos.div_euclid(tick))
+        .map_err(|_| format!("{nanos} nanoseconds since 1970"))?;
+    line::push_digits(out, ticks);
+    out.push(suffix);
+    Ok(())
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// A decimal in digits, from its unscaled number (big-endian two's complement) and its scale.
+/// Numbers beyond 128 bits give no text, and so fit no column.
+fn decimal_text(unscaled: &[u8], scale: u8) -> String {
+    if unscaled.is_empty() || unscaled.len() > 16 {
+        return String::new();
+    }
+    let fill = if unscaled[0] & 0x80 == 0 { 0 } else { 0xff };
+    let mut wide = [fill; 16];
+    wide[16 - unscaled.len()..].copy_from_slice(unscaled);
+    let value = i128::from_be_bytes(wide);
+    let digits = format!("{:0>width$}", value.unsigned_abs(), width = usize::from(scale) + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+    let sign = if value < 0 { "-" } else { "" };
+    let point = if scale > 0 { "." } else { "" };
+    format!("{sign}{whole}{point}{fraction}")
+}
+
+/// A cell's value for a message.
+pub fn shown(cell: &Cell, bytes: &[u8]) -> String {
+    match Kind::from_u8(cell.kind) {
+        Some(Kind::Bool) => (cell.value != 0).to_string(),
+        Some(Kind::I64) => (cell.value as i64).to_string(),
+        Some(Kind::F64) => f64::from_bits(cell.value).to_string(),
+        Some(Kind::Text | Kind::Symbol) => quoted(bytes),
+        Some(Kind::Timestamp) => format!("timestamp {}", cell.value as i64),
+        Some(Kind::Bytes) => format!("{} bytes", bytes.len()),
+        Some(Kind::Decimal) => decimal_text(bytes, cell.flags),
+        Some(Kind::Array) => format!("array of {} dimensions", line::array_dims(bytes)),
+        Some(Kind::Null) | None => "null".to_owned(),
+    }
+}
+
+/// Bytes of a value shown in a message, at most.
+const SHOWN_BYTES_MAX: usize = 60;
+
+fn quoted(bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]);
+    let more = if bytes.len() > SHOWN_BYTES_MAX { "…" } else { "" };
+    format!("{shown:?}{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(kind: Kind, value: u64, flags: u8) -> Cell {
+        Cell { column: 1, kind: kind as u8, flags, len: 0, value }
+    }
+
+    fn check(cell: Cell, bytes: &[u8], column: &str, expected: Result<&str, &str>) {
+        let mut out = Vec::new();
+        let column = ColumnType::parse(column).expect("a type");
+        let got = push_field(&mut out, &cell, bytes, column, 1);
+        let got = got.map(|()| String::from_utf8(out).expect("text was written"));
+        assert_eq!(got, expected.map(str::to_owned).map_err(str::to_owned), "{cell:?} {column}");
+    }
+
+    #[test]
+    fn what_fits_and_what_does_not() {
+        let int = |value: i64| cell(Kind::I64, value as u64, 0);
+        let float = |value: f64| cell(Kind::F64, value.to_bits(), 0);
+        let text = cell(Kind::Text, 0, 0);
+        check(int(21), b"", "double", Ok("21.0"));
+        check(int(21), b"", "long", Ok("21i"));
+        check(int(300), b"", "byte", Err("300"));
+        check(int(1), b"", "boolean", Err("1"));
+        check(int(7), b"", "varchar", Ok("\"7\""));
+        check(int(1_700_000_000), b"", "timestamp", Ok("1700000000000000t"));
+        check(float(21.5), b"", "long", Err("21.5"));
+        check(float(21.0), b"", "int", Ok("21i"));
+        check(float(9.3e18), b"", "long", Err("9300000000000000000"));
+        check(text, b"hot", "double", Err("\"hot\""));
+        check(text, b"a\"b", "varchar", Ok("\"a\\\"b\""));
+        check(text, b"2023-11-14T22:13:20Z", "timestamp_ns", Ok("1700000000000000000n"));
+        check(text, b"1.2.3.400", "ipv4", Err("\"1.2.3.400\""));
+        check(
+            text,
+            b"11111111-2222-3333-4444-555555555555",
+            "uuid",
+            Ok("\"11111111-2222-3333-4444-555555555555\""),
+        );
+        check(cell(Kind::Bool, 1, 0), b"", "boolean", Ok("t"));
+        check(cell(Kind::Bool, 1, 0), b"", "long", Err("true"));
+        check(
+            cell(Kind::Decimal, 0, 2),
+            &(-1234_i16).to_be_bytes(),
+            "decimal(10,2)",
+            Ok("-12.34d"),
+        );
+        check(cell(Kind::Decimal, 0, 3), &[5], "double", Ok("0.005"));
+        check(cell(Kind::Timestamp, 5, Unit::Millis as u8), b"", "date", Ok("5m"));
+    }
+}
