@@ -22,6 +22,7 @@ pub mod modules;
 pub mod names;
 pub mod observe;
 pub mod outbox;
+pub mod pipeline;
 pub mod reject;
 pub mod rejects;
 pub mod shape;

@@ -2,6 +2,7 @@
 //! size, by age, or when memory presses. Emptied buffers come back through a pool.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,6 @@ pub struct Closing {
     pub payload_bytes_max: usize,
     /// At this many rows.
     pub payload_rows_max: usize,
-    /// At this age.
-    pub linger: Duration,
     /// The largest is closed when all of a lane's open payloads hold more than this.
     pub open_bytes_max: usize,
 }
@@ -36,6 +35,8 @@ pub struct Destination {
 #[derive(Debug, Default)]
 pub struct Pool {
     free: Mutex<Vec<Buffers>>,
+    /// Encoded bytes in payloads that were closed and whose buffers are not back.
+    queued: AtomicUsize,
 }
 
 /// Buffers kept for reuse; more are freed.
@@ -47,8 +48,18 @@ impl Pool {
         self.free.lock().expect("no one panics with the pool").pop().unwrap_or_default()
     }
 
-    /// Gives buffers back.
+    /// Encoded bytes in closed payloads that are not stored yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Gives buffers back, with the bytes still in them.
     pub fn put(&self, mut buffers: Buffers) {
+        let bytes = buffers.bytes.len();
+        // Saturating, for a courier may have halved a payload.
+        let _ = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |queued| {
+            Some(queued.saturating_sub(bytes))
+        });
         buffers.bytes.clear();
         buffers.lines.clear();
         let mut free = self.free.lock().expect("no one panics with the pool");
@@ -131,15 +142,17 @@ impl Outbox {
         if let Some((moved, _)) = self.open.get(at) {
             self.index.insert(*moved, at);
         }
+        self.pool.queued.fetch_add(payload.buffers.bytes.len(), Ordering::Relaxed);
         self.closed.push((destination.courier, payload));
     }
 
-    /// Closes what has come of age, what is full, and the largest while memory presses.
-    pub fn close_due(&mut self, now: Instant) {
-        self.close_where(|payload, closing| {
-            now.duration_since(payload.opened) >= closing.linger
-                || payload.buffers.bytes.len() >= closing.payload_bytes_max
+    /// Closes what is full, what has come of age and has a courier with room for it (else it may
+    /// as well grow), and the largest while memory presses.
+    pub fn close_due(&mut self, now: Instant, linger: Duration, room: impl Fn(u32) -> bool) {
+        self.close_where(|to, payload, closing| {
+            payload.buffers.bytes.len() >= closing.payload_bytes_max
                 || payload.buffers.lines.len() >= closing.payload_rows_max
+                || (now.duration_since(payload.opened) >= linger && room(to.courier))
         });
         while self.open_bytes() > self.closing.open_bytes_max {
             let largest = self.open.iter().max_by_key(|(_, p)| p.buffers.bytes.len());
@@ -150,19 +163,19 @@ impl Outbox {
 
     /// Closes everything.
     pub fn close_all(&mut self) {
-        self.close_where(|_, _| true);
+        self.close_where(|_, _, _| true);
     }
 
-    fn close_where(&mut self, due: impl Fn(&Payload, Closing) -> bool) {
+    fn close_where(&mut self, due: impl Fn(&Destination, &Payload, Closing) -> bool) {
         let closing = self.closing;
         let due: Vec<Destination> =
-            self.open.iter().filter(|(_, p)| due(p, closing)).map(|(to, _)| *to).collect();
+            self.open.iter().filter(|(to, p)| due(to, p, closing)).map(|(to, _)| *to).collect();
         due.into_iter().for_each(|destination| self.close(destination));
     }
 
-    /// When the oldest open payload comes of age.
-    pub fn due_at(&self) -> Option<Instant> {
-        self.open.iter().map(|(_, payload)| payload.opened + self.closing.linger).min()
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Closed payloads and the couriers they go to, in the order in which they were closed.
@@ -180,13 +193,10 @@ mod tests {
     use super::*;
     use crate::ticket::Lost;
 
+    const LINGER: Duration = Duration::from_millis(20);
+
     fn closing() -> Closing {
-        Closing {
-            payload_bytes_max: 100,
-            payload_rows_max: 10,
-            linger: Duration::from_millis(20),
-            open_bytes_max: 150,
-        }
+        Closing { payload_bytes_max: 100, payload_rows_max: 10, open_bytes_max: 150 }
     }
 
     fn redeem(outbox: &mut Outbox) -> Vec<u32> {
@@ -212,13 +222,14 @@ mod tests {
             let payload = outbox.payload(to(courier), &table, &ticket);
             payload.buffers.bytes.resize(30 + 30 * courier as usize, b'x');
         }
-        outbox.close_due(start);
+        outbox.close_due(start, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [2], "180 bytes are more than 150: the largest goes");
         outbox.payload(to(1), &table, &ticket).buffers.bytes.resize(100, b'x');
-        outbox.close_due(start);
+        outbox.close_due(start, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [1], "full");
-        assert_eq!(outbox.due_at(), Some(start + closing().linger));
-        outbox.close_due(start + closing().linger);
+        outbox.close_due(start + LINGER, LINGER, |_| false);
+        assert!(redeem(&mut outbox).is_empty(), "of age, but its courier is busy: it may grow");
+        outbox.close_due(start + LINGER, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [0], "of age");
         assert!(ticket.into_share().redeem());
         assert_eq!(lost.count(), 0);

@@ -2,9 +2,9 @@
 
 use crate::blame::Fault;
 use crate::config::Plan;
+use crate::pipeline;
 
 /// Runs a plan to its end.
 pub fn run(plan: Plan) -> Result<(), Fault> {
-    let names: Vec<&str> = plan.pipelines.iter().map(|pipeline| &*pipeline.name).collect();
-    Err(Fault::us(format!("running {}: this build has no ring", names.join(", "))))
+    pipeline::run(plan)
 }

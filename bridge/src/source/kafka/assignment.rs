@@ -118,7 +118,6 @@ impl KafkaSource {
                 partition.queue = Some(queue);
             }
             partition.position = *offset;
-            partition.sent = -1;
             partition.paused = false;
             partition.met = true;
             partition.misfortune = None;

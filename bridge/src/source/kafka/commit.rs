@@ -1,20 +1,17 @@
 //! Making progress known to the group. What fails because the group is on the move is tried again;
 //! a partition that is somebody else's by now is left to them.
 
-use std::ffi::CStr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as c;
-use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::fetch::Client;
 use super::table::Standing;
 use super::{CommitPoint, KafkaSource};
-use crate::batch::{PartitionIndex, TopicPartition};
+use crate::batch::PartitionIndex;
 use crate::blame::Fault;
 use crate::kafka::errors;
 
@@ -31,7 +28,6 @@ impl KafkaSource {
             if partition.standing == Standing::Owned {
                 self.unkept.remove(&point.partition);
                 ours.push((point.partition, point.next));
-                self.table.get_mut(point.partition).sent = point.next;
             } else {
                 let name = &partition.name;
                 tracing::warn!("offset {} of {name} is not committed: it is not ours", point.next);
@@ -43,7 +39,7 @@ impl KafkaSource {
         let list = self.list(&ours)?;
         let result = match wait {
             true => self.commit_and_wait(&list),
-            false => self.commit_later(&list),
+            false => self.client.commit(&list, CommitMode::Async),
         };
         result.map_err(|error| {
             self.unkept.extend(ours);
@@ -54,19 +50,15 @@ impl KafkaSource {
 
     /// Looks at how asynchronous commits ended, and repeats what failed.
     pub(super) fn follow_commits(&mut self) {
-        let mut ended = Vec::new();
-        while let Some(answer) = self.answers.next(Duration::ZERO) {
-            ended.extend(answer);
-        }
+        let ended = self.client.context().ended_commits();
         for commit in ended {
             let Some(code) = commit.error else { continue };
             let Some(index) = self.table.find(&commit.partition) else { continue };
-            let partition = self.table.get(index);
-            // What was sent after it says more; going back to it would undo that.
-            if partition.standing != Standing::Owned || partition.sent != commit.next {
+            if self.table.get(index).standing != Standing::Owned {
                 continue;
             }
-            self.unkept.insert(index, commit.next);
+            let kept = self.unkept.entry(index).or_insert(commit.next);
+            *kept = commit.next.max(*kept);
             let (next, name) = (commit.next, commit.partition);
             self.unkept_at = Instant::now() + AGAIN;
             let again = if errors::commit_may_come_later(code) { "; trying again" } else { "" };
@@ -76,107 +68,57 @@ impl KafkaSource {
             self.unkept_at = Instant::now() + AGAIN;
             let points: Vec<(PartitionIndex, i64)> = self.unkept.drain().collect();
             if let Ok(list) = self.list(&points)
-                && self.commit_later(&list).is_err()
+                && self.client.commit(&list, CommitMode::Async).is_err()
             {
                 self.unkept.extend(points);
             }
         }
     }
 
-    /// Sends a commit; its answer comes to the queue of answers.
-    pub(super) fn commit_later(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
-        self.answers.send(list)
-    }
-
-    /// The library's own waiting commit has no bound; this one has. Answers that come later are
-    /// read by [`KafkaSource::follow_commits`] like any other.
+    /// The library's own waiting commit has no bound; this one has.
     fn commit_and_wait(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
-        let own = Answers::new(&self.client);
-        own.send(list)?;
-        let answer = own.next(COMMIT_MAX);
-        let answer =
-            answer.ok_or(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut))?;
-        match answer.iter().find_map(|committed| committed.error) {
-            None => Ok(()),
-            Some(code) => Err(KafkaError::ConsumerCommit(code)),
-        }
-    }
-}
-
-/// How a commit ended for one partition.
-#[derive(Debug)]
-pub struct Committed {
-    partition: TopicPartition,
-    next: i64,
-    /// Why it was not kept.
-    error: Option<RDKafkaErrorCode>,
-}
-
-/// A queue for the answers to commits. The library's Rust interface asks for events but sets no
-/// callback, so its asynchronous commits fail without a word; with a queue they are answered.
-pub struct Answers {
-    queue: *mut c::rd_kafka_queue_t,
-    client: Client,
-}
-
-// SAFETY: the library's queues may be used from any thread; this handle owns its queue.
-unsafe impl Send for Answers {}
-
-impl Answers {
-    pub fn new(client: &Client) -> Answers {
-        // SAFETY: the client is alive and outlives the queue, which is ours until drop.
-        let queue = unsafe { c::rd_kafka_queue_new(client.client().native_ptr()) };
-        Answers { queue, client: Arc::clone(client) }
-    }
-
-    fn send(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         let native = self.client.client().native_ptr();
-        // SAFETY: client and queue are alive; the list is copied by the call. Without a callback
-        // the answer is an event in the queue.
+        // SAFETY: the client outlives the queue, which is ours until it is destroyed below; the
+        // list is copied by the call. A null callback sends the answer to the queue. The event is
+        // ours and destroyed after its code was read. An answer that comes too late finds a queue
+        // that is disabled by its owner's end, and is dropped by the library.
         let code = unsafe {
-            c::rd_kafka_commit_queue(native, list.ptr(), self.queue, None, std::ptr::null_mut())
+            let queue = c::rd_kafka_queue_new(native);
+            let nobody = std::ptr::null_mut();
+            let mut code = c::rd_kafka_commit_queue(native, list.ptr(), queue, None, nobody);
+            if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let event = c::rd_kafka_queue_poll(queue, COMMIT_MAX.as_millis() as i32);
+                code = match event.is_null() {
+                    true => RDKafkaRespErr::RD_KAFKA_RESP_ERR__TIMED_OUT,
+                    false => event_code(event),
+                };
+                c::rd_kafka_event_destroy(event);
+            }
+            c::rd_kafka_queue_destroy(queue);
+            code
         };
         match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
             code => Err(KafkaError::ConsumerCommit(code.into())),
         }
     }
+}
 
-    /// The next answer, one element for each partition.
-    fn next(&self, wait: Duration) -> Option<Vec<Committed>> {
-        // SAFETY: the queue is ours. The event, if any, is ours and is destroyed after everything
-        // was copied out of it. Its list, if any, belongs to it and has `cnt` elements, whose
-        // topics are C strings.
-        unsafe {
-            let event = c::rd_kafka_queue_poll(self.queue, wait.as_millis() as i32);
-            if event.is_null() {
-                return None;
-            }
-            let overall = error_of(c::rd_kafka_event_error(event));
-            let list = c::rd_kafka_event_topic_partition_list(event);
-            let mut answer = Vec::new();
-            if !list.is_null() {
-                for element in std::slice::from_raw_parts((*list).elems, (*list).cnt as usize) {
-                    let topic = CStr::from_ptr(element.topic).to_string_lossy();
-                    let partition =
-                        TopicPartition { topic: (*topic).into(), partition: element.partition };
-                    let error = error_of(element.err).or(overall);
-                    answer.push(Committed { partition, next: element.offset, error });
-                }
-            }
-            c::rd_kafka_event_destroy(event);
-            Some(answer)
+/// The first error of a commit: of the whole, or of a partition.
+///
+/// # Safety
+/// `event` is alive and an answer to a commit.
+unsafe fn event_code(event: *mut c::rd_kafka_event_t) -> RDKafkaRespErr {
+    // SAFETY: by the caller's promise; the list belongs to the event and has `cnt` elements.
+    unsafe {
+        let code = c::rd_kafka_event_error(event);
+        let list = c::rd_kafka_event_topic_partition_list(event);
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR || list.is_null() {
+            return code;
         }
+        let elements = std::slice::from_raw_parts((*list).elems, (*list).cnt as usize);
+        let failed = elements.iter().map(|element| element.err);
+        let mut failed = failed.filter(|code| *code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+        failed.next().unwrap_or(RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
     }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, destroyed once, while its client is alive.
-        unsafe { c::rd_kafka_queue_destroy(self.queue) }
-    }
-}
-
-fn error_of(code: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
-    (code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
 }

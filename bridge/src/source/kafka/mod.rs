@@ -30,7 +30,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use fetch::{Client, Misfortune};
 use rebalance::Member;
-pub use reread::{Rereader, owned as owned_record};
+pub use reread::Rereader;
 pub use table::Roster;
 use table::{Standing, Table};
 use wake::Bell;
@@ -65,8 +65,6 @@ pub struct KafkaSource {
     starts: Vec<(PartitionIndex, Option<i64>)>,
     starts_at: Instant,
     leaving: Option<assignment::Leaving>,
-    /// How commits ended.
-    answers: commit::Answers,
     /// Commits that failed, to be tried again.
     unkept: HashMap<PartitionIndex, i64>,
     unkept_at: Instant,
@@ -102,10 +100,8 @@ impl KafkaSource {
             Fault::operator(format!("subscribing to {subscription:?}: {error}"))
         })?;
         let now = Instant::now();
-        let client = Arc::new(client);
         Ok(KafkaSource {
-            answers: commit::Answers::new(&client),
-            client,
+            client: Arc::new(client),
             bell,
             table: Table::default(),
             plan: plan.clone(),

@@ -1,7 +1,7 @@
 //! Where a partition starts: where the intake says, else where the group's committed offset is,
 //! else where the configuration says. `--from` comes before all of it, once.
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -130,7 +130,7 @@ impl KafkaSource {
             return;
         }
         if let Ok(list) = self.list(&at) {
-            let _ = self.commit_later(&list);
+            let _ = self.client.commit(&list, CommitMode::Async);
         }
     }
 

@@ -1,0 +1,442 @@
+//! Cuts the log into batches and keeps the books. One thread; it never waits on a send, for it
+//! must keep polling, or Kafka would expel it: what has no room stays in the source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+
+use super::alarm::{Alarm, Stop};
+use super::lane::{Pace, Work};
+use super::ledger::Ledger;
+use crate::batch::{PartitionIndex, Receipt, Verdict};
+use crate::blame::Fault;
+use crate::limits::Limits;
+use crate::observe::PipelineMeter;
+use crate::outbox::Pool;
+use crate::source::{CommitPoint, Event, Source};
+
+/// How a partition stands.
+#[derive(Debug)]
+enum Standing {
+    /// Assigned; started as soon as nothing of an earlier assignment is out.
+    Assigned,
+    /// Read by this lane.
+    Read { lane: usize },
+    /// A bounded source has no more of it.
+    Ended,
+    /// To be given up when drained; connections are reset at the deadline.
+    Revoked { deadline: Instant, reset: bool },
+    /// Gone; forgotten when quiet.
+    Lost,
+}
+
+/// What intake knows of a partition besides the ledger.
+#[derive(Debug)]
+struct Partition {
+    standing: Standing,
+    /// Bytes of an average record so far.
+    record_bytes: usize,
+    /// Kafka's timestamp of the last record of each ticket that is out, oldest first.
+    taken: u64,
+}
+
+/// The intake of one ring.
+pub struct Intake {
+    pub(super) source: Box<dyn Source>,
+    pub(super) ledger: Ledger,
+    pub(super) lanes: Vec<mpsc::Sender<Work>>,
+    pub(super) receipts: mpsc::Receiver<Receipt>,
+    pub(super) reset: watch::Sender<u64>,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) meter: Arc<PipelineMeter>,
+    pub(super) limits: Limits,
+    pub(super) lent_bytes: Arc<AtomicUsize>,
+    pub(super) pool: Arc<Pool>,
+    partitions: BTreeMap<PartitionIndex, Partition>,
+    rotation: usize,
+    behind: bool,
+    lag_at: Instant,
+    lag_shown_at: Instant,
+    commit_at: Instant,
+    tick_at: Instant,
+    drain_until: Option<Instant>,
+}
+
+/// Time between two looks at the lag.
+const LAG_EVERY: Duration = Duration::from_millis(100);
+/// Time between two publications of the lag of each partition.
+const LAG_SHOWN_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait without looking at anything: within every bound that Kafka sets.
+const WAIT_MAX: Duration = Duration::from_millis(100);
+/// A round that took fewer records than this is followed by a pause, so that batches at low
+/// rates are not of one record each.
+const THIN_ROUND_RECORDS: usize = 256;
+/// The pause after a thin round.
+const THIN_ROUND_PAUSE: Duration = Duration::from_millis(2);
+
+/// The parts that an intake is made of.
+pub struct IntakeParts {
+    pub source: Box<dyn Source>,
+    pub lanes: Vec<mpsc::Sender<Work>>,
+    pub receipts: mpsc::Receiver<Receipt>,
+    pub reset: watch::Sender<u64>,
+    pub alarm: Arc<Alarm>,
+    pub meter: Arc<PipelineMeter>,
+    pub limits: Limits,
+    pub lent_bytes: Arc<AtomicUsize>,
+    pub pool: Arc<Pool>,
+}
+
+impl Intake {
+    /// An intake that has not begun.
+    pub fn new(parts: IntakeParts) -> Intake {
+        let now = Instant::now();
+        parts.alarm.set_waker(parts.source.waker());
+        Intake {
+            source: parts.source,
+            ledger: Ledger::default(),
+            lanes: parts.lanes,
+            receipts: parts.receipts,
+            reset: parts.reset,
+            alarm: parts.alarm,
+            meter: parts.meter,
+            limits: parts.limits,
+            lent_bytes: parts.lent_bytes,
+            pool: parts.pool,
+            partitions: BTreeMap::new(),
+            rotation: 0,
+            behind: false,
+            lag_at: now,
+            lag_shown_at: now,
+            commit_at: now,
+            tick_at: now,
+            drain_until: None,
+        }
+    }
+
+    /// Runs until it is asked to stop, a bounded source has ended, or something is wrong.
+    pub fn run(mut self) -> Result<(), Fault> {
+        let end = self.turn_until_done();
+        // Whatever happened: what is stored is committed, so that it is not stored again.
+        let points = self.ledger.uncommitted();
+        let committed = if points.is_empty() { Ok(()) } else { self.source.commit(&points, true) };
+        self.source.close(self.limits.drain.min(Duration::from_secs(5)));
+        end.and(committed)
+    }
+
+    fn turn_until_done(&mut self) -> Result<(), Fault> {
+        loop {
+            let now = Instant::now();
+            if self.is_done(now)? {
+                return Ok(());
+            }
+            self.serve_events(now)?;
+            let mut moved = self.collect_receipts();
+            self.settle(now)?;
+            let taken = if self.drain_until.is_none() { self.take(now)? } else { 0 };
+            moved |= taken > 0;
+            self.keep_house(now)?;
+            self.tick(now);
+            if taken > 0 && taken < THIN_ROUND_RECORDS {
+                std::thread::sleep(THIN_ROUND_PAUSE);
+            } else if !moved {
+                self.source.wait(now + self.wait_max());
+            }
+        }
+    }
+
+    /// Whether the ring has ended; begins to drain it when asked.
+    fn is_done(&mut self, now: Instant) -> Result<bool, Fault> {
+        let stop = self.alarm.stop();
+        if stop == Stop::Now {
+            return Ok(true);
+        }
+        if self.ledger.lost() > 0 {
+            return Err(Fault::us("a batch was dropped on its way; nothing past it is committed"));
+        }
+        let ended = !self.partitions.is_empty()
+            && self.partitions.values().all(|p| matches!(p.standing, Standing::Ended));
+        if (stop == Stop::Drain || ended) && self.drain_until.is_none() {
+            self.drain_until = Some(now + self.limits.drain);
+            // Lanes end when their inbox closes, couriers when their lane has ended.
+            self.lanes.clear();
+        }
+        match self.drain_until {
+            None => Ok(false),
+            Some(_) if self.ledger.out_total() == 0 => Ok(true),
+            Some(until) if now > until && stop == Stop::Drain => {
+                let out = self.ledger.out_total();
+                tracing::warn!(
+                    "{out} batches were not stored in time; they are read again at the next start"
+                );
+                Ok(true)
+            }
+            Some(_) => Ok(false),
+        }
+    }
+
+    fn serve_events(&mut self, now: Instant) -> Result<(), Fault> {
+        while let Some(event) = self.source.poll()? {
+            match event {
+                Event::Assigned(partitions) => {
+                    for partition in partitions {
+                        let fresh =
+                            Partition { standing: Standing::Assigned, record_bytes: 256, taken: 0 };
+                        self.partitions.insert(partition, fresh);
+                    }
+                }
+                Event::Revoked(partitions) => {
+                    let deadline = now + self.limits.drain;
+                    self.stand(&partitions, || Standing::Revoked { deadline, reset: false });
+                }
+                Event::Lost(partitions) => {
+                    self.stand(&partitions, || Standing::Lost);
+                    self.reset_connections();
+                }
+                Event::Ended(partition) => self.stand(&[partition], || Standing::Ended),
+            }
+            self.meter.partitions.set(self.partitions.len() as i64);
+        }
+        Ok(())
+    }
+
+    fn stand(&mut self, partitions: &[PartitionIndex], standing: impl Fn() -> Standing) {
+        for partition in partitions {
+            if let Some(known) = self.partitions.get_mut(partition) {
+                known.standing = standing();
+            }
+        }
+    }
+
+    /// Everything under way is given back by the couriers, to be read again.
+    fn reset_connections(&self) {
+        self.reset.send_modify(|generation| *generation += 1);
+    }
+
+    fn collect_receipts(&mut self) -> bool {
+        let mut moved = false;
+        while let Ok(receipt) = self.receipts.try_recv() {
+            moved = true;
+            if matches!(receipt.verdict, Verdict::Stored) {
+                self.meter.rows_stored.add(receipt.rows);
+            }
+            self.ledger.redeem(receipt);
+        }
+        moved
+    }
+
+    /// Starts, rewinds and gives up partitions that are quiet.
+    fn settle(&mut self, now: Instant) -> Result<(), Fault> {
+        for rewind in self.ledger.due_rewinds() {
+            self.meter.rewinds.add(1);
+            let read = self.partitions.get(&rewind.partition);
+            if read.is_some_and(|p| matches!(p.standing, Standing::Read { .. } | Standing::Ended)) {
+                let name = self.source.name_of(rewind.partition);
+                tracing::info!("{name} is read again from offset {}", rewind.next);
+                self.source.rewind(rewind.partition, rewind.next)?;
+            }
+        }
+        self.start_assigned()?;
+        self.release_drained(now)
+    }
+
+    fn start_assigned(&mut self) -> Result<(), Fault> {
+        let quiet = |(at, p): (&PartitionIndex, &Partition)| {
+            let starts = matches!(p.standing, Standing::Assigned) && self.ledger.out(*at) == 0;
+            starts.then_some(*at)
+        };
+        let starting: Vec<PartitionIndex> = self.partitions.iter().filter_map(quiet).collect();
+        if starting.is_empty() || self.lanes.is_empty() {
+            return Ok(());
+        }
+        let lanes = self.lanes.len();
+        for partition in &starting {
+            self.ledger.forget(*partition);
+            let mut load = vec![0; lanes];
+            for known in self.partitions.values() {
+                if let Standing::Read { lane } = known.standing {
+                    load[lane] += 1;
+                }
+            }
+            let lane = (0..lanes).min_by_key(|lane| load[*lane]).expect("there is a lane");
+            self.stand(&[*partition], || Standing::Read { lane });
+        }
+        let at: Vec<_> = starting.into_iter().map(|partition| (partition, None)).collect();
+        self.source.start(&at)
+    }
+
+    fn release_drained(&mut self, now: Instant) -> Result<(), Fault> {
+        let mut drained = Vec::new();
+        let mut overdue = false;
+        for (at, partition) in &mut self.partitions {
+            let quiet = self.ledger.out(*at) == 0;
+            match &mut partition.standing {
+                Standing::Revoked { .. } | Standing::Lost if quiet => drained.push(*at),
+                Standing::Revoked { deadline, reset } if now > *deadline && !*reset => {
+                    *reset = true;
+                    overdue = true;
+                }
+                _ => {}
+            }
+        }
+        if overdue {
+            tracing::warn!("revoked partitions did not drain in time: connections are reset");
+            self.reset_connections();
+        }
+        if drained.is_empty() {
+            return Ok(());
+        }
+        let points = self.ledger.uncommitted();
+        // What was lost is another member's by now: its commits are not ours to make.
+        let is_lost = |at: PartitionIndex| {
+            self.partitions.get(&at).is_some_and(|p| matches!(p.standing, Standing::Lost))
+        };
+        let ours: Vec<CommitPoint> =
+            points.into_iter().filter(|point| !is_lost(point.partition)).collect();
+        if !ours.is_empty()
+            && let Err(fault) = self.source.commit(&ours, true)
+        {
+            tracing::warn!("{fault}; the records since the last commit will be read again");
+        }
+        for partition in &drained {
+            self.ledger.forget(*partition);
+            self.partitions.remove(partition);
+        }
+        self.meter.partitions.set(self.partitions.len() as i64);
+        self.source.release(&drained)
+    }
+
+    /// Takes from every partition that has a lane with room; the number of records.
+    fn take(&mut self, now: Instant) -> Result<usize, Fault> {
+        let reading: Vec<(PartitionIndex, usize)> = self
+            .partitions
+            .iter()
+            .filter_map(|(at, p)| match p.standing {
+                Standing::Read { lane } => Some((*at, lane)),
+                _ => None,
+            })
+            .collect();
+        if reading.is_empty() {
+            return Ok(0);
+        }
+        self.rotation = (self.rotation + 1) % reading.len();
+        let (mut records, mut blocked) = (0, 0);
+        for step in 0..reading.len() {
+            let (partition, lane) = reading[(self.rotation + step) % reading.len()];
+            let lent = self.lent_bytes.load(Ordering::Acquire);
+            let room = self.lanes[lane].capacity() > 0
+                && self.ledger.out_total() < self.limits.tickets_max
+                && (lent == 0 || lent < self.limits.lent_bytes_max);
+            if !room || !self.ledger.may_issue(partition) {
+                blocked += 1;
+                continue;
+            }
+            records += self.take_from(partition, lane, now)?;
+        }
+        self.meter.paused.set(blocked);
+        Ok(records)
+    }
+
+    fn take_from(
+        &mut self,
+        partition: PartitionIndex,
+        lane: usize,
+        now: Instant,
+    ) -> Result<usize, Fault> {
+        let known = self.partitions.get_mut(&partition).expect("it is being read");
+        let records_max = (self.limits.batch_bytes_max / known.record_bytes.max(1))
+            .clamp(1, self.limits.batch_records_max);
+        let Some(taken) = self.source.take(partition, records_max)? else { return Ok(0) };
+        let Some((first, next)) = taken.span() else { return Ok(0) };
+        let (records, bytes) = (taken.len(), taken.bytes());
+        known.record_bytes = (known.record_bytes * 7 + bytes / records) / 8;
+        known.taken += records as u64;
+        self.meter.records_in.add(records as u64);
+        self.meter.bytes_in.add(bytes as u64);
+        let route = self.ledger.route(partition, first);
+        let ticket = self.ledger.issue(partition, first, next);
+        let batch = taken.into_batch(partition, self.source.name_of(partition), ticket, route);
+        self.lent_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let pace = self.pace(now);
+        // A lane that has ended drops the batch; its ticket counts as lost, and the lane's own
+        // fault says why.
+        let _ = self.lanes[lane].try_send(Work::Batch(batch, pace));
+        Ok(records)
+    }
+
+    fn pace(&self, now: Instant) -> Pace {
+        let linger = if self.behind { self.limits.linger_behind } else { self.limits.linger };
+        Pace { now, linger }
+    }
+
+    /// Lanes have no clock: while anything is under way they are told the time.
+    fn tick(&mut self, now: Instant) {
+        if self.ledger.out_total() == 0 || now < self.tick_at {
+            return;
+        }
+        self.tick_at = now + self.limits.linger / 4;
+        let pace = self.pace(now);
+        for lane in &self.lanes {
+            // A full inbox has batches, which bring the time along.
+            let _ = lane.try_send(Work::Tick(pace));
+        }
+    }
+
+    fn wait_max(&self) -> Duration {
+        if self.ledger.out_total() == 0 { WAIT_MAX } else { WAIT_MAX.min(self.limits.linger / 4) }
+    }
+
+    /// Commits and looks at the lag, each in its time.
+    fn keep_house(&mut self, now: Instant) -> Result<(), Fault> {
+        if now >= self.commit_at {
+            self.commit_at = now + self.limits.commit_interval;
+            self.commit()?;
+        }
+        if now >= self.lag_at {
+            self.lag_at = now + LAG_EVERY;
+            self.look_at_lag(now);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Fault> {
+        let points = self.ledger.uncommitted();
+        self.meter.tickets_out.set(self.ledger.out_total() as i64);
+        if points.is_empty() {
+            return Ok(());
+        }
+        if let Err(fault) = self.source.commit(&points, false) {
+            self.ledger.not_committed(&points);
+            tracing::warn!("{fault}; trying again");
+            return Ok(());
+        }
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis());
+        self.meter.committed_at_ms.set(now_ms as i64);
+        Ok(())
+    }
+
+    fn look_at_lag(&mut self, now: Instant) {
+        let show = now >= self.lag_shown_at;
+        let mut shown = Vec::new();
+        let mut total = 0;
+        for lag in self.source.lag() {
+            let read = self.ledger.issued(lag.partition).unwrap_or(lag.position).max(lag.position);
+            let behind = (lag.end - read).max(0);
+            total += behind;
+            if show {
+                shown.push((self.source.name_of(lag.partition).to_string(), behind));
+            }
+        }
+        self.behind = total as u64 > self.limits.behind_records;
+        self.meter.lag.set(total);
+        let queued = self.pool.queued_bytes() + self.lent_bytes.load(Ordering::Relaxed);
+        self.meter.queued_bytes.set(queued as i64);
+        if show {
+            self.lag_shown_at = now + LAG_SHOWN_EVERY;
+            *self.meter.partition_lag.lock().expect("no one panics with it") = shown;
+        }
+    }
+}

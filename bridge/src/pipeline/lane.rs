@@ -1,0 +1,207 @@
+//! The hot path, whole: a lane turns batches into payloads until intake hangs up. No clock, no
+//! randomness; the only door at which it may wait is the encoder's, for a table nobody has met.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::batch::{Payload, Receipt, RecordBatch, RowBatch, Verdict};
+use crate::blame::Fault;
+use crate::format::Format;
+use crate::limits::Limits;
+use crate::observe::PipelineMeter;
+use crate::outbox::Outbox;
+use crate::reject::{Reason, Rejected, Rejects, Stage};
+use crate::sink::{Encoder, Home};
+use crate::ticket::Ticket;
+use crate::transform::Transform;
+
+/// What intake sends to a lane. The time comes along, for a lane has no clock.
+pub enum Work {
+    /// Records.
+    Batch(RecordBatch, Pace),
+    /// Nothing but time: what has come of age is to be closed.
+    Tick(Pace),
+}
+
+/// The time, and how long payloads may wait for more rows just now: briefly while the pipeline
+/// keeps up, longer while it is behind, for large commits are what the database wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Now.
+    pub now: Instant,
+    /// Age at which an open payload is closed.
+    pub linger: Duration,
+}
+
+/// One lane: everything that a batch needs on its way from bytes to bytes.
+pub struct Lane {
+    /// From intake.
+    pub inbox: mpsc::Receiver<Work>,
+    /// Bytes to rows.
+    pub format: Box<dyn Format>,
+    /// Rows to rows, in order.
+    pub transforms: Vec<Box<dyn Transform>>,
+    /// Rows to bytes.
+    pub encoder: Box<dyn Encoder>,
+    /// Open payloads.
+    pub outbox: Outbox,
+    /// To this lane's couriers.
+    pub couriers: Vec<mpsc::Sender<Payload>>,
+    /// To the dead letters.
+    pub dead_letters: mpsc::Sender<Rejected>,
+    /// To the ledger.
+    pub home: Home,
+    /// Counters, published once for each batch.
+    pub meter: Arc<PipelineMeter>,
+    /// Bytes that the source lends, given back as soon as they are read.
+    pub lent_bytes: Arc<AtomicUsize>,
+    /// Counts refused records and stops what would only fill the dead letters.
+    pub guard: RejectGuard,
+    /// The rows of the batch at hand.
+    pub rows: RowBatch,
+    /// The refused records of the batch at hand.
+    pub rejects: Rejects,
+}
+
+impl Lane {
+    /// Turns batches into payloads until intake hangs up.
+    pub fn run(mut self) -> Result<(), Fault> {
+        while let Some(work) = self.inbox.blocking_recv() {
+            match work {
+                Work::Batch(batch, pace) => self.fill(batch, pace)?,
+                Work::Tick(pace) => self.send_due(pace)?,
+            }
+        }
+        self.outbox.close_all();
+        self.send_closed()
+    }
+
+    /// One batch: decoded, transformed, encoded into the open payloads of its destinations.
+    fn fill(&mut self, batch: RecordBatch, pace: Pace) -> Result<(), Fault> {
+        self.outbox.set_now(pace.now);
+        self.rows.clear();
+        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects);
+        for transform in &mut self.transforms {
+            self.rejects.prune(&mut self.rows);
+            transform.apply(&batch, &mut self.rows, &mut self.rejects)?;
+        }
+        self.rejects.prune(&mut self.rows);
+        let kept = count_sources(&self.rows);
+        self.encoder.encode(&batch, &self.rows, &mut self.rejects, &mut self.outbox)?;
+        let rejected = self.send_rejects(&batch)?;
+        let records = batch.len() as u64;
+        let gone = records - kept.min(records) - decoded.skipped;
+        self.meter.records_skipped.add(decoded.skipped);
+        self.meter.records_filtered.add(gone.saturating_sub(rejected));
+        self.guard.observe(records)?;
+        self.lent_bytes.fetch_sub(batch.bytes(), Ordering::AcqRel);
+        self.done(batch.into_ticket());
+        self.send_due(pace)
+    }
+
+    /// Sends the batch's rejects with their original bytes, before those are gone; how many had
+    /// no row left when the batch was encoded.
+    fn send_rejects(&mut self, batch: &RecordBatch) -> Result<u64, Fault> {
+        if self.rejects.is_empty() {
+            return Ok(0);
+        }
+        let rejects = self.rejects.drain(batch);
+        let mut decoded_or_transformed = 0;
+        for reject in &rejects {
+            decoded_or_transformed += u64::from(reject.stage != Stage::Shape);
+            self.meter.reject(reject.reason, 1);
+            self.guard.count(reject.reason, &reject.detail);
+        }
+        let shares = vec![batch.ticket.share()];
+        let rejected = Rejected { rejects, refusals: Vec::new(), shares };
+        self.dead_letters.blocking_send(rejected).map_err(|_| {
+            // Its shares are dropped, and count as lost: nothing is committed past them.
+            Fault::us("the dead letters ended before the lane")
+        })?;
+        Ok(decoded_or_transformed)
+    }
+
+    /// The ticket's own share goes home: the lane is done with the batch.
+    fn done(&mut self, ticket: Ticket) {
+        let shares = vec![ticket.into_share()];
+        self.home.blocking_send(Receipt { shares, verdict: Verdict::Stored, rows: 0 });
+    }
+
+    /// Closes what is due, where its courier has room, and sends what is closed.
+    fn send_due(&mut self, pace: Pace) -> Result<(), Fault> {
+        let couriers = &self.couriers;
+        self.outbox
+            .close_due(pace.now, pace.linger, |courier| couriers[courier as usize].capacity() > 0);
+        self.send_closed()
+    }
+
+    fn send_closed(&mut self) -> Result<(), Fault> {
+        for (courier, payload) in self.outbox.take_closed() {
+            if self.couriers[courier as usize].blocking_send(payload).is_err() {
+                // Its shares are dropped, and count as lost: nothing is committed past them.
+                return Err(Fault::us("a courier ended before its lane"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many records have a row: rows come by ascending source.
+fn count_sources(rows: &RowBatch) -> u64 {
+    let starts = rows.rows.windows(2).filter(|pair| pair[0].source != pair[1].source).count();
+    (starts + usize::from(!rows.rows.is_empty())) as u64
+}
+
+/// Counts refused records of one lane by reason, and stops a pipeline that would only fill the
+/// dead letters: a wrong schema must not empty a topic into them.
+pub struct RejectGuard {
+    window: u64,
+    share_max: f64,
+    seen: u64,
+    refused: HashMap<Reason, (u64, String)>,
+}
+
+impl RejectGuard {
+    /// A guard by the pipeline's limits.
+    pub fn new(limits: &Limits) -> RejectGuard {
+        RejectGuard {
+            window: limits.reject_window,
+            share_max: limits.reject_share_max,
+            seen: 0,
+            refused: HashMap::new(),
+        }
+    }
+
+    /// Counts a refused record.
+    pub fn count(&mut self, reason: Reason, detail: &str) {
+        let entry = self.refused.entry(reason).or_insert_with(|| (0, detail.to_owned()));
+        entry.0 += 1;
+    }
+
+    /// Counts records that were seen; an error when too many of the window were refused.
+    pub fn observe(&mut self, records: u64) -> Result<(), Fault> {
+        self.seen += records;
+        if self.seen < self.window {
+            return Ok(());
+        }
+        let bound = (self.seen as f64 * self.share_max) as u64;
+        let worst = self.refused.iter().max_by_key(|(_, (count, _))| *count);
+        if let Some((reason, (count, example))) = worst
+            && *count > bound
+        {
+            return Err(Fault::operator(format!(
+                "{count} of {} records were rejected as {}, such as: {example}",
+                self.seen,
+                reason.name()
+            ))
+            .hint("stopped before the topic is emptied into the dead letters: put the format, the table or the transform right and start again; nothing after the last commit is lost"));
+        }
+        self.seen = 0;
+        self.refused.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The ledger against a naive model: whatever order receipts come home in, the commit point is
+//! the end of the unbroken run of stored batches.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const P: PartitionIndex = PartitionIndex(0);
+
+fn stored(shares: Vec<Share>) -> Receipt {
+    Receipt { shares, verdict: Verdict::Stored, rows: 0 }
+}
+
+fn rewound(shares: Vec<Share>, route: Route) -> Receipt {
+    Receipt { shares, verdict: Verdict::Rewind { route }, rows: 0 }
+}
+
+fn point(next: i64) -> Vec<CommitPoint> {
+    vec![CommitPoint { partition: P, next }]
+}
+
+#[test]
+fn the_commit_point_waits_for_the_oldest() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 10, 20);
+    let b = ledger.issue(P, 20, 30);
+    ledger.redeem(stored(vec![b.into_share()]));
+    assert_eq!(ledger.uncommitted(), []);
+    ledger.redeem(stored(vec![a.into_share()]));
+    assert_eq!(ledger.uncommitted(), point(30));
+    assert_eq!(ledger.uncommitted(), [], "asked for once");
+    ledger.not_committed(&point(30));
+    assert_eq!(ledger.uncommitted(), point(30), "due again");
+}
+
+#[test]
+fn a_rewind_waits_until_the_partition_is_quiet() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 10, 20);
+    let b = ledger.issue(P, 20, 30);
+    let c = ledger.issue(P, 30, 40);
+    ledger.redeem(stored(vec![a.into_share()]));
+    ledger.redeem(rewound(vec![b.into_share()], Route::Proof));
+    assert!(!ledger.may_issue(P));
+    assert_eq!(ledger.due_rewinds(), [], "one is still out");
+    ledger.redeem(stored(vec![c.into_share()]));
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 20 }]);
+    assert!(ledger.may_issue(P));
+    assert_eq!(ledger.uncommitted(), point(20), "what came after the failed one does not count");
+    assert_eq!(ledger.route(P, 20), Route::Proof);
+    assert_eq!(ledger.route(P, 39), Route::Proof);
+    assert_eq!(ledger.route(P, 40), Route::Primary);
+    let again = ledger.issue(P, 20, 45);
+    ledger.redeem(stored(vec![again.into_share()]));
+    assert_eq!(ledger.uncommitted(), point(45));
+}
+
+#[test]
+fn a_rewind_without_any_stored_batch_starts_at_the_first() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 7, 20);
+    ledger.redeem(rewound(vec![a.into_share()], Route::Primary));
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 7 }]);
+    assert_eq!(ledger.route(P, 7), Route::Primary);
+}
+
+#[test]
+fn one_failed_share_fails_the_ticket() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 0, 10);
+    let share = a.share();
+    ledger.redeem(rewound(vec![share], Route::Primary));
+    ledger.redeem(stored(vec![a.into_share()]));
+    assert_eq!(ledger.uncommitted(), []);
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 0 }]);
+}
+
+#[test]
+fn a_dropped_ticket_is_lost() {
+    let mut ledger = Ledger::default();
+    drop(ledger.issue(P, 0, 10));
+    assert_eq!(ledger.lost(), 1);
+    assert_eq!(ledger.uncommitted(), []);
+}
+
+proptest! {
+    /// Batches are issued, split into shares, and their shares come home in any order, some as
+    /// failures; after each step the commit point equals the model's.
+    #[test]
+    fn the_commit_point_is_the_end_of_the_unbroken_stored_run(
+        batches in prop::collection::vec((1_i64..5, 0_usize..4), 1..20),
+        order in prop::collection::vec(any::<prop::sample::Index>(), 0..120),
+        failures in prop::collection::vec(prop::bool::weighted(0.05), 120),
+    ) {
+        let mut ledger = Ledger::default();
+        let mut at = 0;
+        let mut flying: Vec<(usize, Share)> = Vec::new();
+        // For each batch: end, shares out, failed.
+        let mut model: Vec<(i64, usize, bool)> = Vec::new();
+        for (index, (length, extra)) in batches.iter().enumerate() {
+            let ticket = ledger.issue(P, at, at + length);
+            at += length;
+            flying.extend((0..*extra).map(|_| (index, ticket.share())));
+            flying.push((index, ticket.into_share()));
+            model.push((at, extra + 1, false));
+        }
+        for (pick, fail) in order.iter().zip(failures) {
+            if flying.is_empty() {
+                break;
+            }
+            let (batch, share) = flying.swap_remove(pick.index(flying.len()));
+            model[batch].1 -= 1;
+            model[batch].2 |= fail;
+            let receipt = if fail {
+                rewound(vec![share], Route::Primary)
+            } else {
+                stored(vec![share])
+            };
+            ledger.redeem(receipt);
+            let run = model.iter().take_while(|(_, out, failed)| *out == 0 && !failed);
+            let expected = run.last().map(|(end, ..)| *end);
+            prop_assert_eq!(ledger.partitions[&P].stored, expected);
+            let any_failed = model.iter().any(|(.., failed)| *failed);
+            prop_assert_eq!(ledger.may_issue(P), !any_failed);
+            if flying.is_empty() {
+                prop_assert_eq!(ledger.due_rewinds().len(), usize::from(any_failed));
+            }
+        }
+        for (_, share) in flying {
+            share.redeem();
+        }
+    }
+}

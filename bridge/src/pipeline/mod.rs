@@ -1,0 +1,19 @@
+//! The only room that knows all the others, and the only one that spawns.
+//!
+//! `turn` makes a ring of parts and turns it; `open` makes the parts from a plan; `run` turns the
+//! rings of all pipelines until a signal comes.
+
+mod alarm;
+mod intake;
+mod lane;
+mod ledger;
+mod open;
+mod ring;
+mod run;
+
+pub use alarm::{Alarm, Stop};
+pub use lane::{Pace, RejectGuard, Work};
+pub use ledger::{Ledger, Rewind};
+pub use open::{Surroundings, open};
+pub use ring::{Bench, DeadLetterOffice, Parts, turn};
+pub use run::{Running, check, run, run_with};

@@ -1,0 +1,166 @@
+//! From a plan to the parts of a ring. Knocks on the doors; what is missing and may be made is
+//! made here, before the first record is read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::ring::{Bench, DeadLetterOffice, Parts};
+use crate::blame::{Blame, Fault};
+use crate::config::PipelinePlan;
+use crate::format::DecoderContext;
+use crate::names::Names;
+use crate::observe::{PipelineMeter, TransformMeter};
+use crate::rejects::{self, DeadLetters};
+use crate::sink::{Finding, FindingState, Sink, SinkContext};
+use crate::source::kafka::{KafkaSource, Rereader};
+use crate::transform::{LoadContext, Loaded};
+
+/// What does not change between a check and a run.
+pub struct Surroundings {
+    /// The folder that relative paths start from.
+    pub base: PathBuf,
+    /// Where machine code is kept.
+    pub cache: Option<PathBuf>,
+    /// Where couriers run.
+    pub runtime: Handle,
+}
+
+/// A pipeline whose parts are loaded but not connected.
+struct Loading {
+    names: Arc<Names>,
+    transforms: Vec<Box<dyn Loaded>>,
+    sink: Arc<dyn Sink>,
+}
+
+fn load(
+    plan: &PipelinePlan,
+    around: &Surroundings,
+    meter: &Arc<PipelineMeter>,
+) -> Result<Loading, Fault> {
+    let names = Arc::new(Names::default());
+    let context = LoadContext {
+        names: Arc::clone(&names),
+        base: around.base.clone(),
+        cache: around.cache.clone(),
+    };
+    let transforms = plan.transforms.iter().map(|transform| transform.load(&context));
+    let transforms = transforms.collect::<Result<Vec<_>, Fault>>()?;
+    let sink = plan.sink.build(SinkContext {
+        pipeline: Arc::clone(&plan.name),
+        names: Arc::clone(&names),
+        shape: Arc::new(plan.shape.clone()),
+        meter: Arc::clone(meter),
+        runtime: around.runtime.clone(),
+    })?;
+    Ok(Loading { names, transforms, sink })
+}
+
+/// Makes the parts of a pipeline's ring: modules compiled, tables as they must be, the group
+/// joined.
+pub fn open(
+    plan: &PipelinePlan,
+    around: &Surroundings,
+    meter: &Arc<PipelineMeter>,
+) -> Result<Parts, Fault> {
+    let Loading { names, transforms, sink } = load(plan, around, meter)?;
+    prepare(&plan.name, &sink, &around.runtime)?;
+    let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
+    let meters: Vec<Arc<TransformMeter>> = plan
+        .transforms
+        .iter()
+        .map(|transform| {
+            let own = Arc::new(TransformMeter::default());
+            let mut all = meter.transforms.lock().expect("no one panics with it");
+            all.push((transform.name().to_owned(), Arc::clone(&own)));
+            own
+        })
+        .collect();
+    let mut benches = Vec::new();
+    for _ in 0..plan.limits.lanes {
+        let instances = transforms.iter().zip(&meters);
+        let instances = instances.map(|(loaded, meter)| loaded.instance(Arc::clone(meter)));
+        benches.push(Bench {
+            format: plan.value.decoder(&context),
+            transforms: instances.collect::<Result<Vec<_>, Fault>>()?,
+        });
+    }
+    let ignored = rejects::own_topics(&plan.rejects);
+    let source = KafkaSource::open(&plan.source, &plan.limits, &ignored)?;
+    let (abandoned, abandoned_seen) = watch::channel(false);
+    let roster = source.roster();
+    let letters = DeadLetters {
+        pipeline: Arc::clone(&plan.name),
+        shelf: rejects::shelf(&plan.rejects, &plan.source)?,
+        name_of: Arc::new(move |partition| roster.name_of(partition)),
+        reread: Box::new(Rereader::new(&plan.source)?),
+        meter: Arc::clone(meter),
+        abandoned: abandoned_seen,
+    };
+    let dead_letters: DeadLetterOffice = Box::new(move |inbox, home| letters.run(inbox, &home));
+    Ok(Parts {
+        name: Arc::clone(&plan.name),
+        source: Box::new(source),
+        benches,
+        sink,
+        couriers_per_lane: plan.sink.couriers_per_lane(),
+        dead_letters,
+        abandoned,
+        limits: plan.limits.clone(),
+        meter: Arc::clone(meter),
+    })
+}
+
+/// What is missing in the database is made; what cannot work stops the start. A database that is
+/// away is no reason to stop: couriers wait for it.
+fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fault> {
+    for finding in runtime.block_on(sink.check(true)) {
+        let said = format!("{} {}: {}", finding.subject, finding.name, finding.note);
+        let fix = finding.fix.map(|fix| format!("; fix: {fix}")).unwrap_or_default();
+        match (finding.state, finding.blame) {
+            (FindingState::Fail, Blame::Operator | Blame::Us) => {
+                let fault = Fault::operator(format!("pipeline {name}: {said}"));
+                return Err(match fix.strip_prefix("; fix: ") {
+                    Some(fix) => fault.hint(fix),
+                    None => fault,
+                });
+            }
+            (FindingState::Fail | FindingState::Warn, _) => tracing::warn!("{name}: {said}{fix}"),
+            (FindingState::Ok, _) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Knocks on every door of a pipeline and changes nothing.
+pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
+    let meter = Arc::new(PipelineMeter::default());
+    let mut findings = Vec::new();
+    match load(plan, around, &meter) {
+        Err(fault) => findings.push(failed("pipeline", &plan.name, &fault)),
+        Ok(loading) => {
+            for (transform, loaded) in plan.transforms.iter().zip(&loading.transforms) {
+                let instance = loaded.instance(Arc::default());
+                findings.push(match instance {
+                    Err(fault) => failed("transform", transform.name(), &fault),
+                    Ok(_) => Finding::ok("transform", transform.name(), loaded.summary()),
+                });
+            }
+            findings.extend(around.runtime.block_on(loading.sink.check(false)));
+        }
+    }
+    findings
+}
+
+fn failed(subject: &'static str, name: &str, fault: &Fault) -> Finding {
+    Finding {
+        subject,
+        name: name.to_owned(),
+        state: FindingState::Fail,
+        blame: fault.blame,
+        note: fault.message.clone(),
+        fix: fault.hint.clone(),
+    }
+}

@@ -1,0 +1,135 @@
+//! All pipelines of a file, until a signal comes: the first one drains, the second one ends.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::alarm::{Alarm, Stop};
+use super::open::{Surroundings, open};
+use super::ring::turn;
+use crate::blame::Fault;
+use crate::config::Plan;
+use crate::observe::{self, Meters, PipelineMeter};
+
+/// The runtime that couriers, probes and signals share. They only move bytes: one thread is
+/// enough, and leaves the others to the lanes.
+fn runtime() -> Result<Runtime, Fault> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("couriers")
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::us(format!("starting the runtime: {error}")))
+}
+
+impl Surroundings {
+    /// Those of a plan.
+    fn of(plan: &Plan, runtime: &Runtime) -> Surroundings {
+        let (base, cache) = (plan.base.clone(), plan.cache.clone());
+        Surroundings { base, cache, runtime: runtime.handle().clone() }
+    }
+}
+
+/// What someone beside the pipelines may see and ask of them while they run.
+pub struct Running {
+    /// What is counted.
+    pub meters: Meters,
+    /// Stops all of them.
+    pub alarms: Vec<Arc<Alarm>>,
+}
+
+/// Runs all pipelines of a plan until SIGTERM or SIGINT.
+pub fn run(plan: Plan) -> Result<(), Fault> {
+    run_with(plan, true, |_| {})
+}
+
+/// The same; `beside` is called when all pipelines are open, and may go on looking from threads
+/// of its own. The status line is shown if `status` is set.
+pub fn run_with(plan: Plan, status: bool, beside: impl FnOnce(Running)) -> Result<(), Fault> {
+    let runtime = runtime()?;
+    let around = Surroundings::of(&plan, &runtime);
+    let ceiling = plan.ceiling_bytes();
+    let mut rings = Vec::new();
+    let (mut meters, mut alarms): (Meters, Vec<Arc<Alarm>>) = (Vec::new(), Vec::new());
+    for pipeline in &plan.pipelines {
+        let meter = Arc::new(PipelineMeter::default());
+        rings.push(open(pipeline, &around, &meter)?);
+        meters.push((Arc::clone(&pipeline.name), meter));
+        alarms.push(Arc::new(Alarm::default()));
+    }
+    let (stop, stopped) = watch::channel(false);
+    let mut probes = Vec::new();
+    if let Some(address) = plan.http {
+        let listener = runtime.block_on(observe::http::bind(address))?;
+        let serve = observe::http::serve_on(listener, meters.clone(), stopped.clone());
+        probes.push(runtime.spawn(serve));
+    }
+    if status {
+        probes.push(runtime.spawn(observe::status::status(meters.clone(), ceiling, stopped)));
+    }
+    let signals = runtime.spawn(heed_signals(alarms.clone()));
+    beside(Running { meters, alarms: alarms.clone() });
+    let ended: Vec<JoinHandle<Result<(), Fault>>> = rings
+        .into_iter()
+        .zip(&alarms)
+        .map(|(parts, alarm)| {
+            let (alarm, all) = (Arc::clone(alarm), alarms.clone());
+            let handle = runtime.handle().clone();
+            std::thread::spawn(move || {
+                let end = turn(parts, &alarm, &handle);
+                if end.is_err() {
+                    // A process with a pipeline missing looks well and is not: all stop.
+                    all.iter().for_each(|alarm| alarm.ask(Stop::Drain));
+                }
+                end
+            })
+        })
+        .collect();
+    let mut end = Ok(());
+    for ring in ended {
+        let one = ring.join().unwrap_or_else(|_| Err(Fault::us("a ring panicked")));
+        end = end.and(one);
+    }
+    signals.abort();
+    stop.send_replace(true);
+    for probe in probes {
+        // A probe that panicked has said so; there is nothing left to tell it.
+        let _ = runtime.block_on(probe);
+    }
+    end
+}
+
+/// The first signal drains, the second one ends at once.
+async fn heed_signals(alarms: Vec<Arc<Alarm>>) {
+    let heard = |kind| signal(kind).expect("a runtime with signals enabled");
+    let (mut terminate, mut interrupt) =
+        (heard(SignalKind::terminate()), heard(SignalKind::interrupt()));
+    for stop in [Stop::Drain, Stop::Now] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        match stop {
+            Stop::Drain => tracing::info!(
+                "stopping: storing what is under way, then committing; once more to stop at once"
+            ),
+            _ => tracing::warn!(
+                "stopping at once: what is not committed is read again at the next start"
+            ),
+        }
+        alarms.iter().for_each(|alarm| alarm.ask(stop));
+    }
+}
+
+/// Knocks on every door of every pipeline.
+pub fn check(plan: &Plan) -> Result<Vec<(Arc<str>, Vec<crate::sink::Finding>)>, Fault> {
+    let runtime = runtime()?;
+    let around = Surroundings::of(plan, &runtime);
+    let knock = |pipeline: &crate::config::PipelinePlan| {
+        (Arc::clone(&pipeline.name), super::open::check(pipeline, &around))
+    };
+    Ok(plan.pipelines.iter().map(knock).collect())
+}
