@@ -164,7 +164,7 @@ impl ColumnType {
             let mut numbers = arguments.split(',').map(|n| n.trim().parse::<u8>().ok());
             let precision = numbers.next().flatten()?;
             let scale = numbers.next().unwrap_or(Some(0))?;
-            return (precision >= 1 && precision <= 76 && scale <= precision)
+            return ((1..=76).contains(&precision) && scale <= precision)
                 .then_some(ColumnType::Decimal(precision, scale));
         }
         if name.starts_with("geohash") {

@@ -8,11 +8,8 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::config::{Mistakes, Overrides, Plan, units};
-use crate::pipeline;
+use crate::pipeline::{self, Findings};
 use crate::sink::{Finding, FindingState};
-
-/// What was found for each pipeline, by its name.
-pub type Findings = Vec<(Arc<str>, Vec<Finding>)>;
 
 /// Reads the file, knocks on every door, tells what was found.
 pub fn check(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

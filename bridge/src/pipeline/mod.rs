@@ -16,4 +16,4 @@ pub use lane::{Pace, RejectGuard, Work};
 pub use ledger::{Ledger, Rewind};
 pub use open::{Surroundings, open};
 pub use ring::{Bench, DeadLetterOffice, Parts, turn};
-pub use run::{Running, check, run, run_with};
+pub use run::{Findings, Running, check, run, run_with};

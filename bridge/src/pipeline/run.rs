@@ -13,6 +13,7 @@ use super::ring::turn;
 use crate::blame::Fault;
 use crate::config::Plan;
 use crate::observe::{self, Meters, PipelineMeter};
+use crate::sink::Finding;
 
 /// The runtime that couriers, probes and signals share. They only move bytes: one thread is
 /// enough, and leaves the others to the lanes.
@@ -77,8 +78,10 @@ pub fn run_with(plan: Plan, status: bool, beside: impl FnOnce(Running)) -> Resul
         .zip(&alarms)
         .map(|(parts, alarm)| {
             let (alarm, all) = (Arc::clone(alarm), alarms.clone());
-            let handle = runtime.handle().clone();
+            let (handle, name) = (runtime.handle().clone(), Arc::clone(&parts.name));
             std::thread::spawn(move || {
+                // The intake's log lines bear the pipeline's name.
+                let _named = tracing::info_span!("pipeline", name = %name).entered();
                 let end = turn(parts, &alarm, &handle);
                 if end.is_err() {
                     // A process with a pipeline missing looks well and is not: all stop.
@@ -124,8 +127,11 @@ async fn heed_signals(alarms: Vec<Arc<Alarm>>) {
     }
 }
 
+/// What was found for each pipeline, by its name.
+pub type Findings = Vec<(Arc<str>, Vec<Finding>)>;
+
 /// Knocks on every door of every pipeline.
-pub fn check(plan: &Plan) -> Result<Vec<(Arc<str>, Vec<crate::sink::Finding>)>, Fault> {
+pub fn check(plan: &Plan) -> Result<Findings, Fault> {
     let runtime = runtime()?;
     let around = Surroundings::of(plan, &runtime);
     let knock = |pipeline: &crate::config::PipelinePlan| {

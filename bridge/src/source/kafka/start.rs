@@ -123,8 +123,7 @@ impl KafkaSource {
     /// A partition that starts at the end is committed there at once: or a crash before its first
     /// commit would leave out what came in between.
     fn anchor(&self, edges: &[(PartitionIndex, Start)], found: &[(PartitionIndex, i64)]) {
-        let latest =
-            |index: &PartitionIndex| edges.iter().any(|edge| *edge == (*index, Start::Latest));
+        let latest = |index: &PartitionIndex| edges.contains(&(*index, Start::Latest));
         let at: Vec<_> = found.iter().copied().filter(|(index, _)| latest(index)).collect();
         if at.is_empty() {
             return;
