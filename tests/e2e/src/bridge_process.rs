@@ -1,0 +1,175 @@
+//! The bridge as a child process, its words kept for the message of a failing test.
+
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use world::{Process, Signal};
+
+use crate::metrics::{self, Metrics};
+
+/// What bridges that have ended said last, by name.
+static WORDS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Of each of them, that many characters are shown: a schema says more than anyone reads.
+const WORDS_SHOWN_MAX: usize = 12_000;
+/// How long a command that is not `run` may take.
+const COMMAND: Duration = Duration::from_secs(60);
+
+/// A running bridge, killed on drop.
+pub struct Bridge {
+    process: Process,
+    http: String,
+}
+
+/// What a command said and how it ended.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: ExitStatus,
+    pub stdout: String,
+    /// Both streams, in the order heard.
+    pub all: String,
+}
+
+impl Bridge {
+    /// Starts `bridge` with these arguments; `http` is where it will serve metrics.
+    pub fn start(arguments: &[&str], http: &str) -> Result<Self> {
+        let process = Process::spawn(binary()?, arguments.iter().copied(), [])?;
+        Ok(Self { process, http: http.to_owned() })
+    }
+
+    /// The child.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// `/metrics`, read.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let (status, body) = metrics::get(&self.http, "/metrics")?;
+        anyhow::ensure!(status == 200, "/metrics answered with {status}");
+        Metrics::parse(&body)
+    }
+
+    /// A GET of its HTTP endpoint: status and body.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        metrics::get(&self.http, path)
+    }
+
+    /// Waits until it is ready by its own words at `/readyz`.
+    pub fn wait_ready(&self, within: Duration) -> Result<()> {
+        self.wait(within, "/readyz", || match self.get("/readyz")? {
+            (200, _) => Ok(()),
+            (status, body) => bail!("{status} {body}"),
+        })
+    }
+
+    /// Waits until so many partitions are its own.
+    pub fn wait_assigned(&self, partitions: i32, within: Duration) -> Result<()> {
+        self.wait(within, "an assignment", || {
+            let assigned = self.metrics()?.sum("bridge_partitions")?;
+            anyhow::ensure!(assigned == f64::from(partitions), "{assigned} partitions are ours");
+            Ok(())
+        })
+    }
+
+    /// Waits for a condition for as long as the bridge runs.
+    pub fn wait<T>(
+        &self,
+        within: Duration,
+        what: &str,
+        mut probe: impl FnMut() -> Result<T>,
+    ) -> Result<T> {
+        let outcome = world::await_ok(within, what, || {
+            if let Some(status) = self.process.exit_status()? {
+                return Ok(Err(anyhow::anyhow!("waiting for {what}: the bridge ended: {status}")));
+            }
+            probe().map(Ok)
+        });
+        outcome.and_then(|ended| ended)
+    }
+
+    /// SIGTERM, and the status it ends with.
+    pub fn stop(&self, within: Duration) -> Result<ExitStatus> {
+        self.process.signal(Signal::Terminate)?;
+        self.process.wait_exit(within)
+    }
+
+    /// SIGTERM; must end with status 0.
+    pub fn stop_well(&self, within: Duration) -> Result<()> {
+        let status = self.stop(within)?;
+        anyhow::ensure!(status.success(), "after SIGTERM the bridge ended with {status}");
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&self) -> Result<()> {
+        self.process.kill().map(drop)
+    }
+
+    /// Fails if it does not run any more.
+    pub fn ensure_running(&self) -> Result<()> {
+        match self.process.exit_status()? {
+            None => Ok(()),
+            Some(status) => bail!("the bridge ended by itself: {status}"),
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let words =
+            format!("--- bridge {} said:\n{}", self.process.process_id(), self.process.tail());
+        lock_words().push(words);
+    }
+}
+
+impl Answer {
+    /// Runs a command to its end.
+    pub fn of(arguments: &[&str]) -> Result<Self> {
+        let process = Process::spawn(binary()?, arguments.iter().copied(), [])?;
+        let status = process.wait_exit(COMMAND)?;
+        // The readers may still be at the last lines: the streams end after the process.
+        let _ = process.wait_for_line("\u{0}", COMMAND);
+        let (stdout, all) = (process.stdout_lines().join("\n"), process.lines().join("\n"));
+        lock_words().push(format!("--- bridge {arguments:?}: {status}\n{all}"));
+        Ok(Self { status, stdout, all })
+    }
+
+    /// Fails unless it ended with this code.
+    pub fn ensure_code(&self, code: i32) -> Result<()> {
+        let ended = self.status.code();
+        anyhow::ensure!(ended == Some(code), "it ended with {}, not {code}", self.status);
+        Ok(())
+    }
+}
+
+/// The binary under test.
+fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("BRIDGE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let own = std::env::current_exe().context("asking where the test lives")?;
+            let profile = own.ancestors().nth(2).context("tests live in target/PROFILE/deps")?;
+            profile.join("bridge")
+        }
+    };
+    let missing = || {
+        format!("no bridge at {}: run `cargo build -p bridge`, or set BRIDGE_BIN", path.display())
+    };
+    anyhow::ensure!(path.is_file(), missing());
+    Ok(path)
+}
+
+pub(crate) fn forget_words() {
+    lock_words().clear();
+}
+
+pub(crate) fn last_words() -> String {
+    let cut = |words: &String| words.chars().take(WORDS_SHOWN_MAX).collect::<String>();
+    lock_words().iter().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+fn lock_words() -> std::sync::MutexGuard<'static, Vec<String>> {
+    WORDS.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,242 @@
+//! A pipeline's configuration, written into a folder of its own and run from there.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use world::{Directory, Port};
+
+use crate::bench::Bench;
+use crate::bridge_process::{Answer, Bridge};
+use crate::group::Group;
+
+/// A bridge on a loaded machine, compiling its modules for the first time.
+const READY: Duration = Duration::from_secs(30);
+
+/// The example modules, as the build made them.
+const MODULES: [(&str, &[u8]); 4] = [
+    ("drop_cold", bridge::modules::DROP_COLD),
+    ("enrich_route", bridge::modules::ENRICH_ROUTE),
+    ("split_readings", bridge::modules::SPLIT_READINGS),
+    ("faulty", bridge::modules::FAULTY),
+];
+
+/// How rows travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Http,
+    /// With read-back, the default acknowledgement.
+    Tcp,
+}
+
+/// A pipeline named `readings`, to be changed by a test before it is installed.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub brokers: String,
+    pub topic: String,
+    pub partitions: i32,
+    pub group: String,
+    pub table: String,
+    pub http_address: String,
+    pub tcp_address: String,
+    pub transport: Transport,
+    /// (module, its configuration in TOML), in order.
+    pub transforms: Vec<(&'static str, String)>,
+    /// Lines of `[pipeline.readings]`.
+    pub pipeline: Vec<String>,
+    /// Lines of `[pipeline.readings.table]`, after the name.
+    pub shape: Vec<String>,
+    /// Lines of `[pipeline.readings.sink]`, after the addresses.
+    pub sink: Vec<String>,
+    /// Lines of `[pipeline.readings.rejects]`.
+    pub rejects: Vec<String>,
+    /// Lines of `[pipeline.readings.limits]`.
+    pub limits: Vec<String>,
+    /// Lines of `[kafka.properties]`.
+    pub properties: Vec<String>,
+}
+
+impl Setup {
+    /// Sensors' readings into a table that the bridge makes; creates the topic. Topic, group and
+    /// table are new.
+    pub fn readings(bench: &Bench, name: &str, partitions: i32) -> Result<Self> {
+        let setup = Self {
+            shape: vec![
+                "timestamp = { field = \"ts\", unit = \"us\" }".to_owned(),
+                "symbols = [\"sensor\", \"site\"]".to_owned(),
+                "columns = { temperature = \"double\", humidity = \"double\", \
+                 pressure = \"double\", seq = \"long\" }"
+                    .to_owned(),
+            ],
+            ..Self::bare(bench, name, partitions)
+        };
+        bench.kafka.create_topic(&setup.topic, partitions)?;
+        Ok(setup)
+    }
+
+    /// The same without a shape and without its topic.
+    pub fn bare(bench: &Bench, name: &str, partitions: i32) -> Self {
+        let name = bench.unique(name);
+        Self {
+            brokers: bench.kafka.brokers(),
+            topic: name.clone(),
+            partitions,
+            group: format!("g-{name}"),
+            table: name,
+            http_address: bench.questdb.http_address(),
+            tcp_address: bench.questdb.tcp_address(),
+            transport: Transport::Http,
+            transforms: Vec::new(),
+            pipeline: Vec::new(),
+            shape: Vec::new(),
+            sink: Vec::new(),
+            rejects: Vec::new(),
+            limits: Vec::new(),
+            properties: Vec::new(),
+        }
+    }
+
+    /// Over this transport.
+    pub fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// With a transform more, its configuration in TOML.
+    pub fn transform(mut self, module: &'static str, config: &str) -> Self {
+        self.transforms.push((module, config.to_owned()));
+        self
+    }
+
+    /// With topic, partition, offset and row as columns, and as upsert keys.
+    pub fn upserting(mut self) -> Self {
+        self.shape.push("metadata = true".to_owned());
+        let keys = "upsert_keys = [\"ts\", \"kafka_topic\", \"kafka_partition\", \
+                    \"kafka_offset\", \"kafka_row\"]";
+        self.shape.push(keys.to_owned());
+        self
+    }
+
+    /// The configuration file.
+    pub fn text(&self, listen: &str) -> String {
+        let mut text = String::new();
+        let mut line = |line: &str| {
+            writeln!(text, "{line}").expect("a string takes any text");
+        };
+        line("cache = \"cache\"");
+        line(&format!("[kafka]\nbrokers = \"{}\"", self.brokers));
+        line("[kafka.properties]");
+        // A broker that comes back is found at once, not after ten seconds.
+        line("\"reconnect.backoff.max.ms\" = 1000");
+        self.properties.iter().for_each(|property| line(property));
+        line(&format!("[http]\nlisten = \"{listen}\""));
+        line("[pipeline.readings]");
+        line(&format!("topics = [\"{}\"]\ngroup = \"{}\"", self.topic, self.group));
+        self.pipeline.iter().for_each(|of_pipeline| line(of_pipeline));
+        for (module, config) in &self.transforms {
+            line("[[pipeline.readings.transform]]");
+            line(&format!("module = \"{module}.wasm\"\nconfig = {config}"));
+        }
+        line(&format!("[pipeline.readings.table]\nname = \"{}\"", self.table));
+        self.shape.iter().for_each(|of_table| line(of_table));
+        line("[pipeline.readings.sink]\nkind = \"questdb\"");
+        let transport = match self.transport {
+            Transport::Http => "http",
+            Transport::Tcp => "tcp",
+        };
+        line(&format!("transport = \"{transport}\"\naddress = \"{}\"", self.http_address));
+        if self.transport == Transport::Tcp {
+            line(&format!("tcp_address = \"{}\"", self.tcp_address));
+        }
+        self.sink.iter().for_each(|of_sink| line(of_sink));
+        line("[pipeline.readings.rejects]");
+        self.rejects.iter().for_each(|of_rejects| line(of_rejects));
+        line("[pipeline.readings.limits]");
+        self.limits.iter().for_each(|limit| line(limit));
+        text
+    }
+
+    /// Writes file and modules into a folder.
+    pub fn install(self) -> Result<Installed> {
+        let directory = Directory::create("e2e")?;
+        for (name, module) in MODULES {
+            std::fs::write(directory.path().join(format!("{name}.wasm")), module)
+                .with_context(|| format!("writing {name}.wasm"))?;
+        }
+        let port = Port::free()?;
+        let file = directory.path().join("bridge.toml");
+        std::fs::write(&file, self.text(&port.address())).context("writing bridge.toml")?;
+        Ok(Installed { setup: self, file, port, directory })
+    }
+}
+
+/// A configuration in its folder.
+pub struct Installed {
+    pub setup: Setup,
+    /// `bridge.toml`.
+    pub file: PathBuf,
+    port: Port,
+    directory: Directory,
+}
+
+impl Installed {
+    /// Starts `bridge run`; it may be killed and started again.
+    pub fn start(&self) -> Result<Bridge> {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(&self, more: &[&str]) -> Result<Bridge> {
+        Bridge::start(&[&["run", self.path()], more].concat(), &self.port.address())
+    }
+
+    /// The memory ceiling that `bridge explain` prints, in bytes.
+    pub fn memory_ceiling(&self) -> Result<u64> {
+        let explained = self.command("explain", &[])?;
+        explained.ensure_code(0)?;
+        let total = explained.stdout.lines().find_map(|line| {
+            let (number, unit) =
+                line.trim().strip_prefix("all together")?.trim().split_once(' ')?;
+            Some((number.parse::<f64>().ok()?, unit))
+        });
+        let (number, unit) = total.context("explain prints no line `all together NUMBER MiB`")?;
+        let scale = match unit {
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            other => anyhow::bail!("explain prints the ceiling in {other:?}"),
+        };
+        Ok((number * f64::from(scale)) as u64)
+    }
+
+    /// `bridge run`, and waits until it says that it is ready.
+    pub fn start_ready(&self) -> Result<Bridge> {
+        let bridge = self.start()?;
+        bridge.wait_ready(READY)?;
+        Ok(bridge)
+    }
+
+    /// Runs another command on the file: `check`, `explain`.
+    pub fn command(&self, command: &str, more: &[&str]) -> Result<Answer> {
+        Answer::of(&[&[command, self.path()], more].concat())
+    }
+
+    /// The group, from the outside.
+    pub fn group(&self, bench: &Bench) -> Result<Group> {
+        Group::new(bench, &self.setup.group, &self.setup.topic, self.setup.partitions)
+    }
+
+    /// The folder that relative paths of the file start from.
+    pub fn folder(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Where metrics are served.
+    pub fn http(&self) -> String {
+        self.port.address()
+    }
+
+    fn path(&self) -> &str {
+        self.file.to_str().expect("temporary folders have plain names")
+    }
+}
