@@ -1,7 +1,7 @@
 //! Cuts the log into batches and keeps the books. One thread; it never waits on a send, for it
 //! must keep polling, or Kafka would expel it: what has no room stays in the source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::alarm::{Alarm, Stop};
 use super::lane::{Pace, Work};
-use super::ledger::Ledger;
+use super::ledger::{Complete, Ledger};
 use crate::batch::{PartitionIndex, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::limits::Limits;
@@ -39,8 +39,14 @@ struct Partition {
     standing: Standing,
     /// Bytes of an average record so far.
     record_bytes: usize,
-    /// Kafka's timestamp of the last record of each ticket that is out, oldest first.
-    taken: u64,
+}
+
+/// What the latency of a batch is reckoned from.
+#[derive(Clone, Copy, Debug)]
+struct Taking {
+    /// Kafka's timestamp of its last record, milliseconds since 1970; -1 where there is none.
+    timestamp_ms: i64,
+    records: u64,
 }
 
 /// The intake of one ring.
@@ -56,6 +62,8 @@ pub struct Intake {
     pub(super) lent_bytes: Arc<AtomicUsize>,
     pub(super) pool: Arc<Pool>,
     partitions: BTreeMap<PartitionIndex, Partition>,
+    /// Of each ticket that is out.
+    takings: HashMap<u64, Taking, foldhash::fast::FixedState>,
     rotation: usize,
     behind: bool,
     lag_at: Instant,
@@ -107,6 +115,7 @@ impl Intake {
             lent_bytes: parts.lent_bytes,
             pool: parts.pool,
             partitions: BTreeMap::new(),
+            takings: HashMap::default(),
             rotation: 0,
             behind: false,
             lag_at: now,
@@ -172,6 +181,8 @@ impl Intake {
                 tracing::warn!(
                     "{out} batches were not stored in time; they are read again at the next start"
                 );
+                // Couriers still try to store them, and would for as long as it takes.
+                self.alarm.ask(Stop::Now);
                 Ok(true)
             }
             Some(_) => Ok(false),
@@ -183,8 +194,7 @@ impl Intake {
             match event {
                 Event::Assigned(partitions) => {
                     for partition in partitions {
-                        let fresh =
-                            Partition { standing: Standing::Assigned, record_bytes: 256, taken: 0 };
+                        let fresh = Partition { standing: Standing::Assigned, record_bytes: 256 };
                         self.partitions.insert(partition, fresh);
                     }
                 }
@@ -217,15 +227,23 @@ impl Intake {
     }
 
     fn collect_receipts(&mut self) -> bool {
-        let mut moved = false;
+        let mut now_ms = None;
         while let Ok(receipt) = self.receipts.try_recv() {
-            moved = true;
             if matches!(receipt.verdict, Verdict::Stored) {
                 self.meter.rows_stored.add(receipt.rows);
             }
-            self.ledger.redeem(receipt);
+            let now_ms = *now_ms.get_or_insert_with(unix_ms);
+            for Complete { id, stored } in self.ledger.redeem(receipt) {
+                let taking = self.takings.remove(&id).filter(|taking| taking.timestamp_ms >= 0);
+                if let Some(Taking { timestamp_ms, records }) = taking.filter(|_| stored) {
+                    // The clocks of producer, broker and bridge may disagree.
+                    let age =
+                        Duration::from_millis(now_ms.saturating_sub(timestamp_ms).max(0) as u64);
+                    self.meter.acked.record(age, records);
+                }
+            }
         }
-        moved
+        now_ms.is_some()
     }
 
     /// Starts, rewinds and gives up partitions that are quiet.
@@ -353,11 +371,12 @@ impl Intake {
         let Some((first, next)) = taken.span() else { return Ok(0) };
         let (records, bytes) = (taken.len(), taken.bytes());
         known.record_bytes = (known.record_bytes * 7 + bytes / records) / 8;
-        known.taken += records as u64;
         self.meter.records_in.add(records as u64);
         self.meter.bytes_in.add(bytes as u64);
         let route = self.ledger.route(partition, first);
         let ticket = self.ledger.issue(partition, first, next);
+        let timestamp_ms = taken.last_timestamp_ms();
+        self.takings.insert(ticket.id(), Taking { timestamp_ms, records: records as u64 });
         let batch = taken.into_batch(partition, self.source.name_of(partition), ticket, route);
         self.lent_bytes.fetch_add(bytes, Ordering::AcqRel);
         let pace = self.pace(now);
@@ -413,8 +432,7 @@ impl Intake {
             tracing::warn!("{fault}; trying again");
             return Ok(());
         }
-        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_millis());
-        self.meter.committed_at_ms.set(now_ms as i64);
+        self.meter.committed_at_ms.set(unix_ms());
         Ok(())
     }
 
@@ -439,4 +457,9 @@ impl Intake {
             *self.meter.partition_lag.lock().expect("no one panics with it") = shown;
         }
     }
+}
+
+/// The clock on the wall, milliseconds since 1970.
+fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
 }

@@ -65,6 +65,15 @@ pub struct Rewind {
     pub next: i64,
 }
 
+/// A ticket whose shares are all home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Complete {
+    /// Its number.
+    pub id: u64,
+    /// Whether all of it is stored; else it is read again.
+    pub stored: bool,
+}
+
 /// Issues and redeems tickets.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -88,22 +97,23 @@ impl Ledger {
         Ticket::issue(self.last_id, Arc::clone(&self.lost))
     }
 
-    /// Takes the shares of a receipt home; the number of tickets that are complete now.
-    pub fn redeem(&mut self, receipt: Receipt) -> usize {
+    /// Takes the shares of a receipt home; the tickets that are complete now, and whether all of
+    /// each was stored.
+    pub fn redeem(&mut self, receipt: Receipt) -> Vec<Complete> {
         let failed = match receipt.verdict {
             Verdict::Stored => None,
             Verdict::Rewind { route } => Some(route),
         };
-        let redeem = |share| usize::from(self.redeem_share(share, failed));
-        receipt.shares.into_iter().map(redeem).sum()
+        let redeem = |share| self.redeem_share(share, failed);
+        receipt.shares.into_iter().filter_map(redeem).collect()
     }
 
-    fn redeem_share(&mut self, share: Share, failed: Option<Route>) -> bool {
+    fn redeem_share(&mut self, share: Share, failed: Option<Route>) -> Option<Complete> {
         let id = share.id();
         let Some((partition, ticket_failed)) = self.tickets.get_mut(&id) else {
             debug_assert!(false, "a share comes from a ticket of this ledger");
             share.redeem();
-            return false;
+            return None;
         };
         *ticket_failed |= failed.is_some();
         let (partition, ticket_failed) = (*partition, *ticket_failed);
@@ -115,7 +125,7 @@ impl Ledger {
             }
         }
         if !share.redeem() {
-            return false;
+            return None;
         }
         self.tickets.remove(&id);
         progress.out -= 1;
@@ -125,7 +135,7 @@ impl Ledger {
             }
             progress.advance();
         }
-        true
+        Some(Complete { id, stored: !ticket_failed })
     }
 
     /// Partitions whose rewind is due and that are quiet: to be read again from here. What was
