@@ -2,39 +2,97 @@
 //! own mock. It keeps 5 MiB for each partition and drops the oldest; it knows no transactions, no
 //! security and no administration.
 
-use rdkafka::error::KafkaResult;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use std::ffi::{CStr, CString};
 
+use rdkafka::ClientConfig;
+use rdkafka::bindings as c;
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::context::Observer;
 use crate::blame::Fault;
 
 /// Bytes of batches that a partition keeps; the mock drops the oldest beyond that.
 pub const PARTITION_BYTES_MAX: usize = 5 << 20;
 
 /// A cluster that lives as long as this value.
-pub struct Cluster(MockCluster<'static, DefaultProducerContext>);
+pub struct Cluster {
+    cluster: *mut c::rd_kafka_mock_cluster_t,
+    /// The mock lives inside a client.
+    _client: BaseProducer<Observer>,
+}
+
+// SAFETY: every call on a mock cluster is passed to its own thread, and waited for.
+unsafe impl Send for Cluster {}
 
 impl Cluster {
     /// Starts a cluster of `brokers` brokers on ports of its own.
     pub fn start(brokers: i32) -> Result<Cluster, Fault> {
-        MockCluster::new(brokers).map(Cluster).map_err(|error| {
-            Fault::us(format!("starting a Kafka cluster inside this process: {error}"))
-        })
+        let failed =
+            |why: String| Fault::us(format!("starting a Kafka cluster inside this process: {why}"));
+        let client: BaseProducer<Observer> = ClientConfig::new()
+            .create_with_context(Observer::default())
+            .map_err(|error| failed(error.to_string()))?;
+        // SAFETY: the client is alive, and outlives the cluster: it is dropped after it.
+        let cluster =
+            unsafe { c::rd_kafka_mock_cluster_new(client.client().native_ptr(), brokers) };
+        if cluster.is_null() {
+            return Err(failed("no port, or no memory".to_owned()));
+        }
+        // SAFETY: the cluster was made above. Without this a group waits three seconds for its
+        // first member to have company.
+        unsafe { c::rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, 0) };
+        Ok(Cluster { cluster, _client: client })
     }
 
     /// Creates a topic.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<(), Fault> {
-        let created: KafkaResult<()> = self.0.create_topic(name, partitions, 1);
-        created.map_err(|error| Fault::us(format!("creating topic {name}: {error}")))
+        let text = c_string(name)?;
+        // SAFETY: the cluster lives as long as `self`; `text` is a C string.
+        let code =
+            unsafe { c::rd_kafka_mock_topic_create(self.cluster, text.as_ptr(), partitions, 1) };
+        match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Err(Fault::us(format!("creating topic {name}: {code:?}"))),
+        }
     }
 
     /// For `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> String {
-        self.0.bootstrap_servers()
+        // SAFETY: the cluster lives as long as `self`, and so does its text.
+        let text = unsafe { CStr::from_ptr(c::rd_kafka_mock_cluster_bootstraps(self.cluster)) };
+        text.to_string_lossy().into_owned()
     }
 
-    /// The mock itself, for faults.
-    pub fn mock(&self) -> &MockCluster<'static, DefaultProducerContext> {
-        &self.0
+    /// What every request about a topic is answered with from now on.
+    pub fn topic_error(&self, name: &str, code: RDKafkaRespErr) -> Result<(), Fault> {
+        let text = c_string(name)?;
+        // SAFETY: the cluster lives as long as `self`; `text` is a C string.
+        unsafe { c::rd_kafka_mock_topic_set_error(self.cluster, text.as_ptr(), code) };
+        Ok(())
+    }
+
+    /// What the next requests of a kind (by Kafka's number of it) are answered with.
+    pub fn request_errors(&self, kind: i16, codes: &[RDKafkaRespErr]) {
+        // SAFETY: the cluster lives as long as `self`; the codes are copied.
+        unsafe {
+            c::rd_kafka_mock_push_request_errors_array(
+                self.cluster,
+                kind,
+                codes.len(),
+                codes.as_ptr(),
+            );
+        }
+    }
+}
+
+fn c_string(name: &str) -> Result<CString, Fault> {
+    CString::new(name).map_err(|_| Fault::us(format!("topic {name:?} has a NUL in its name")))
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // SAFETY: made by `start`, destroyed once, before its client.
+        unsafe { c::rd_kafka_mock_cluster_destroy(self.cluster) }
     }
 }

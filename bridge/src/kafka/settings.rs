@@ -91,9 +91,11 @@ impl Settings {
         if self.get("group.protocol") != Some("consumer") {
             // Partitions that stay with their member go on while others move.
             self.default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
-            // How long the partitions of a member that died for good stay orphaned. Static members
-            // that come back sooner find theirs again. The broker's lower bound is 6 s.
-            self.default(&mut config, "session.timeout.ms", "10000");
+            // How long the partitions of a member that died for good stay orphaned. A static member
+            // that comes back sooner finds its own again, so its session may outlast the restart
+            // of a broker, which would end it else. The broker's lower bound is 6 s.
+            let session = if self.instance.is_some() { "30000" } else { "10000" };
+            self.default(&mut config, "session.timeout.ms", session);
             // A member learns of a rebalance by its heartbeat.
             self.default(&mut config, "heartbeat.interval.ms", "1000");
         }

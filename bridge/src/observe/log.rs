@@ -13,12 +13,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::terminal;
 
-/// Starts logging, once in a process; `filter` is a level or directives, by default `info`.
+/// What is said by default. The client library's own lines repeat what the source says in its
+/// words, and call a normal close an error.
+const DEFAULT: &str = "info,rdkafka=off,librdkafka=off";
+
+/// Starts logging, once in a process; `filter` is a level or directives.
 pub fn start(filter: Option<&str>) {
-    let filter = filter.filter(|filter| !filter.is_empty()).unwrap_or("info");
+    let filter = filter.filter(|filter| !filter.is_empty()).unwrap_or(DEFAULT);
     let (filter, wrong) = match EnvFilter::try_new(filter) {
         Ok(filter) => (filter, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (EnvFilter::new(DEFAULT), Some(error)),
     };
     let logs = tracing_subscriber::fmt().with_env_filter(filter);
     // A logger that is there already was set by a test, and is as good.

@@ -11,6 +11,7 @@ use super::ring::{Bench, DeadLetterOffice, Parts};
 use crate::blame::{Blame, Fault};
 use crate::config::PipelinePlan;
 use crate::format::DecoderContext;
+use crate::kafka;
 use crate::names::Names;
 use crate::observe::{PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
@@ -137,14 +138,14 @@ fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fau
 /// Knocks on every door of a pipeline and changes nothing.
 pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let meter = Arc::new(PipelineMeter::default());
-    let mut findings = Vec::new();
+    let mut findings = kafka::check::check(&plan.source, &plan.rejects, false);
     match load(plan, around, &meter) {
-        Err(fault) => findings.push(failed("pipeline", &plan.name, &fault)),
+        Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
             for (transform, loaded) in plan.transforms.iter().zip(&loading.transforms) {
                 let instance = loaded.instance(Arc::default());
                 findings.push(match instance {
-                    Err(fault) => failed("transform", transform.name(), &fault),
+                    Err(fault) => Finding::failed("transform", transform.name(), &fault),
                     Ok(_) => Finding::ok("transform", transform.name(), loaded.summary()),
                 });
             }
@@ -152,15 +153,4 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn failed(subject: &'static str, name: &str, fault: &Fault) -> Finding {
-    Finding {
-        subject,
-        name: name.to_owned(),
-        state: FindingState::Fail,
-        blame: fault.blame,
-        note: fault.message.clone(),
-        fix: fault.hint.clone(),
-    }
 }

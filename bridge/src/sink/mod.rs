@@ -78,6 +78,18 @@ impl Finding {
         let (name, note) = (name.into(), note.into());
         Finding { subject, name, state: FindingState::Ok, blame: Blame::World, note, fix: None }
     }
+
+    /// What was tried did not work.
+    pub fn failed(subject: &'static str, name: impl Into<String>, fault: &Fault) -> Finding {
+        Finding {
+            subject,
+            name: name.into(),
+            state: FindingState::Fail,
+            blame: fault.blame,
+            note: fault.message.clone(),
+            fix: fault.hint.clone(),
+        }
+    }
 }
 
 /// How something that was checked is.

@@ -50,6 +50,8 @@ pub struct State {
     pub tables: HashMap<String, (i64, bool)>,
     /// Lines stored, in order.
     pub stored: Vec<String>,
+    /// Whether queries are refused.
+    pub denies: bool,
     /// Writes seen, whatever became of them: heads, lower case.
     pub writes: Vec<String>,
     /// Columns of `table_columns()`: name, whether it is an upsert key.
@@ -139,7 +141,8 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         let answer = if head.starts_with("post /write") {
             write(&state, &head, body)
         } else {
-            Some((200, query(&state, &head)))
+            let denies = state.lock().expect("whole").denies;
+            Some((if denies { 401 } else { 200 }, query(&state, &head)))
         };
         let Some((status, text)) = answer else { return };
         if status == 0 {

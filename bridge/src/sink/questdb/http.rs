@@ -75,7 +75,8 @@ impl Road {
         shared.watched.meet(&job.table);
         while let Some(piece) = job.piece() {
             shared.watched.open(&job.table).await;
-            let Some((connection, id)) = self.connected(&job.table).await else { continue };
+            let connected = self.connected(&job.table).await.map_err(Stopped::Fault)?;
+            let Some((connection, id)) = connected else { continue };
             let endpoint = connection.endpoint();
             match self.send(connection, piece).await {
                 Answered::Stored => {
@@ -110,7 +111,10 @@ impl Road {
 
     /// A connection to the current address, and the id that the table had before it first wrote
     /// to it. `None`: not this time.
-    async fn connected(&mut self, table: &Arc<str>) -> Option<(Connection, Option<i64>)> {
+    async fn connected(
+        &mut self,
+        table: &Arc<str>,
+    ) -> Result<Option<(Connection, Option<i64>)>, Fault> {
         let current = self.shared.server.current();
         if self.connection.as_ref().is_some_and(|connection| connection.endpoint() != current) {
             self.hang_up();
@@ -121,7 +125,7 @@ impl Road {
                 Ok(connection) => self.connection = Some(connection),
                 Err(Broken(why)) => {
                     self.lost(current, &why).await;
-                    return None;
+                    return Ok(None);
                 }
             }
         }
@@ -129,8 +133,11 @@ impl Road {
             Some(id) => *id,
             None => {
                 let tables = self.shared.watched.fresh().await;
+                if let Some(fault) = &tables.fault {
+                    return Err(fault.clone());
+                }
                 if tables.endpoint != current {
-                    return None;
+                    return Ok(None);
                 }
                 let id = tables.get(table).map(|state| state.id);
                 self.met.insert(Arc::clone(table), id);
@@ -138,7 +145,7 @@ impl Road {
             }
         };
         // Taken out while a request is under way: dropped half-way, the connection is gone too.
-        self.connection.take().map(|connection| (connection, id))
+        Ok(self.connection.take().map(|connection| (connection, id)))
     }
 
     async fn send(&mut self, mut connection: Connection, piece: &Piece) -> Answered {
@@ -226,6 +233,8 @@ impl Unproven {
                 shared.meter.bytes_stored.add(job.bytes);
                 shared.meter.stored.record(job.opened.elapsed(), job.rows);
                 stored(home, job).await;
+            } else if tables.fault.is_some() {
+                rewind(home, job).await;
             } else {
                 let (pipeline, table) = (&shared.pipeline, &job.table);
                 tracing::warn!(

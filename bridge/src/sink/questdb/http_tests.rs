@@ -244,3 +244,14 @@ async fn buffers_come_back() {
     assert!(bench.pool.get().bytes.capacity() > 0);
     bench.finish().await.expect("a clean end");
 }
+
+#[tokio::test]
+async fn who_may_not_ask_stops_too() {
+    let (fake, mut bench) = start("username = \"u\"\npassword = \"p\"").await;
+    fake.state.lock().expect("whole").denies = true;
+    bench.send("t", 0..2).await;
+    bench.rewound(Route::Primary).await;
+    let fault = bench.finish().await.expect_err("a fault");
+    assert_eq!(fault.blame, Blame::Operator);
+    assert!(fault.to_string().contains("`username`"), "{fault}");
+}

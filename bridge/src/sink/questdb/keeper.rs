@@ -43,12 +43,14 @@ pub struct TableState {
 }
 
 /// The answer to one poll.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tables {
     /// Its number; 0 before the first.
     pub number: u64,
     /// The server's address that answered.
     pub endpoint: usize,
+    /// The server refuses who we are: nobody needs to wait any longer.
+    pub fault: Option<Fault>,
     tables: HashMap<String, TableState>,
 }
 
@@ -178,7 +180,12 @@ impl Keeper {
                 let _ = tokio::time::timeout(IDLE, wanted).await;
                 Ok(())
             }
-            Err(ExecError::Denied(why)) => Err(denied(&why)),
+            Err(ExecError::Denied(why)) => {
+                let fault = Some(denied(&why));
+                let last = Tables { number: u64::MAX, fault, ..Tables::default() };
+                self.watched.state.send_replace(Arc::new(last));
+                Err(denied(&why))
+            }
             Err(error) => {
                 self.trouble.away(KEEPER, &error.to_string());
                 tokio::time::sleep(backoff.next_wait()).await;
@@ -311,7 +318,7 @@ impl Tables {
             let state = TableState { id: *id, lag_rows: 0, written: 1, applied: 1, closed };
             (name.to_lowercase(), state)
         };
-        Tables { number, endpoint: 0, tables: tables.iter().map(state).collect() }
+        Tables { number, endpoint: 0, fault: None, tables: tables.iter().map(state).collect() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::Shared;
@@ -241,10 +241,13 @@ impl Inspection {
                 return finding("sink", &name, note).fix("`tcp_address` of the sink").away();
             }
         };
-        // There is no positive answer: a server that minds hangs up.
+        // There is no positive answer. A server that minds a key hangs up; one that wants a key
+        // takes this empty line for its id and sends a challenge; any other skips it.
         let mut told = [0; 1];
+        let _ = stream.write_all(b"\n").await;
+        let _ = stream.flush().await;
         if tokio::time::timeout(REFUSAL_MAX, stream.read(&mut told)).await.is_ok() {
-            return finding("sink", &name, "hangs up on the bridge".into())
+            return finding("sink", &name, "does not let the bridge in".into())
                 .fix("`auth_key_id` and its key, or `tcp_address`, of the sink");
         }
         match self.shared.plan.ack {

@@ -8,7 +8,8 @@ use rdkafka::consumer::{Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::fetch::Queue;
+use super::commit::Commits;
+use super::fetch::{Client, Queue};
 use super::rebalance::Change;
 use super::table::Standing;
 use super::{Event, KafkaSource};
@@ -25,12 +26,17 @@ pub struct Leaving {
     waiting: Vec<PartitionIndex>,
 }
 
+/// How long it may take to be rid of a client that is of no use any more.
+const PART_MAX: Duration = Duration::from_secs(2);
 /// Time between two tries to find out where to start.
 const START_AGAIN: Duration = Duration::from_secs(1);
 
 impl KafkaSource {
     /// The next change of what is ours, if the last one was answered.
     pub(super) fn next_event(&mut self) -> Result<Option<Event>, Fault> {
+        if let Some(event) = self.told.take() {
+            return Ok(Some(event));
+        }
         if let Some(leaving) = &self.leaving {
             // The session may end during the drain: then the partitions are somebody else's.
             if !self.client.assignment_lost() {
@@ -38,6 +44,7 @@ impl KafkaSource {
             }
             let all = leaving.all.clone();
             self.leaving = None;
+            self.lost_at = Some(Instant::now());
             self.unassign(&all)?;
             return Ok(Some(Event::Lost(all)));
         }
@@ -60,6 +67,7 @@ impl KafkaSource {
                     if all.is_empty() {
                         self.unassign(&all)?;
                     } else if lost {
+                        self.lost_at = Some(Instant::now());
                         self.unassign(&all)?;
                         return Ok(Some(Event::Lost(all)));
                     } else {
@@ -118,6 +126,7 @@ impl KafkaSource {
                 partition.queue = Some(queue);
             }
             partition.position = *offset;
+            partition.sent = -1;
             partition.paused = false;
             partition.met = true;
             partition.misfortune = None;
@@ -175,7 +184,7 @@ impl KafkaSource {
     fn unassign(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {
         let mut owned = Vec::new();
         for index in partitions {
-            self.unkept.remove(index);
+            self.commits.forget(*index);
             let partition = self.table.get_mut(*index);
             if partition.standing == Standing::Owned {
                 owned.push((*index, partition.position));
@@ -193,6 +202,29 @@ impl KafkaSource {
             let words = self.client.context().diagnostics.last_words();
             errors::fault("giving up partitions", &error, words)
         })
+    }
+
+    /// Makes the client anew and joins the group again; everything that was ours is lost.
+    pub(super) fn begin_again(&mut self) -> Result<(), Fault> {
+        tracing::warn!("joining group {} again under a new name", self.plan.group);
+        let mut lost = Vec::new();
+        for (place, partition) in self.table.partitions.iter_mut().enumerate() {
+            if partition.standing != Standing::Away {
+                lost.push(PartitionIndex(place as u32));
+            }
+            partition.standing = Standing::Away;
+            partition.misfortune = None;
+            // Queues belong to the old client.
+            partition.queue = None;
+        }
+        self.starts.clear();
+        self.leaving = None;
+        part_with(&self.client, Instant::now() + PART_MAX);
+        let client = super::join(&self.config, &self.plan, &self.bell)?;
+        self.commits = Commits::new(&client);
+        self.client = client;
+        self.told = (!lost.is_empty()).then_some(Event::Lost(lost));
+        Ok(())
     }
 
     /// A list for the library.
@@ -214,26 +246,41 @@ impl KafkaSource {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
-        // Who already lost the group, or was fenced, has nothing to leave.
-        if self.client.close_queue().is_err() {
-            return;
-        }
         self.leaving = None;
-        while !self.client.closed() {
-            let _ = self.client.poll(Duration::from_millis(10));
-            while let Some(change) = self.client.context().next_change() {
-                let all = match change {
-                    Change::Assign(_) => continue,
-                    Change::Revoke { partitions, .. } => self.indexes(&partitions),
-                };
-                let _ = all.and_then(|all| self.unassign(&all));
-            }
-            if Instant::now() > deadline {
-                tracing::warn!("leaving group {} took too long", self.plan.group);
-                // Dropping the client would wait for the group without an end.
-                std::mem::forget(Arc::clone(&self.client));
-                return;
-            }
+        for partition in &mut self.table.partitions {
+            partition.standing = Standing::Away;
+        }
+        if !part_with(&self.client, deadline) {
+            tracing::warn!("leaving group {} took too long", self.plan.group);
         }
     }
+}
+
+/// Ends a client's membership; false if that was not done at `deadline`.
+fn part_with(client: &Client, deadline: Instant) -> bool {
+    // Who already lost the group, or was fenced, has nothing to leave.
+    if client.close_queue().is_err() {
+        return true;
+    }
+    while !client.closed() {
+        let _ = client.poll(Duration::from_millis(10));
+        while let Some(change) = client.context().next_change() {
+            // Nothing is drained here: whoever closes has done so.
+            let Change::Revoke { partitions, .. } = change else { continue };
+            let mut list = TopicPartitionList::with_capacity(partitions.len());
+            for name in &partitions {
+                list.add_partition(&name.topic, name.partition);
+            }
+            let _ = match client.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => client.incremental_unassign(&list),
+                _ => client.unassign(),
+            };
+        }
+        if Instant::now() > deadline {
+            // Dropping the client would wait for the group without an end.
+            std::mem::forget(Arc::clone(client));
+            return false;
+        }
+    }
+    true
 }

@@ -20,17 +20,17 @@ mod table;
 mod tests;
 mod wake;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{ClientConfig, Message};
 
+use commit::Commits;
 use fetch::{Client, Misfortune};
 use rebalance::Member;
-pub use reread::Rereader;
+pub use reread::{Rereader, owned as owned_record};
 pub use table::Roster;
 use table::{Standing, Table};
 use wake::Bell;
@@ -50,6 +50,8 @@ const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// The same trouble is logged this often.
 const REPEAT: Duration = Duration::from_secs(10);
 
+/// How long after a lost session its echoes may come.
+const OWN_ECHO: Duration = Duration::from_secs(120);
 /// How long a source that nobody closed may take to leave.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
@@ -65,9 +67,12 @@ pub struct KafkaSource {
     starts: Vec<(PartitionIndex, Option<i64>)>,
     starts_at: Instant,
     leaving: Option<assignment::Leaving>,
-    /// Commits that failed, to be tried again.
-    unkept: HashMap<PartitionIndex, i64>,
-    unkept_at: Instant,
+    commits: Commits,
+    /// To be told at the next poll.
+    told: Option<Event>,
+    /// When the group gave our partitions to others without asking.
+    lost_at: Option<Instant>,
+    config: ClientConfig,
     warned_at: Option<Instant>,
     closed: bool,
 }
@@ -85,23 +90,13 @@ impl KafkaSource {
         let found = Scout::new(&settings)?.topics(&plan.topics)?;
         let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
         let budget = Budget { bytes: limits.fetch_bytes_max, partitions };
-        let member = Member::default();
-        let bell = Arc::clone(&member.bell);
         let config = settings.consumer(budget, ignored_topics);
-        let mut client: BaseConsumer<Member> =
-            config.create_with_context(member).map_err(|error| topics::refused(&error))?;
-        client.set_nonempty_callback({
-            let bell = Arc::clone(&bell);
-            move || bell.ring()
-        });
-        let subscription = topics::subscription(&plan.topics);
-        let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
-        client.subscribe(&subscription).map_err(|error| {
-            Fault::operator(format!("subscribing to {subscription:?}: {error}"))
-        })?;
+        let bell = Arc::new(Bell::default());
+        let client = join(&config, plan, &bell)?;
         let now = Instant::now();
         Ok(KafkaSource {
-            client: Arc::new(client),
+            commits: Commits::new(&client),
+            client,
             bell,
             table: Table::default(),
             plan: plan.clone(),
@@ -109,8 +104,9 @@ impl KafkaSource {
             starts: Vec::new(),
             starts_at: now,
             leaving: None,
-            unkept: HashMap::new(),
-            unkept_at: now,
+            told: None,
+            lost_at: None,
+            config,
             warned_at: None,
             closed: false,
         })
@@ -144,15 +140,18 @@ impl KafkaSource {
     /// An error of the client as a whole.
     fn heard(&mut self, error: &KafkaError) -> Result<(), Fault> {
         let words = self.client.context().diagnostics.last_words();
-        if let KafkaError::MessageConsumptionFatal(code) = error {
-            return Err(self.fatal(*code, words));
-        }
-        let Some(code) = error.rdkafka_error_code() else { return Ok(()) };
-        if code == RDKafkaErrorCode::Fatal {
-            let code = self.client.client().fatal_error().map_or(code, |(code, _)| code);
-            return Err(self.fatal(code, words));
-        }
-        if code == RDKafkaErrorCode::FencedInstanceId {
+        let Some(mut code) = error.rdkafka_error_code() else { return Ok(()) };
+        let is_fatal = matches!(error, KafkaError::MessageConsumptionFatal(_))
+            || matches!(code, RDKafkaErrorCode::Fatal | RDKafkaErrorCode::FencedInstanceId);
+        if is_fatal {
+            code = self.client.client().fatal_error().map_or(code, |(code, _)| code);
+            // After an outage the library sends what it had to say under the name that it had
+            // then, and is taken for an impostor of its new self. That happens once; a second
+            // process would come again.
+            let own_doing = self.lost_at.take().is_some_and(|at| at.elapsed() < OWN_ECHO);
+            if code == RDKafkaErrorCode::FencedInstanceId && own_doing {
+                return self.begin_again();
+            }
             return Err(self.fatal(code, words));
         }
         match errors::blame(code) {
@@ -225,6 +224,23 @@ impl KafkaSource {
             tracing::warn!("{message}");
         }
     }
+}
+
+/// Makes a client and joins the group.
+fn join(config: &ClientConfig, plan: &KafkaPlan, bell: &Arc<Bell>) -> Result<Client, Fault> {
+    let member = Member::new(bell);
+    let mut client: BaseConsumer<Member> =
+        config.create_with_context(member).map_err(|error| topics::refused(&error))?;
+    client.set_nonempty_callback({
+        let bell = Arc::clone(bell);
+        move || bell.ring()
+    });
+    let subscription = topics::subscription(&plan.topics);
+    let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
+    client
+        .subscribe(&subscription)
+        .map_err(|error| Fault::operator(format!("subscribing to {subscription:?}: {error}")))?;
+    Ok(Arc::new(client))
 }
 
 /// Left without a word, the client would wait for ever for somebody to answer its rebalances.

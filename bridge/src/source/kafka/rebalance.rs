@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::wake::Bell;
 use crate::batch::TopicPartition;
@@ -28,17 +28,6 @@ pub enum Change {
     },
 }
 
-/// How an asynchronous commit ended, for each partition.
-#[derive(Debug)]
-pub struct Committed {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// The offset that was to be kept.
-    pub next: i64,
-    /// Why it was not.
-    pub error: Option<RDKafkaErrorCode>,
-}
-
 /// The context of a group member: stashes what happens during a poll.
 #[derive(Default)]
 pub struct Member {
@@ -47,18 +36,17 @@ pub struct Member {
     /// The client's last words.
     pub diagnostics: Diagnostics,
     changes: Mutex<VecDeque<Change>>,
-    commits: Mutex<Vec<Committed>>,
 }
 
 impl Member {
+    /// A member that rings this bell.
+    pub fn new(bell: &Arc<Bell>) -> Member {
+        Member { bell: Arc::clone(bell), ..Member::default() }
+    }
+
     /// The oldest change that was not answered yet.
     pub fn next_change(&self) -> Option<Change> {
         self.changes.lock().expect("no one panics with it").pop_front()
-    }
-
-    /// Commits that ended since the last call.
-    pub fn ended_commits(&self) -> Vec<Committed> {
-        std::mem::take(&mut *self.commits.lock().expect("no one panics with it"))
     }
 }
 
@@ -86,23 +74,6 @@ impl ConsumerContext for Member {
         };
         self.changes.lock().expect("no one panics with it").push_back(change);
         self.bell.ring();
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
-        let overall = result.err().and_then(|error| error.rdkafka_error_code());
-        let mut commits = self.commits.lock().expect("no one panics with it");
-        for element in list.elements() {
-            let Offset::Offset(next) = element.offset() else { continue };
-            let own = element.error().err().and_then(|error| error.rdkafka_error_code());
-            commits.push(Committed {
-                partition: TopicPartition {
-                    topic: element.topic().into(),
-                    partition: element.partition(),
-                },
-                next,
-                error: own.or(overall),
-            });
-        }
     }
 }
 

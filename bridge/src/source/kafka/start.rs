@@ -1,7 +1,7 @@
 //! Where a partition starts: where the intake says, else where the group's committed offset is,
 //! else where the configuration says. `--from` comes before all of it, once.
 
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -122,15 +122,10 @@ impl KafkaSource {
 
     /// A partition that starts at the end is committed there at once: or a crash before its first
     /// commit would leave out what came in between.
-    fn anchor(&self, edges: &[(PartitionIndex, Start)], found: &[(PartitionIndex, i64)]) {
-        let latest = |index: &PartitionIndex| edges.contains(&(*index, Start::Latest));
-        let at: Vec<_> = found.iter().copied().filter(|(index, _)| latest(index)).collect();
-        if at.is_empty() {
-            return;
-        }
-        if let Ok(list) = self.list(&at) {
-            let _ = self.client.commit(&list, CommitMode::Async);
-        }
+    fn anchor(&mut self, edges: &[(PartitionIndex, Start)], found: &[(PartitionIndex, i64)]) {
+        let is_latest = |index| edges.contains(&(index, Start::Latest));
+        let at: Vec<_> = found.iter().copied().filter(|(index, _)| is_latest(*index)).collect();
+        self.commits_at_start(&at);
     }
 
     pub(super) fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -49,6 +49,8 @@ pub struct Partition {
     /// The offset after the last record that was taken, or where reading began. Our own count:
     /// the library's is moved by error messages.
     pub position: i64,
+    /// The offset of the commit that was sent last; -1 before the first.
+    pub sent: i64,
     /// Nothing is taken while it is paused.
     pub paused: bool,
     /// Whether it was assigned before: `--from` counts once.
@@ -82,6 +84,7 @@ impl Table {
             queue: None,
             standing: Standing::Away,
             position: 0,
+            sent: -1,
             paused: false,
             met: false,
             misfortune: None,

@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::KafkaSource;
 use crate::batch::{PartitionIndex, Route};
-use crate::config::{KafkaPlan, Start, Topics};
+use crate::blame::Blame;
+use crate::config::{KafkaPlan, RejectsPlan, Start, Topics};
 use crate::kafka::mock::Cluster;
+use crate::kafka::topics::Scout;
+use crate::kafka::{Settings, check};
 use crate::limits::Limits;
+use crate::sink::FindingState;
 use crate::source::{CommitPoint, Event, Source};
 use crate::ticket::{Lost, Ticket};
 
@@ -271,10 +277,62 @@ fn start_counts_only_where_nothing_is_committed() {
 fn a_topic_that_does_not_exist_is_named() {
     let cluster = cluster(1, 0);
     let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    cluster.mock().topic_error("sensors", error).expect("the mock takes errors");
+    cluster.topic_error("sensors", error).expect("the mock takes errors");
     let fault = KafkaSource::open(&plan(&cluster, "none"), &Limits::default(), &[]).err();
     let fault = fault.expect("the topic is said to be unknown");
     assert!(fault.message.contains("topic `sensors` does not exist"), "{fault}");
+}
+
+#[test]
+fn what_check_says_of_a_healthy_cluster() {
+    let cluster = cluster(2, 1_500);
+    let plan = plan(&cluster, "check");
+    let rejects = RejectsPlan::Topic { topic: "sensors".to_owned() };
+    let findings = check::check(&plan, &rejects, false);
+    let shown: Vec<_> = findings.iter().map(|f| (f.subject, f.state, f.note.as_str())).collect();
+    assert_eq!(shown[0].1, FindingState::Ok, "{shown:?}");
+    assert_eq!(shown[1], ("topic", FindingState::Ok, "2 partitions, 3,000 records"));
+    assert_eq!(shown[2], ("group", FindingState::Ok, "new: starts at earliest"));
+    assert_eq!(shown[3], ("rejects", FindingState::Ok, "a topic, 2 partitions"));
+    let samples = check::sample(&plan, 20).expect("a healthy cluster");
+    assert_eq!(samples.len(), 20);
+    assert!(samples.iter().all(|sample| sample.offset >= 1_480));
+}
+
+#[test]
+fn a_commit_that_failed_is_made_again() {
+    let cluster = cluster(1, 100);
+    let plan = plan(&cluster, "commit");
+    let mut reader = Reader::new(&plan);
+    reader.until("all records", |reader| reader.count() >= 100);
+    // Kafka's number of OffsetCommit.
+    cluster.request_errors(8, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS; 2]);
+    let points = reader.points();
+    let fault = reader.source.commit(&points, true).expect_err("the cluster refuses");
+    assert_eq!(fault.blame, Blame::World);
+    let settings = Settings::new(&plan).expect("a right plan");
+    let scout = Scout::of_group(&settings, &plan.group).expect("a right plan");
+    let committed = || {
+        let mut list = TopicPartitionList::new();
+        list.add_partition("sensors", 0);
+        let list = scout.client().committed_offsets(list, DEADLINE).expect("a healthy cluster");
+        list.elements()[0].offset()
+    };
+    reader.until("the commit to be made again", |_| committed() == Offset::Offset(100));
+}
+
+#[test]
+fn a_member_that_begins_again_loses_nothing() {
+    let cluster = cluster(2, 500);
+    let mut reader = Reader::new(&plan(&cluster, "anew"));
+    reader.until("all records", |reader| reader.count() >= 1_000);
+    reader.commit();
+    reader.source.begin_again().expect("a healthy cluster");
+    assert!(matches!(reader.source.poll(), Ok(Some(Event::Lost(lost))) if lost.len() == 2));
+    reader.owned.clear();
+    produce(&cluster, 2, 10);
+    reader.until("the new records", |reader| reader.count() >= 1_020);
+    assert!(reader.seen.values().all(|seen| seen.iter().map(|(at, _)| *at).eq(0..510)));
 }
 
 #[test]
