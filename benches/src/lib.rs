@@ -1,1 +1,11 @@
-//! benches
+//! The bench: what the bridge costs and how fast it is, measured the way users run it.
+//!
+//! ```text
+//!   harness   real Kafka ──▶ the release binary ──▶ real QuestDB; counted at the destination
+//! ```
+//!
+//! `README.md` has the method before the numbers.
+
+pub mod harness;
+pub mod machine;
+pub mod stats;

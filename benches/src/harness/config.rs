@@ -1,0 +1,89 @@
+//! The configuration that the bridge is measured with, and the folder it lives in.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+use world::{Directory, Kafka, Port, QuestDb};
+
+use super::sensors;
+
+/// How rows travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Each request is answered.
+    Http,
+    /// Pooled line protocol, counted back (`verify`).
+    Tcp,
+}
+
+impl Transport {
+    /// As the configuration and file names have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Http => "http",
+            Transport::Tcp => "tcp",
+        }
+    }
+
+    /// Whether rows carry their topic, partition, offset and row.
+    pub fn metadata(self) -> bool {
+        self == Transport::Tcp
+    }
+}
+
+/// A `bridge.toml` with its modules, in a folder of its own.
+pub struct Installed {
+    pub file: PathBuf,
+    pub text: String,
+    /// Where metrics are served.
+    pub http: Port,
+    _folder: Directory,
+}
+
+/// Writes it. Everything that is not said here is a default, as users have it.
+pub fn install(
+    kafka: &Kafka,
+    questdb: &QuestDb,
+    topic: &str,
+    transport: Transport,
+    more: &[String],
+) -> Result<Installed> {
+    let (folder, http) = (Directory::create("bench")?, Port::free()?);
+    let pipeline = sensors::pipeline(transport.metadata());
+    let tcp_address = match transport {
+        Transport::Http => String::new(),
+        Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
+    };
+    let text = format!(
+        "cache = \"cache\"
+[kafka]
+brokers = \"{brokers}\"
+[http]
+listen = \"{listen}\"
+[pipeline.bench]
+topics = [\"{topic}\"]
+group = \"{topic}-{listen}\"
+{pipeline}[pipeline.bench.sink]
+kind = \"questdb\"
+transport = \"{transport}\"
+address = \"{address}\"
+{tcp_address}{more}",
+        brokers = kafka.brokers(),
+        listen = http.address(),
+        transport = transport.name(),
+        address = questdb.http_address(),
+        more = more.iter().map(|line| format!("{line}\n")).collect::<String>(),
+    );
+    for (name, module) in
+        [("drop_cold", bridge::modules::DROP_COLD), ("enrich_route", bridge::modules::ENRICH_ROUTE)]
+    {
+        std::fs::write(folder.path().join(format!("{name}.wasm")), module)
+            .with_context(|| format!("writing {name}.wasm"))?;
+    }
+    let file = folder.path().join("bridge.toml");
+    std::fs::write(&file, &text).context("writing bridge.toml")?;
+    Ok(Installed { file, text, http, _folder: folder })
+}

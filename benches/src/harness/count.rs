@@ -1,0 +1,95 @@
+//! What is true of the destination, asked of it in SQL.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use world::QuestDb;
+
+use super::sensors;
+
+/// Gentle: asking costs the server processor time that the pipeline could have.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// How many rows could be seen, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Seen {
+    /// Since the run began.
+    pub at_s: f64,
+    pub rows: u64,
+}
+
+/// Counts until all rows are visible. Between two counts `look` is called, and may end it with an
+/// error.
+pub fn until_all(
+    questdb: &QuestDb,
+    start: Instant,
+    rows: u64,
+    within: Duration,
+    mut look: impl FnMut() -> Result<()>,
+) -> Result<Vec<Seen>> {
+    let mut seen: Vec<Seen> = vec![Seen { at_s: start.elapsed().as_secs_f64(), rows: 0 }];
+    loop {
+        look()?;
+        let count = questdb.scalar_i64(&format!("select count() from {}", sensors::NAME))? as u64;
+        seen.push(Seen { at_s: start.elapsed().as_secs_f64(), rows: count });
+        if count >= rows {
+            return Ok(seen);
+        }
+        if start.elapsed() > within {
+            bail!("after {within:?} {count} of {rows} rows are visible");
+        }
+        std::thread::sleep(BEAT);
+    }
+}
+
+/// Rows a second from the first rows seen to the last: those that were seen first came before.
+pub fn rows_per_s(seen: &[Seen]) -> Option<f64> {
+    let first = seen.iter().find(|seen| seen.rows > 0)?;
+    let last = seen.last()?;
+    let seconds = last.at_s - first.at_s;
+    (seconds > 0.0).then(|| (last.rows - first.rows) as f64 / seconds)
+}
+
+/// What the table says in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Truth {
+    pub count: u64,
+    pub distinct: u64,
+    pub sum: u64,
+}
+
+impl Truth {
+    /// As the table says. Distinct numbers as a subquery: far faster than `count_distinct`.
+    pub fn of_table(questdb: &QuestDb) -> Result<Truth> {
+        let ask = |query: String| questdb.scalar_i64(&query).map(|number| number as u64);
+        let table = sensors::NAME;
+        Ok(Truth {
+            count: ask(format!("select count() from {table}"))?,
+            distinct: ask(format!("select count() from (select distinct seq from {table})"))?,
+            sum: ask(format!("select sum(seq) from {table}"))?,
+        })
+    }
+
+    /// As it must say.
+    pub fn wanted(records: u64) -> Truth {
+        Truth { count: records, distinct: records, sum: sensors::sum_of_seq(records) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_leaves_out_what_came_before_the_first_look() {
+        let of = |seen: &[(f64, u64)]| {
+            let seen: Vec<Seen> =
+                seen.iter().map(|(at_s, rows)| Seen { at_s: *at_s, rows: *rows }).collect();
+            rows_per_s(&seen)
+        };
+        assert_eq!(of(&[(0.0, 0), (1.0, 0), (2.0, 100), (3.0, 300), (4.0, 500)]), Some(200.0));
+        assert_eq!(of(&[(0.0, 0), (1.0, 500)]), None, "seen at once: no rate can be told");
+        assert_eq!(of(&[]), None);
+    }
+}

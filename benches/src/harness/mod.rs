@@ -1,0 +1,203 @@
+//! The harness: fills a topic on a real broker, runs the bridge as users run it, counts rows at
+//! the destination.
+//!
+//! ```text
+//!   sensors     the records, the table, and what must be in it
+//!   load        fills topics            config      the bridge.toml that is measured
+//!   bridge_run  a run at saturation     rate        latency at a fixed rate
+//!   sample      processor and memory    count       rows, seen from outside
+//!   metrics     what the bridge says    result      what is said and written in the end
+//! ```
+
+mod bridge_run;
+mod config;
+mod count;
+mod load;
+mod metrics;
+mod rate;
+mod result;
+mod sample;
+mod sensors;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::ValueEnum;
+use world::{Kafka, QuestDb};
+
+pub use config::Transport;
+
+use crate::machine::Machine;
+use bridge_run::Run;
+use rate::AtRate;
+use result::Report;
+
+/// What is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// JSON of 134 bytes and 8 fields; a filter, a computed column.
+    Sensors,
+}
+
+/// `harness`.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Records in the topic.
+    #[arg(long, default_value_t = 5_000_000)]
+    records: u64,
+    #[arg(long, value_enum, default_value = "sensors")]
+    scenario: Scenario,
+    #[arg(long, value_enum, default_value = "http")]
+    transport: Transport,
+    /// Runs over the same topic, each with a table made anew.
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// One more run before, which is not counted.
+    #[arg(long)]
+    warmup: bool,
+    /// Measure latency at these rates, in records a second, in place of saturation: 1000,50000.
+    #[arg(long, value_delimiter = ',')]
+    rate: Vec<u64>,
+    /// How long each rate is held, in seconds.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// A line more at the end of the configuration, such as `[limits]` or `lanes = 1`.
+    #[arg(long = "toml", value_name = "LINE")]
+    toml: Vec<String>,
+    /// The binary to measure, in place of the one that cargo builds.
+    #[arg(long, value_name = "PATH")]
+    bridge: Option<PathBuf>,
+    /// Where the result file goes; `-` for none.
+    #[arg(long, value_name = "FOLDER")]
+    results: Option<PathBuf>,
+    /// One object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn main(options: &Options) -> Result<()> {
+    let machine = Machine::here();
+    let binary = match &options.bridge {
+        Some(path) => path.clone(),
+        None => built()?,
+    };
+    ensure!(binary.is_file(), "no bridge at {}", binary.display());
+    ensure!(options.runs > 0, "--runs must be at least 1");
+    eprintln!("starting Kafka and QuestDB");
+    let (kafka, questdb) = std::thread::scope(|scope| {
+        let kafka = scope.spawn(Kafka::start);
+        let questdb = QuestDb::start().context("starting QuestDB");
+        let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
+        anyhow::Ok((kafka.context("starting Kafka")?, questdb?))
+    })?;
+    let bench = Bench { options, binary, kafka, questdb };
+    let Scenario::Sensors = options.scenario;
+    let mut report = Report {
+        scenario: sensors::NAME,
+        transport: options.transport,
+        machine,
+        config: String::new(),
+        runs: Vec::new(),
+        rates: Vec::new(),
+    };
+    match options.rate.is_empty() {
+        true => (report.runs, report.config) = bench.at_saturation()?,
+        false => (report.rates, report.config) = bench.at_rates()?,
+    }
+    report.print();
+    let folder = match &options.results {
+        Some(folder) => folder.clone(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("results"),
+    };
+    if folder != Path::new("-") {
+        eprintln!("written: {}", report.write(&folder)?.display());
+    }
+    if options.json {
+        println!("{}", report.summary());
+    }
+    let right = report.runs.iter().all(Run::matched) && report.rates.iter().all(|at| at.matched);
+    ensure!(right, "the destination does not hold every row exactly once");
+    Ok(())
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    binary: PathBuf,
+    kafka: Kafka,
+    questdb: QuestDb,
+}
+
+impl Bench<'_> {
+    /// The runs, and the configuration of the last.
+    fn at_saturation(&self) -> Result<(Vec<Run>, String)> {
+        let (records, topic) = (self.options.records, sensors::NAME);
+        eprintln!("producing {records} records");
+        let took = load::fill(&self.kafka, topic, records)?;
+        eprintln!("produced in {:.1} s", took.as_secs_f64());
+        let (mut runs, mut config) = (Vec::new(), String::new());
+        for index in 0..self.options.runs + usize::from(self.options.warmup) {
+            let installed = self.install(topic)?;
+            let run = bridge_run::saturate(
+                &self.kafka,
+                &self.questdb,
+                &self.binary,
+                &installed,
+                topic,
+                records,
+            )?;
+            let warmup = self.options.warmup && index == 0;
+            eprintln!("{}{}", if warmup { "warm-up: " } else { "" }, result::line(&run));
+            if !warmup {
+                runs.push(run);
+            }
+            config = installed.text;
+        }
+        Ok((runs, config))
+    }
+
+    /// Latencies at each rate, and the configuration of the last.
+    fn at_rates(&self) -> Result<(Vec<AtRate>, String)> {
+        let (mut rates, mut config) = (Vec::new(), String::new());
+        for per_second in &self.options.rate {
+            eprintln!("{per_second} records/s for {} s", self.options.seconds);
+            let topic = rate::topic(&self.kafka, *per_second)?;
+            let installed = self.install(&topic)?;
+            rates.push(rate::at_rate(
+                &self.kafka,
+                &self.questdb,
+                &self.binary,
+                &installed,
+                &topic,
+                *per_second,
+                Duration::from_secs(self.options.seconds),
+            )?);
+            config = installed.text;
+        }
+        Ok((rates, config))
+    }
+
+    fn install(&self, topic: &str) -> Result<config::Installed> {
+        bridge_run::fresh_table(&self.questdb, self.options.transport)?;
+        let (transport, more) = (self.options.transport, &self.options.toml);
+        config::install(&self.kafka, &self.questdb, topic, transport, more)
+    }
+}
+
+/// The bridge beside this program, built first where cargo runs us: a stale binary is no figure.
+fn built() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("asking where this program lives")?;
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--package", "bridge", "--bin", "bridge"]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let status = build.status().context("running cargo")?;
+        ensure!(status.success(), "building the bridge: {status}");
+    }
+    Ok(own.with_file_name("bridge"))
+}

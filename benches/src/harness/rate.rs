@@ -1,0 +1,115 @@
+//! Latency at a fixed rate: from the moment a record was due to its receipt, and until its row is
+//! visible.
+//!
+//! Corrected for coordinated omission: records carry the time they were due, so what waits behind
+//! a slow moment counts with its whole wait. Visible rows are counted, not traced: the nth row seen
+//! is held against the time the nth record was due.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use world::{Kafka, QuestDb};
+
+use super::bridge_run::Running;
+use super::config::Installed;
+use super::count::{self, Seen, Truth};
+use super::metrics::Latency;
+use super::{load, sensors};
+
+/// What one rate showed.
+#[derive(Clone, Debug, Serialize)]
+pub struct AtRate {
+    pub per_second: u64,
+    pub records: u64,
+    /// From due to the receipt, as the bridge measures it from Kafka's timestamp.
+    pub acked: Latency,
+    /// From due to visible, looked at ten times a second.
+    pub visible: Latency,
+    /// Of one core, while records came.
+    pub bridge_cpu_share: f64,
+    pub matched: bool,
+}
+
+/// Starts the bridge on an empty topic and feeds it for `lasting`.
+pub fn at_rate(
+    kafka: &Kafka,
+    questdb: &QuestDb,
+    binary: &Path,
+    installed: &Installed,
+    topic: &str,
+    per_second: u64,
+    lasting: Duration,
+) -> Result<AtRate> {
+    let records = per_second * lasting.as_secs();
+    let running = Running::start(binary, installed)?;
+    running.wait_assigned()?;
+    let cpu_before = running.cpu_seconds()?;
+    let start = Instant::now();
+    let seen = std::thread::scope(|scope| {
+        let producer = scope.spawn(|| load::scheduled(kafka, topic, records, per_second));
+        let within = lasting + Duration::from_secs(60);
+        let seen = count::until_all(questdb, start, records, within, || running.ensure_alive());
+        producer.join().map_err(|_| anyhow!("the producer panicked"))??;
+        seen
+    })?;
+    let spent = running.cpu_seconds()? - cpu_before;
+    let elapsed = start.elapsed().as_secs_f64();
+    let acked = running.metrics()?.latency("bridge_acked_seconds")?;
+    running.stop()?;
+    let truth = Truth::of_table(questdb)?;
+    Ok(AtRate {
+        per_second,
+        records,
+        acked,
+        visible: visible(&seen, per_second).context("counting latencies")?,
+        bridge_cpu_share: spent / elapsed,
+        matched: truth == Truth::wanted(records),
+    })
+}
+
+/// The age of every row when it was first counted.
+fn visible(seen: &[Seen], per_second: u64) -> Result<Latency> {
+    let mut histogram: Histogram<u64> = Histogram::new(3)?;
+    let mut counted = 0;
+    for Seen { at_s, rows } in seen {
+        for number in counted..*rows {
+            let due_s = number as f64 / per_second as f64;
+            histogram.record(((at_s - due_s).max(0.0) * 1e6) as u64)?;
+        }
+        counted = counted.max(*rows);
+    }
+    let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    Ok(Latency {
+        p50_ms: at(0.5),
+        p90_ms: at(0.9),
+        p99_ms: at(0.99),
+        p999_ms: at(0.999),
+        count: histogram.len(),
+    })
+}
+
+/// Makes the empty topic.
+pub fn topic(kafka: &Kafka, per_second: u64) -> Result<String> {
+    let topic = format!("{}-at-{per_second}", sensors::NAME);
+    kafka.create_topic(&topic, sensors::PARTITIONS)?;
+    Ok(topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_waited_count_with_their_whole_wait() {
+        let at = |at_s, rows| Seen { at_s, rows };
+        // One row each 100 ms, and a second in which nothing could be seen.
+        let seen = [at(0.0, 0), at(0.1, 1), at(0.2, 2), at(1.2, 12), at(1.3, 13)];
+        let latency = visible(&seen, 10).expect("they can be counted");
+        assert_eq!(latency.count, 13);
+        assert!((latency.p999_ms - 1000.0).abs() < 2.0, "{latency:?}");
+        assert!((latency.p50_ms - 400.0).abs() < 2.0, "{latency:?}");
+    }
+}

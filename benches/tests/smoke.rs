@@ -1,0 +1,55 @@
+//! The harness from end to end on real servers, with few records: that it runs, that it counts,
+//! and that it says so. Its figures mean nothing at this size.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs the harness with a bridge that was built before.
+fn harness(arguments: &[&str]) -> Output {
+    let own = Path::new(env!("CARGO_BIN_EXE_benches"));
+    let bridge = match std::env::var_os("BRIDGE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => own.with_file_name("bridge"),
+    };
+    let missing = "no bridge: run `cargo build -p bridge`, or set BRIDGE_BIN";
+    assert!(bridge.is_file(), "{missing}");
+    let mut command = Command::new(own);
+    command.args(["harness", "--json", "--results", "-", "--bridge"]).arg(bridge);
+    command.args(arguments).output().expect("it can be started")
+}
+
+#[test]
+fn twenty_thousand_records_arrive_and_are_told_as_one_object() {
+    const RECORDS: u64 = 20_000;
+    let output = harness(&["--records", &RECORDS.to_string(), "--runs", "2"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("standard output is one object");
+    assert_eq!(object["rows"], RECORDS, "{object}");
+    for matched in ["count_matched", "distinct_matched", "sum_matched", "committed"] {
+        assert_eq!(object[matched], true, "{matched} of {object}");
+    }
+    for number in ["cpu_s_per_million", "peak_rss_bytes"] {
+        assert!(object[number].as_f64().is_some_and(|number| number >= 0.0), "{number}: {object}");
+    }
+    for process in ["bridge", "kafka", "questdb"] {
+        let seconds = object["cpu_s"][process].as_f64();
+        assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{process} of {object}");
+    }
+    assert!(object["latency_at_saturation"]["backlog_age_until_acked"]["p99_ms"].is_number());
+}
+
+#[test]
+fn latency_at_a_rate_is_measured_from_the_schedule() {
+    let output = harness(&["--rate", "1000", "--seconds", "3", "--transport", "tcp"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    let object: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("standard output is one object");
+    let rate = &object["at_rates"][0];
+    assert_eq!((&rate["records"], &rate["matched"]), (&3_000.into(), &true.into()), "{object}");
+    assert_eq!(rate["acked"]["count"], 3_000, "every record is measured: {object}");
+    let visible = rate["visible"]["p50_ms"].as_f64().expect("a number");
+    assert!((0.0..60_000.0).contains(&visible), "{object}");
+}
