@@ -30,8 +30,8 @@ pub struct Run {
     pub rows: u64,
     /// From the first row visible to the last.
     pub rows_per_s: f64,
-    /// The bridge's, between 10 % and 90 % of the rows by its own count of what is stored: the
-    /// destination shows rows when it has applied them, perhaps after the bridge's work is done.
+    /// The bridge's, between 10 % and 90 % of the records by its own count of what it has read:
+    /// what is stored or visible lags behind the work by all that is under way.
     pub cpu_s_per_million: f64,
     /// The bridge's, from its start to its last row visible.
     pub cpu_s_per_million_whole: f64,
@@ -53,8 +53,8 @@ pub struct Run {
     pub truth: Truth,
     /// Rows that the destination showed, over time.
     pub seen: Vec<Seen>,
-    /// Rows that the bridge knew as stored, over time.
-    pub stored_rows: Vec<Seen>,
+    /// Records that the bridge had read, over time.
+    pub read: Vec<Seen>,
     /// Processor time and memory over time, of each process.
     pub samples: BTreeMap<String, Samples>,
     /// `/metrics` in the end.
@@ -114,9 +114,9 @@ impl<'a> Running<'a> {
         Metrics::read(&self.installed.http.address())
     }
 
-    /// The rows it knows as stored. While it starts it does not answer.
-    fn stored(&self, start: Instant) -> Result<Seen> {
-        let rows = self.metrics()?.get("bridge_rows_stored_total")? as u64;
+    /// The records it has read. While it starts it does not answer.
+    fn read(&self, start: Instant) -> Result<Seen> {
+        let rows = self.metrics()?.get("bridge_records_in_total")? as u64;
         Ok(Seen { at_s: start.elapsed().as_secs_f64(), rows })
     }
 
@@ -153,13 +153,13 @@ pub fn saturate(
     let processes = vec![of(BRIDGE, id), of("kafka", kafka_id), of("questdb", questdb_id)];
     let sampler = Sampler::start(start, processes)?;
     let within = Duration::from_secs(60 + records / ROWS_PER_S_MIN);
-    let mut stored_rows = Vec::new();
+    let mut read = Vec::new();
     let seen = count::until_all(questdb, start, records, within, || {
         running.ensure_alive()?;
-        stored_rows.extend(running.stored(start).ok());
+        read.extend(running.read(start).ok());
         Ok(())
     });
-    stored_rows.extend(running.stored(start).ok());
+    read.extend(running.read(start).ok());
     let samples = sampler.finish()?;
     let seen = seen?;
     let threads = sample::threads(id)?;
@@ -172,8 +172,7 @@ pub fn saturate(
     let (truth, wanted) = (Truth::of_table(questdb)?, Truth::wanted(records));
     let first_to_last = count::rows_per_s(&seen);
     let bridge = samples.get(BRIDGE).context("the bridge was sampled")?;
-    let (steady, whole) =
-        cpu_per_million(&seen, &stored_rows, bridge).context("the run was too short")?;
+    let (steady, whole) = cpu_per_million(&seen, &read, bridge).context("the run was too short")?;
     Ok(Run {
         rows: truth.count,
         // Too few records to see a second count: there is no rate to tell.
@@ -191,7 +190,7 @@ pub fn saturate(
         committed: ends.iter().all(|end| committed.contains(end)),
         truth,
         seen,
-        stored_rows,
+        read,
         metrics: metrics.all().clone(),
         samples,
     })
@@ -208,11 +207,11 @@ fn cpu_between(samples: &Samples, seen: &[Seen]) -> f64 {
     interpolate(&cpu, end).unwrap_or(0.0) - first.map_or(0.0, |first| first.cpu_s)
 }
 
-/// Processor seconds per million rows: between 10 % and 90 % of the stored rows, and from the
+/// Processor seconds per million rows: between 10 % and 90 % of the records read, and from the
 /// process's start to the last row seen.
-fn cpu_per_million(seen: &[Seen], stored: &[Seen], bridge: &Samples) -> Option<(f64, f64)> {
+fn cpu_per_million(seen: &[Seen], read: &[Seen], bridge: &Samples) -> Option<(f64, f64)> {
     let cpu = cpu_over_time(bridge);
-    let times: Vec<(f64, f64)> = stored.iter().map(|seen| (seen.rows as f64, seen.at_s)).collect();
+    let times: Vec<(f64, f64)> = read.iter().map(|seen| (seen.rows as f64, seen.at_s)).collect();
     let last = seen.last()?;
     let (rows, end) = (last.rows as f64, last.at_s);
     let cpu_at = |share: f64| interpolate(&cpu, interpolate(&times, rows * share)?);
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn the_steady_part_leaves_out_start_and_end() {
-        let stored: Vec<Seen> = (0..=10)
+        let read: Vec<Seen> = (0..=10)
             .map(|second| Seen {
                 at_s: f64::from(second),
                 rows: u64::from(second as u32) * 100_000,
@@ -240,7 +239,7 @@ mod tests {
             .collect();
         // All of it is seen at once, at the end.
         let seen = [Seen { at_s: 0.0, rows: 0 }, Seen { at_s: 10.0, rows: 1_000_000 }];
-        let (steady, whole) = cpu_per_million(&seen, &stored, &bridge).expect("there are samples");
+        let (steady, whole) = cpu_per_million(&seen, &read, &bridge).expect("there are samples");
         assert!((steady - 1.0).abs() < 1e-9, "{steady}");
         assert!((whole - 1.5).abs() < 1e-9, "{whole}");
         assert!((cpu_between(&bridge, &seen) - 1.0).abs() < 1e-9);
