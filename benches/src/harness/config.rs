@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
-use world::{Directory, Kafka, Port, QuestDb};
+use world::{Directory, Port, QuestDb};
 
 use super::sensors;
 
@@ -45,7 +45,7 @@ pub struct Installed {
 
 /// Writes it. Everything that is not said here is a default, as users have it.
 pub fn install(
-    kafka: &Kafka,
+    brokers: &str,
     questdb: &QuestDb,
     topic: &str,
     transport: Transport,
@@ -71,7 +71,6 @@ kind = \"questdb\"
 transport = \"{transport}\"
 address = \"{address}\"
 {tcp_address}{more}",
-        brokers = kafka.brokers(),
         listen = http.address(),
         transport = transport.name(),
         address = questdb.http_address(),

@@ -9,15 +9,15 @@
 //!   metrics     what the bridge says    result      what is said and written in the end
 //! ```
 
-mod bridge_run;
-mod config;
+pub(crate) mod bridge_run;
+pub(crate) mod config;
 mod count;
 mod load;
 mod metrics;
 mod rate;
 mod result;
 mod sample;
-mod sensors;
+pub(crate) mod sensors;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -182,7 +182,7 @@ impl Bench<'_> {
     fn install(&self, topic: &str) -> Result<config::Installed> {
         bridge_run::fresh_table(&self.questdb, self.options.transport)?;
         let (transport, more) = (self.options.transport, &self.options.toml);
-        config::install(&self.kafka, &self.questdb, topic, transport, more)
+        config::install(&self.kafka.brokers(), &self.questdb, topic, transport, more)
     }
 }
 
