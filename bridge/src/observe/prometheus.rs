@@ -226,9 +226,27 @@ fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn the_page_for_operators_lists_every_metric_and_no_other() {
+        let meter = Arc::new(PipelineMeter::default());
+        let meters = vec![("readings".into(), meter)];
+        let text = render(&meters, SystemTime::UNIX_EPOCH);
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        let made: BTreeSet<&str> = families.filter_map(|rest| rest.split(' ').next()).collect();
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operate.md");
+        let page = std::fs::read_to_string(file).expect("the page is there");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let names = rows.filter_map(|rest| rest.split('`').next());
+        let listed: BTreeSet<&str> = names
+            .filter(|name| name.starts_with("bridge_") || name.starts_with("process_"))
+            .collect();
+        assert_eq!(listed, made);
+    }
 
     #[test]
     fn every_line_is_prometheus() {

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use super::alarm::{Alarm, Stop};
 use super::intake::{Intake, IntakeParts};
 use super::lane::{Lane, RejectGuard, Work};
-use crate::batch::{Receipt, RowBatch};
+use crate::batch::RowBatch;
 use crate::blame::Fault;
 use crate::format::Format;
 use crate::limits::Limits;
@@ -68,7 +68,7 @@ const DEAD_LETTERS_MAX: usize = 64;
 /// Turns the ring on the calling thread until it is told to stop, its source has ended, or
 /// something is wrong.
 pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fault> {
-    let (receipts_in, receipts) = mpsc::channel::<Receipt>(RECEIPTS_MAX);
+    let (receipts_in, receipts) = mpsc::channel(RECEIPTS_MAX);
     let (reset, reset_seen) = watch::channel(0_u64);
     let (keeper_stop, keeper_stopped) = watch::channel(false);
     let home = Home::new(receipts_in, parts.source.waker());
@@ -80,22 +80,16 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         move || office(letters_inbox, home)
     });
     let keeper = watched(runtime, alarm, parts.sink.keeper(keeper_stopped));
-    let mut tasks = Vec::new();
-    let mut threads = Vec::new();
-    let mut inboxes = Vec::new();
+    let (mut tasks, mut threads, mut inboxes) = (Vec::new(), Vec::new(), Vec::new());
     for (index, bench) in parts.benches.into_iter().enumerate() {
-        let couriers = (0..parts.couriers_per_lane)
-            .map(|slot| {
+        let first = index * parts.couriers_per_lane;
+        let couriers = (first..first + parts.couriers_per_lane)
+            .map(|number| {
                 let (sender, inbox) = mpsc::channel(parts.limits.courier_inbox_payloads_max);
-                let doors = CourierDoors {
-                    inbox,
-                    home: home.clone(),
-                    dead_letters: letters.clone(),
-                    pool: Arc::clone(&pool),
-                    reset: reset_seen.clone(),
-                };
-                let courier = parts.sink.courier(index * parts.couriers_per_lane + slot);
-                tasks.push(watched(runtime, alarm, courier.run(doors)));
+                let (home, dead_letters) = (home.clone(), letters.clone());
+                let (pool, reset) = (Arc::clone(&pool), reset_seen.clone());
+                let doors = CourierDoors { inbox, home, dead_letters, pool, reset };
+                tasks.push(watched(runtime, alarm, parts.sink.courier(number).run(doors)));
                 sender
             })
             .collect();

@@ -1,5 +1,5 @@
-//! Promise: a table that is dropped, suspended or changed behind the bridge's back costs no row that
-//! was acknowledged, and no good row for a bad one.
+//! Promise: a table that is dropped, suspended or changed behind the bridge's back costs no row
+//! that was acknowledged, and no good row for a bad one.
 
 use std::time::Duration;
 

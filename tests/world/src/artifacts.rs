@@ -1,7 +1,8 @@
 //! The servers' jars, resolved once by Maven into a cache folder that all test processes share.
 //!
 //! The cache is `.world/` in the workspace, or the folder that `WORLD_CACHE` names. A folder of
-//! jars appears by a rename when it is complete; a lock keeps two processes from resolving it twice.
+//! jars appears by a rename when it is complete; a lock keeps two processes from resolving it
+//! twice.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

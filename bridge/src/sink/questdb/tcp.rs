@@ -409,7 +409,9 @@ impl TcpCourier {
                 tokio::select! {
                     biased;
                     () = raised(&mut doors.reset) => break None,
-                    counted = next_counted(&mut self.confirming), if !self.confirming.is_empty() => {
+                    counted = next_counted(&mut self.confirming),
+                        if !self.confirming.is_empty() =>
+                    {
                         settle(&self.shared, counted, &doors.home).await;
                     }
                     seen = polled(tables), if !self.unproven.is_empty() => {

@@ -2,9 +2,9 @@
 //! where the module's allocator would have put it.
 //!
 //! ```text
-//! 0      BASE    +48        +64 n      ...                                   align8
-//! │ void │ Batch │ Record[] │ Cell[], Header[], bytes of each record │ void │ Action[] Cell[] bytes
-//!        └── arena ─────────────────────────────────────────────────┘
+//! 0      BASE    +48        +64 n      ...                               align8
+//! │ void │ Batch │ Record[] │ Cell[], Header[], bytes of records │ void │ Action[] Cell[] bytes
+//!        └── arena ─────────────────────────────────────────────┘
 //! ```
 
 use bridge_abi::build::{self, align8};
