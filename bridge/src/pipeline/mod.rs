@@ -3,6 +3,8 @@
 //! `turn` makes a ring of parts and turns it; `open` makes the parts from a plan; `run` turns the
 //! rings of all pipelines until a signal comes.
 
+#![expect(clippy::disallowed_methods, reason = "this is the room that spawns, and joins")]
+
 mod alarm;
 mod intake;
 mod lane;

@@ -241,6 +241,49 @@ fn rooms_use_whom_they_may() {
     check(&complaints);
 }
 
+/// What neither asks a clock nor touches the world: results are functions of their arguments.
+const PURE: &[&str] = &[
+    "batch",
+    "blame",
+    "format/",
+    "kind",
+    "limits",
+    "names",
+    "outbox",
+    "reject.rs",
+    "shape",
+    "ticket",
+    "sink/questdb/answer",
+    "sink/questdb/ddl",
+    "sink/questdb/encode",
+    "sink/questdb/line",
+    "sink/questdb/stamp",
+    "sink/questdb/table",
+    "sink/questdb/target",
+    "sink/questdb/timestamp",
+    "sink/questdb/value",
+];
+
+#[test]
+fn pure_rooms_are_pure() {
+    let world =
+        ["::now()", "std::fs", "std::net", "std::env", "thread::", "tokio::net", "RandomState"];
+    let sources = files(".rs");
+    let mut complaints = Vec::new();
+    for (path, text) in &sources {
+        let Some(inner) = path.strip_prefix("bridge/src/") else { continue };
+        if !PURE.iter().any(|room| inner.starts_with(room)) || is_test(path, &sources) {
+            continue;
+        }
+        for (index, line) in code_only(without_tests(text)).lines().enumerate() {
+            for word in world.iter().filter(|word| line.contains(*word)) {
+                complaints.push(format!("{path}:{}: `{word}` in a pure room", index + 1));
+            }
+        }
+    }
+    check(&complaints);
+}
+
 #[test]
 fn every_kind_is_in_its_table() {
     let mut complaints = Vec::new();

@@ -69,6 +69,7 @@ fn make() -> wasmtime::Result<Engine> {
 
 /// The thread is not joined: it owns nothing but a handle on an engine that lives as long as the
 /// process, writes nothing but a counter, and a sandbox without its clock would never stop.
+#[expect(clippy::disallowed_methods, reason = "see above")]
 fn start_clock(engine: &Engine) -> std::io::Result<()> {
     let engine = engine.clone();
     let turn = move || {

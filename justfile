@@ -1,0 +1,43 @@
+# `just` lists what can be done; each line is a command that works without it, too.
+
+default:
+    @just --list --unsorted
+
+# everything that CI runs, on real servers too
+test:
+    ./scripts/test
+
+# the library's own tests and the house rules, in a minute
+quick:
+    cargo fmt --all --check
+    cargo clippy -p bridge --all-targets -- -D warnings
+    cargo test -p bridge --lib --test tidy
+
+# the house rules alone
+tidy:
+    cargo test -p bridge --test tidy
+
+# an Apache Kafka and a QuestDB on this machine, until interrupted
+up:
+    cargo run --release -p world -- up
+
+# the example transforms, as modules
+transforms:
+    cargo build --manifest-path transforms/Cargo.toml --release --target wasm32-unknown-unknown
+
+# docs/reference.md and the batch in ABI.md, made anew from the code
+pages:
+    UPDATE=1 cargo test -p bridge --lib reference
+    UPDATE=1 cargo test -p bridge-abi --test document
+
+# licences, bans and advisories of dependencies; needs cargo-deny
+deny:
+    cargo deny check
+
+# every byte that we did not write: seconds for each target
+fuzz seconds="10":
+    FUZZ_SECONDS={{seconds}} cargo test --release --manifest-path tests/fuzz/Cargo.toml
+
+# the binary as it is deployed
+release:
+    cargo build --release --locked -p bridge
