@@ -191,7 +191,7 @@ fn built() -> Result<PathBuf> {
     let own = std::env::current_exe().context("asking where this program lives")?;
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
-        // Together with this package, as it was built: alone, features and so all crates may differ.
+        // Together with this package, as it was built: alone, features and all crates may differ.
         build.args(["build", "--package", "benches", "--package", "bridge", "--bins"]);
         build.current_dir(env!("CARGO_MANIFEST_DIR"));
         if !cfg!(debug_assertions) {
