@@ -19,6 +19,8 @@ use crate::stats::interpolate;
 pub const BRIDGE: &str = "bridge";
 /// A bridge that compiles its modules for the first time on a loaded machine.
 const READY: Duration = Duration::from_secs(60);
+/// How long the last acknowledgement may take after the last row is visible.
+const ACKED: Duration = Duration::from_secs(60);
 /// How long it may take to end.
 const STOP: Duration = Duration::from_secs(60);
 /// Fewer rows a second are a failure, not a figure.
@@ -120,6 +122,21 @@ impl<'a> Running<'a> {
         Ok(Seen { at_s: start.elapsed().as_secs_f64(), rows })
     }
 
+    /// The same, when every record is acknowledged: over TCP that is later than visible.
+    pub fn metrics_when_acked(&self, records: u64) -> Result<Metrics> {
+        world::await_ok(ACKED, "the last acknowledgement", || {
+            let metrics = self.metrics()?;
+            let acked = metrics.latency("bridge_acked_seconds")?.count;
+            ensure!(acked >= records, "{acked} of {records} records are acknowledged");
+            Ok(metrics)
+        })
+    }
+
+    /// Memory in use.
+    pub fn rss_bytes(&self) -> Result<u64> {
+        self.process.rss_bytes()
+    }
+
     /// SIGTERM, and it must end well.
     pub fn stop(self) -> Result<()> {
         self.process.signal(Signal::Terminate)?;
@@ -164,7 +181,7 @@ pub fn saturate(
     let seen = seen?;
     let threads = sample::threads(id)?;
     let peak_rss_bytes = running.process.rss_bytes_max()?;
-    let metrics = running.metrics()?;
+    let metrics = running.metrics_when_acked(records)?;
     running.stop()?;
     let committed = kafka.committed(&format!("{topic}-{}", installed.http.address()), topic)?;
     let mut ends = kafka.end_offsets(topic)?;

@@ -30,7 +30,28 @@ pub struct AtRate {
     pub visible: Latency,
     /// Of one core, while records came.
     pub bridge_cpu_share: f64,
+    /// Before the first record came.
+    pub idle: Idle,
     pub matched: bool,
+}
+
+/// The bridge without work.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Idle {
+    /// Of one core.
+    pub cpu_share: f64,
+    pub rss_bytes: u64,
+}
+
+/// For so long idleness is measured: a thousand of the kernel's ticks.
+const IDLE: Duration = Duration::from_secs(10);
+
+fn idle(running: &Running<'_>) -> Result<Idle> {
+    let (start, before) = (Instant::now(), running.cpu_seconds()?);
+    std::thread::sleep(IDLE);
+    let spent = running.cpu_seconds()? - before;
+    let cpu_share = spent / start.elapsed().as_secs_f64();
+    Ok(Idle { cpu_share, rss_bytes: running.rss_bytes()? })
 }
 
 /// Starts the bridge on an empty topic and feeds it for `lasting`.
@@ -46,6 +67,7 @@ pub fn at_rate(
     let records = per_second * lasting.as_secs();
     let running = Running::start(binary, installed)?;
     running.wait_assigned()?;
+    let idle = idle(&running)?;
     let cpu_before = running.cpu_seconds()?;
     let start = Instant::now();
     let seen = std::thread::scope(|scope| {
@@ -57,7 +79,7 @@ pub fn at_rate(
     })?;
     let spent = running.cpu_seconds()? - cpu_before;
     let elapsed = start.elapsed().as_secs_f64();
-    let acked = running.metrics()?.latency("bridge_acked_seconds")?;
+    let acked = running.metrics_when_acked(records)?.latency("bridge_acked_seconds")?;
     running.stop()?;
     let truth = Truth::of_table(questdb)?;
     Ok(AtRate {
@@ -66,6 +88,7 @@ pub fn at_rate(
         acked,
         visible: visible(&seen, per_second).context("counting latencies")?,
         bridge_cpu_share: spent / elapsed,
+        idle,
         matched: truth == Truth::wanted(records),
     })
 }

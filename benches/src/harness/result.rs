@@ -72,8 +72,15 @@ impl Report {
             let (latency, visible) = (&rate.acked, &rate.visible);
             eprintln!(
                 "{} records/s: acknowledged after p50 {:.0} ms, p99 {:.0} ms; visible after p50 \
-                 {:.0} ms, p99 {:.0} ms",
-                rate.per_second, latency.p50_ms, latency.p99_ms, visible.p50_ms, visible.p99_ms
+                 {:.0} ms, p99 {:.0} ms; {:.1} % of a core (idle before: {:.2} %, {} MB)",
+                rate.per_second,
+                latency.p50_ms,
+                latency.p99_ms,
+                visible.p50_ms,
+                visible.p99_ms,
+                rate.bridge_cpu_share * 100.0,
+                rate.idle.cpu_share * 100.0,
+                rate.idle.rss_bytes / 1_000_000,
             );
         }
     }
