@@ -34,9 +34,13 @@ pages:
 deny:
     cargo deny check
 
-# every byte that we did not write: seconds for each target
-fuzz seconds="10":
-    FUZZ_SECONDS={{seconds}} cargo test --release --manifest-path tests/fuzz/Cargo.toml
+# bytes that we did not write, over mutated seeds: so many seconds for each target
+hostile seconds="10":
+    FUZZ_SECONDS={{seconds}} cargo test -p bridge --test hostile
+
+# the same under libFuzzer; needs cargo-fuzz and a nightly compiler
+fuzz target="decode_json":
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}}
 
 # the binary as it is deployed
 release:

@@ -1,0 +1,4 @@
+//! A configuration, read. The body is shared with the ordinary tests.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::bodies::config(bytes));

@@ -1,0 +1,262 @@
+//! What each fuzz target does with hostile bytes, and what must hold whatever they are. The same
+//! bodies run under libFuzzer (`tests/fuzz`) and over mutated seeds in the ordinary tests of the
+//! bridge (`bridge/tests/hostile`).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use bridge::batch::{
+    EachHeader, Owner, PartitionIndex, Record, RecordBatch, Records, Route, RowBatch,
+    TopicPartition,
+};
+use bridge::config::{Overrides, Plan, Section, Surroundings};
+use bridge::format::{Admission, DecoderContext, KINDS, KeyPlan};
+use bridge::limits::MIB;
+use bridge::names::Names;
+use bridge::reject::{Reason, Rejects};
+use bridge::ticket::{Lost, Ticket};
+use bridge_abi::validate::{Answer, Checked, Limits, Walk};
+use bridge_abi::{Kind, Value};
+
+/// A target: its name, what it does, and bytes to begin with.
+pub struct Target {
+    /// As cargo-fuzz calls it.
+    pub name: &'static str,
+    /// Panics where a promise is broken.
+    pub body: fn(&[u8]),
+    /// Input that gets far.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "decode_json", body: decode_json, seeds: json_seeds },
+    Target { name: "guest_rows", body: guest_rows, seeds: guest_seeds },
+    Target { name: "config", body: config, seeds: config_seeds },
+];
+
+struct Held {
+    _values: Vec<Vec<u8>>,
+}
+
+impl Owner for Held {
+    fn headers(&self, _: usize, _: EachHeader<'_>) {}
+}
+
+fn batch(values: Vec<Vec<u8>>) -> RecordBatch {
+    let mut records = Records::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        let value = Some(value.as_slice());
+        let offset = index as i64;
+        // SAFETY: the bytes belong to `values`, which becomes the batch's owner and is not changed.
+        unsafe { records.push(Record { offset, timestamp_ms: 1, key: value, value }) };
+    }
+    let source = TopicPartition { topic: "t".into(), partition: 0 };
+    let ticket = Ticket::issue(1, Arc::new(Lost::default()));
+    let taken = records.owned_by(Box::new(Held { _values: values }));
+    taken.into_batch(PartitionIndex(0), source, ticket, Route::Primary)
+}
+
+/// Bytes to rows: the first byte picks options, a zero byte ends a record.
+pub fn decode_json(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let arrays = if first & 1 == 0 { "reject" } else { "rows" };
+    let depth = if first & 2 == 0 { 64 } else { 3 };
+    let options = format!("top_level_array = \"{arrays}\"\ndepth_max = {depth}\n");
+    let section = Section::new("value", options.parse().expect("our own TOML"));
+    let kind = KINDS.iter().find(|kind| kind.name == "json").expect("it is a kind");
+    let plan = (kind.parse)(&section).unwrap_or_else(|mistake| panic!("{}", mistake.message));
+    let key = match first & 4 {
+        0 => KeyPlan::Ignore,
+        _ => KeyPlan::Json { prefix: "key_".to_owned(), column: "key".to_owned() },
+    };
+    let names = Arc::new(Names::default());
+    let admission = Admission { null_value_rejected: false, record_bytes_max: MIB };
+    let context = DecoderContext { names: Arc::clone(&names), key, admission };
+    let mut format = plan.decoder(&context);
+    let values: Vec<Vec<u8>> = rest.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    // Twice: what the decoder learnt from the first batch must not change the second.
+    let told = decoded(&mut *format, values.clone(), &names);
+    assert_eq!(decoded(&mut *format, values, &names), told);
+}
+
+/// What became of each record, in words; checks what must hold of all rows.
+fn decoded(
+    format: &mut dyn bridge::format::Format,
+    values: Vec<Vec<u8>>,
+    names: &Names,
+) -> Vec<String> {
+    let count = values.len();
+    let judged: Vec<Judged> = values.iter().map(|value| judge(value)).collect();
+    let batch = batch(values);
+    let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+    format.decode(&batch, &mut rows, &mut rejects);
+    let mut told = vec![String::new(); count];
+    for (source, _, reason, detail) in &rejects.found {
+        assert!(!detail.is_empty(), "a reject without a word");
+        // The naive reference: what is called malformed is no JSON to another parser either.
+        // Integers of more than 64 bits are JSON, and refused: the parser has no room for them.
+        let wrong = *reason == Reason::Malformed && judged[*source as usize] == Judged::Object;
+        let wrong = wrong && !detail.contains("Number");
+        assert!(!wrong, "record {source} is JSON, and refused: {detail}");
+        told[*source as usize].push_str(reason.name());
+    }
+    rejects.prune(&mut rows);
+    let mut last = 0;
+    for row in &rows.rows {
+        assert!(row.source >= last, "rows come in the order of their records");
+        last = row.source;
+        assert!(judged[last as usize] != Judged::None, "record {last} goes on, and is no JSON");
+        let mut columns = BTreeSet::new();
+        for cell in rows.cells_of(row) {
+            let name = names.columns.name(cell.column).expect("a column that was interned");
+            assert!(columns.insert(cell.column), "column {name} twice in a row");
+            let kind = Kind::from_u8(cell.kind).expect("a kind of cell");
+            let text = match kind {
+                Kind::Text | Kind::Symbol => {
+                    std::str::from_utf8(rows.bytes_of(cell)).expect("text is UTF-8").to_owned()
+                }
+                kind if kind.points() => format!("{:?}", rows.bytes_of(cell)),
+                _ => cell.value.to_string(),
+            };
+            told[row.source as usize].push_str(&format!("{name}={kind:?} {text};"));
+        }
+    }
+    told
+}
+
+/// What the reference, another parser, takes it for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    Object,
+    Other,
+    None,
+}
+
+fn judge(value: &[u8]) -> Judged {
+    match serde_json::from_slice(value) {
+        Ok(serde_json::Value::Object(_)) => Judged::Object,
+        Ok(_) => Judged::Other,
+        Err(_) => Judged::None,
+    }
+}
+
+const LIMITS: Limits = Limits {
+    actions_max: 64,
+    cells_max: 128,
+    row_cells_max: 32,
+    bytes_max: 4096,
+    max_column: 40,
+    max_table: 2,
+};
+
+/// A guest's answer: eight bytes say what it returned, the rest is its memory.
+pub fn guest_rows(bytes: &[u8]) {
+    let Some((head, memory)) = bytes.split_first_chunk::<8>() else { return };
+    let [a, b, c, d, count, records, consumed, _] = head.map(u32::from);
+    let actions = a | b << 8 | c << 16 | d << 24;
+    let answer = Answer { actions, count, records, consumed };
+    let Ok(mut walk) = Walk::new(memory, &answer, &LIMITS) else { return };
+    let (mut cells_seen, mut settled, mut last) = (0, BTreeSet::new(), 0);
+    // The first fault ends the answer.
+    while let Ok(Some(checked)) = walk.next() {
+        let (record, table, cells) = match checked {
+            Checked::Keep { record, table } => (record, table, None),
+            Checked::Reject { record, reason } => {
+                assert!(reason.len() <= memory.len());
+                (record, 0, None)
+            }
+            Checked::Patch { record, table, cells } => (record, table, Some((cells, true))),
+            Checked::Row { record, table, cells } => (record, table, Some((cells, false))),
+        };
+        assert!(record >= last && record < consumed && table <= LIMITS.max_table);
+        last = record;
+        let is_row = matches!(cells, Some((_, false)));
+        assert!(is_row || settled.insert(record), "record {record} is settled twice");
+        let mut columns = BTreeSet::new();
+        for cell in cells.into_iter().flat_map(|(cells, _)| cells) {
+            let Ok(cell) = cell else { return };
+            cells_seen += 1;
+            assert!(cells_seen <= LIMITS.cells_max);
+            assert!(cell.column > 0 && cell.column <= LIMITS.max_column);
+            assert!(columns.insert(cell.column), "column {} twice", cell.column);
+            if let Value::Text(text) | Value::Symbol(text) = cell.value {
+                assert!(std::str::from_utf8(text.as_bytes()).is_ok());
+            }
+        }
+    }
+}
+
+/// A configuration: refused in words, or a plan whose sums do not overflow.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // No file is read: `${file:…}` is the one way out, and reads what it names.
+    if text.contains("${file:") {
+        return;
+    }
+    let env = |name: &str| (name.len() % 2 == 0).then(|| "value".to_owned());
+    let around = Surroundings { env: &env, host: "host".to_owned(), base: Path::new("/nowhere") };
+    match Plan::parse("fuzz.toml", text, &around, &Overrides::default()) {
+        Ok(plan) => assert!(plan.ceiling_bytes() > 0),
+        Err(mistakes) => {
+            assert!(!mistakes.list.is_empty(), "refused without a word");
+            assert!(mistakes.to_string().contains("fuzz.toml"), "{mistakes}");
+        }
+    }
+}
+
+fn json_seeds() -> Vec<Vec<u8>> {
+    let records: [&[u8]; 6] = [
+        br#"{"ts":1700000000123456,"sensor":"s-1","site":"berlin","temperature":21.53,"ok":true}"#,
+        br#"{"a":{"b":[1,2.5,[3]],"c":null},"d":"\u00e4\ud83d\ude00\n","e":-0.0,"f":1e308}"#,
+        br#"[{"a":1},{"a":18446744073709551616},{"b":-9223372036854775808}]"#,
+        br#"{"a":[[1.0,2.0],[3.0,4.0]],"a":2,"A":3," ":4}"#,
+        br#"{"":"","x":"y","z":[],"w":{}}"#,
+        "{\"\u{e4}\":\"\u{1f600}\",\"q\":0.1}".as_bytes(),
+    ];
+    let mut seeds = Vec::new();
+    for options in 0..8u8 {
+        let mut seed = vec![options];
+        seed.extend_from_slice(&records.join(&0));
+        seeds.push(seed);
+    }
+    seeds
+}
+
+fn guest_seeds() -> Vec<Vec<u8>> {
+    use bridge_abi::build;
+    use bridge_abi::{Action, Cell};
+    let mut memory = vec![0; 1024];
+    let actions = [
+        Action { kind: 1, flags: 0, target: 0, record: 0, ptr: 0, len: 0 },
+        Action { kind: 3, flags: 0, target: 1, record: 1, ptr: 256, len: 2 },
+        Action { kind: 2, flags: 0, target: 0, record: 1, ptr: 288, len: 2 },
+        Action { kind: 4, flags: 0, target: 0, record: 2, ptr: 512, len: 5 },
+    ];
+    for (index, action) in actions.iter().enumerate() {
+        build::write_action(&mut memory, 64 + index * 16, action).expect("room");
+    }
+    let cells = [
+        Cell { column: 1, kind: Kind::Text as u8, flags: 0, len: 5, value: 512 },
+        Cell { column: 2, kind: Kind::F64 as u8, flags: 0, len: 0, value: 7 },
+        Cell { column: 3, kind: Kind::Timestamp as u8, flags: 2, len: 0, value: 7 },
+        Cell { column: 4, kind: Kind::Array as u8, flags: 0, len: 24, value: 640 },
+    ];
+    build::write_cells(&mut memory, 256, &cells, 0).expect("room");
+    build::write_bytes(&mut memory, 512, b"hello").expect("room");
+    memory[640..648].copy_from_slice(&[1, 0, 0, 0, 2, 0, 0, 0]);
+    let mut seed = vec![64, 0, 0, 0, 4, 3, 3, 0];
+    seed.extend_from_slice(&memory);
+    vec![seed]
+}
+
+fn config_seeds() -> Vec<Vec<u8>> {
+    let files: [&str; 3] = [
+        include_str!("../../../bridge/src/config/example.toml"),
+        include_str!("../../../deploy/bridge.toml"),
+        "[pipeline.p]\ntopics = ['t']\nsink = { kind = 'questdb', transport = 'tcp' }\n\
+         limits = { lanes = 2, drain = '5s', batch_bytes_max = '1MiB', reject_share_max = 0.5 }\n",
+    ];
+    files.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
