@@ -195,7 +195,7 @@ pub fn config(bytes: &[u8]) {
     if text.contains("${file:") {
         return;
     }
-    let env = |name: &str| (name.len() % 2 == 0).then(|| "value".to_owned());
+    let env = |name: &str| name.len().is_multiple_of(2).then(|| "value".to_owned());
     let around = Surroundings { env: &env, host: "host".to_owned(), base: Path::new("/nowhere") };
     match Plan::parse("fuzz.toml", text, &around, &Overrides::default()) {
         Ok(plan) => assert!(plan.ceiling_bytes() > 0),
