@@ -17,6 +17,7 @@ pub mod batch;
 pub mod blame;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod format;
 pub mod kafka;
 pub mod kind;

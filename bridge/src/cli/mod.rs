@@ -162,7 +162,7 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             let plan = Plan::load(&file, &Overrides::default())?;
             Ok(out.write_all(explain::explain(&plan).as_bytes())?)
         }
-        Verb::Demo { seconds, json } => Ok(demo::demo(seconds, json)?),
+        Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {
             Ok(out.write_all(components::markdown().as_bytes())?)

@@ -10,6 +10,7 @@ pub mod check;
 pub mod context;
 pub mod create;
 pub mod errors;
+pub mod feed;
 pub mod mock;
 pub mod settings;
 pub mod topics;

@@ -20,6 +20,7 @@ mod keeper;
 mod kind;
 mod line;
 mod options;
+pub mod reader;
 mod server;
 mod sink;
 mod stamp;

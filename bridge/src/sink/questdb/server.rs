@@ -306,6 +306,19 @@ pub struct Rows {
 }
 
 impl SqlClient {
+    /// A client of a server without a login, for whoever is no pipeline.
+    pub fn at(host: &str, port: u16) -> SqlClient {
+        let (connect_timeout, request_timeout) = (Duration::from_secs(2), Duration::from_secs(10));
+        SqlClient::new(Arc::new(Server {
+            endpoints: vec![Endpoint { host: host.to_owned(), port, tls: false }],
+            current: AtomicUsize::new(0),
+            authorization: None,
+            dialer: Dialer { connect_timeout, send_buffer_bytes: None, tls: None },
+            request_timeout,
+            meter: Arc::default(),
+        }))
+    }
+
     /// A client that has not connected yet.
     pub fn new(server: Arc<Server>) -> SqlClient {
         SqlClient { server, connection: Mutex::new(None) }
