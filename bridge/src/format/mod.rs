@@ -3,7 +3,7 @@
 mod json;
 mod key;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -32,6 +32,8 @@ mod tls;
 mod value;
 
 #[cfg(test)]
+mod encode_tests;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod http_tests;
