@@ -5,6 +5,9 @@
 //! source ──RecordBatch──▶ lane [RowBatch] ──Payload──▶ courier ──Receipt──▶ intake
 //! ```
 
+#[cfg(test)]
+pub mod testing;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,8 +2,6 @@
 
 mod json;
 mod key;
-#[cfg(test)]
-pub mod testing;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::batch::testing::batch;
 use crate::format::KeyPlan;
-use crate::format::testing::batch;
 use crate::names::Names;
 
 fn context(key: KeyPlan) -> DecoderContext {
@@ -59,6 +59,8 @@ fn every_form_becomes_what_is_stated() {
     check(r#"{"a":{"b":{"c":1},"d":2},"e":3}"#, "a_b_c=1i a_d=2i e=3i");
     check(r#"{"a":9223372036854775807}"#, "a=9223372036854775807i");
     check(r#"{"a":18446744073709551615}"#, "a=18446744073709552000");
+    check(r#"{"a":18446744073709551616}"#, "a=18446744073709552000");
+    check(r#"{"a":-9223372036854775809}"#, "a=-9223372036854776000");
     check(r#"{"a":1e3,"b":1.0}"#, "a=1000 b=1");
     check(r#"{"a":"q\"\u00e9\n"}"#, r#"a="q\"é\n""#);
     check(r#"{"a":1,"a":"last"}"#, r#"a="last""#);

@@ -137,7 +137,7 @@ mod tests {
     fn defaults_and_units() {
         let meant = parsed("module = 'a/drop_cold.wasm'").expect("enough");
         assert_eq!((meant.name.as_str(), meant.config.as_str()), ("drop_cold", "{}"));
-        assert_eq!((meant.memory_max, meant.deadline), (64 * MIB, Duration::from_secs(1)));
+        assert_eq!((meant.memory_max, meant.deadline), (24 * MIB, Duration::from_secs(1)));
         assert_eq!(meant.on_failure, OnFailure::DeadLetter);
         let meant = parsed(
             "module = 'a.wasm'\nname = 'b'\nmemory_max = '8MiB'\ndeadline = '250ms'
