@@ -178,11 +178,12 @@ impl Intake {
             Some(_) if self.ledger.out_total() == 0 => Ok(true),
             Some(until) if now > until && stop == Stop::Drain => {
                 let out = self.ledger.out_total();
-                tracing::warn!(
-                    "{out} batches were not stored in time; they are read again at the next start"
-                );
                 // Couriers still try to store them, and would for as long as it takes.
-                self.alarm.ask(Stop::Now);
+                self.alarm.raise(Fault::world(format!(
+                    "stopped with {out} batches that were not stored within drain = {} s; nothing \
+                     is lost: they are read again at the next start",
+                    self.limits.drain.as_secs()
+                )));
                 Ok(true)
             }
             Some(_) => Ok(false),

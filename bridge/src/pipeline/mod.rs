@@ -12,6 +12,7 @@ mod ledger;
 mod open;
 mod ring;
 mod run;
+mod sample;
 
 pub use alarm::{Alarm, Stop};
 pub use lane::{Pace, RejectGuard, Work};

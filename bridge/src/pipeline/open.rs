@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ring::{Bench, DeadLetterOffice, Parts};
+use super::sample;
 use crate::blame::{Blame, Fault};
 use crate::config::PipelinePlan;
 use crate::format::DecoderContext;
@@ -17,7 +18,7 @@ use crate::observe::{PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
 use crate::sink::{Finding, FindingState, Sink, SinkContext};
 use crate::source::kafka::{KafkaSource, Rereader};
-use crate::transform::{LoadContext, Loaded};
+use crate::transform::{LoadContext, Loaded, Transform};
 
 /// What does not change between a check and a run.
 pub struct Surroundings {
@@ -142,15 +143,43 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     match load(plan, around, &meter) {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
+            let mut transforms = Vec::new();
             for (transform, loaded) in plan.transforms.iter().zip(&loading.transforms) {
-                let instance = loaded.instance(Arc::default());
-                findings.push(match instance {
-                    Err(fault) => Finding::failed("transform", transform.name(), &fault),
-                    Ok(_) => Finding::ok("transform", transform.name(), loaded.summary()),
-                });
+                let (name, instance) = (transform.name(), loaded.instance(Arc::default()));
+                match instance {
+                    Err(fault) => findings.push(Finding::failed("transform", name, &fault)),
+                    Ok(instance) => {
+                        findings.push(Finding::ok("transform", name, loaded.summary()));
+                        transforms.push((name.to_owned(), instance));
+                    }
+                }
+            }
+            if transforms.len() == plan.transforms.len() {
+                try_samples(plan, &loading.names, transforms, &mut findings);
             }
             findings.extend(around.runtime.block_on(loading.sink.check(false)));
         }
     }
     findings
+}
+
+/// Tries a few records that wait in the topics, if there are any.
+fn try_samples(
+    plan: &PipelinePlan,
+    names: &Arc<Names>,
+    transforms: Vec<(String, Box<dyn Transform>)>,
+    findings: &mut Vec<Finding>,
+) {
+    let is_there = |finding: &Finding| finding.subject == "topic";
+    if !findings.iter().any(|f| is_there(f) && f.state == FindingState::Ok) {
+        return;
+    }
+    let key = plan.key.clone();
+    let context = DecoderContext { names: Arc::clone(names), key, admission: plan.admission };
+    let tried = kafka::check::sample(&plan.source, sample::RECORDS).and_then(|samples| {
+        sample::Bench::new(plan, &context, transforms).try_on(samples, findings)
+    });
+    if let Err(fault) = tried {
+        findings.push(Finding::failed("sample", &*plan.name, &fault));
+    }
 }

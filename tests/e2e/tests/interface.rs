@@ -48,6 +48,9 @@ fn check_says_what_is_well() {
         answer.ensure_code(0)?;
         let answer: Value = serde_json::from_str(&answer.stdout).context("check --json")?;
         ensure!(answer["ok"] == true && answer["ceiling_bytes"].is_u64(), "{answer}");
+        let note = |subject| finding(&answer, subject).map(|found| found["note"].to_string());
+        ensure!(note("topic")?.contains("json (20 of 20 sampled decode)"), "{answer}");
+        ensure!(note("transform")?.contains(" of 20 sampled"), "{answer}");
         for subject in ["kafka", "topic", "transform", "sink"] {
             ensure!(finding(&answer, subject)?["state"] == "ok", "{subject}: {answer}");
         }
@@ -263,6 +266,7 @@ fn a_drain_has_a_bound() {
         let start = Instant::now();
         let status = bridge.stop(Duration::from_secs(10))?;
         println!("ended {:.2} s after SIGTERM, {status}", start.elapsed().as_secs_f64());
+        ensure!(status.code() == Some(1), "what is left over is told by the status: {status}");
         bench.questdb.resume()?;
         let bridge = installed.start()?;
         group.wait_drained(&bridge, DRAIN)?;
