@@ -11,10 +11,13 @@
 //! | a name twice | the last one |
 //!
 //! A value that is no object, invalid UTF-8, deeper than `depth_max`, empty or cut short is a
-//! rejected record. Parsing is simd-json's, with its tape and buffers reused.
+//! rejected record. Records that look like the ones before are read by prediction (`predict`), all
+//! others by simd-json, with its tape and buffers reused.
 
 mod array;
 mod flatten;
+mod number;
+mod predict;
 
 use std::sync::Arc;
 
@@ -23,6 +26,7 @@ use serde::Deserialize;
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 pub(super) use self::flatten::{Flattener, cell};
+use self::predict::Predictor;
 use super::key::KeyReader;
 use super::{Admission, Decoded, DecoderContext, Format, FormatPlan};
 use crate::batch::{RecordBatch, Row, RowBatch};
@@ -76,6 +80,7 @@ impl FormatPlan for Options {
             flattener: Flattener::new(&self.separator, "", Arc::clone(&context.names)),
             key: KeyReader::new(context),
             parser: Parser::default(),
+            predictor: Predictor::default(),
         })
     }
 }
@@ -111,7 +116,9 @@ impl Parser {
             let at = error.valid_up_to();
             return Err((Reason::InvalidUtf8, format!("not UTF-8 at byte {at}")));
         }
-        if depth(document) > depth_max {
+        // What opens no more often than that is not deeper either.
+        let opens = memchr::memchr2_iter(b'{', b'[', document);
+        if opens.take(depth_max + 1).count() > depth_max && depth(document) > depth_max {
             return Err((Reason::TooDeep, format!("nested deeper than {depth_max}")));
         }
         self.input.clear();
@@ -176,6 +183,7 @@ struct Decoder {
     flattener: Flattener,
     key: KeyReader,
     parser: Parser,
+    predictor: Predictor,
 }
 
 impl Format for Decoder {
@@ -219,6 +227,12 @@ impl Decoder {
         key: Option<&[u8]>,
         rows: &mut RowBatch,
     ) -> Result<(), Refused> {
+        let start = rows.cells.len();
+        if self.depth_max > 0 && self.predictor.read(value, rows) {
+            self.key.append(key, rows)?;
+            push_row(rows, source, 0, start);
+            return Ok(());
+        }
         let (flattener, reader) = (&mut self.flattener, &mut self.key);
         let top_level_array = self.top_level_array;
         self.parser.parse(value, self.depth_max, |tape| {
@@ -226,13 +240,7 @@ impl Decoder {
                 let start = rows.cells.len();
                 flattener.object(tape, node, rows)?;
                 reader.append(key, rows)?;
-                rows.rows.push(Row {
-                    source,
-                    number,
-                    cells: start as u32,
-                    cell_count: (rows.cells.len() - start) as u16,
-                    table: 0,
-                });
+                push_row(rows, source, number, start);
                 Ok::<(), Refused>(())
             };
             match tape.first() {
@@ -251,9 +259,24 @@ impl Decoder {
                 }
                 _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned())),
             }
-        })
+        })?;
+        self.predictor.learn(value, |name| self.flattener.column_of(name));
+        Ok(())
     }
 }
 
+/// A row of the cells from `start` on.
+fn push_row(rows: &mut RowBatch, source: u32, number: u32, start: usize) {
+    rows.rows.push(Row {
+        source,
+        number,
+        cells: start as u32,
+        cell_count: (rows.cells.len() - start) as u16,
+        table: 0,
+    });
+}
+
+#[cfg(test)]
+mod predict_tests;
 #[cfg(test)]
 mod tests;

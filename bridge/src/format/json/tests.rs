@@ -7,15 +7,24 @@ use crate::batch::testing::batch;
 use crate::format::KeyPlan;
 use crate::names::Names;
 
-fn context(key: KeyPlan) -> DecoderContext {
+pub fn context(key: KeyPlan) -> DecoderContext {
     let admission = Admission { null_value_rejected: false, record_bytes_max: 1_000 };
     DecoderContext { names: Arc::new(Names::default()), key, admission }
 }
 
 fn decoded(options: Options, context: &DecoderContext, key: &str, value: &[u8]) -> String {
+    shown(&mut *options.decoder(context), context, key, value)
+}
+
+/// What a decoder makes of one record.
+pub fn told(decoder: &mut dyn Format, context: &DecoderContext, value: &[u8]) -> String {
+    shown(decoder, context, "k", value)
+}
+
+fn shown(decoder: &mut dyn Format, context: &DecoderContext, key: &str, value: &[u8]) -> String {
     let records = batch(vec![(Some(key.into()), Some(value.to_vec()))]);
     let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-    options.decoder(context).decode(&records, &mut rows, &mut rejects);
+    decoder.decode(&records, &mut rows, &mut rejects);
     if let Some((_, stage, reason, detail)) = rejects.found.first() {
         assert!(rows.rows.is_empty(), "a rejected record leaves no row");
         return format!("{} {}: {detail}", stage.name(), reason.name());
@@ -31,7 +40,10 @@ fn show(context: &DecoderContext, rows: &RowBatch, row: &Row) -> String {
             bridge_abi::Kind::Null => "null".to_owned(),
             bridge_abi::Kind::Bool => (cell.value != 0).to_string(),
             bridge_abi::Kind::I64 => format!("{}i", cell.value as i64),
-            bridge_abi::Kind::F64 => f64::from_bits(cell.value).to_string(),
+            bridge_abi::Kind::F64 => match f64::from_bits(cell.value) {
+                zero if zero == 0.0 && zero.is_sign_negative() => "-0".to_owned(),
+                value => value.to_string(),
+            },
             bridge_abi::Kind::Text => {
                 format!("{:?}", std::str::from_utf8(rows.bytes_of(cell)).expect("UTF-8"))
             }
@@ -135,7 +147,9 @@ proptest! {
     /// Flat objects, against an independent parser.
     #[test]
     fn numbers_and_strings_are_those_of_the_reference(
-        int in any::<i64>(), float in any::<f64>().prop_filter("finite", |f| f.is_finite()), text in ".*",
+        int in any::<i64>(),
+        float in any::<f64>().prop_filter("finite", |f| f.is_finite()),
+        text in ".*",
     ) {
         let value = serde_json::json!({ "i": int, "f": float, "t": text }).to_string();
         prop_assume!(value.len() <= 1_000);
