@@ -77,13 +77,6 @@ impl Flattener {
         Ok(())
     }
 
-    /// The column of a name at the top, if it has been met.
-    pub(in super::super) fn column_of(&mut self, name: &str) -> Option<u16> {
-        self.path.truncate(self.prefix);
-        self.path.push_str(name);
-        self.ids.get(self.path.as_str()).copied()
-    }
-
     /// The number of the column at the path.
     fn column(&mut self) -> Result<u16, Refused> {
         if let Some(id) = self.ids.get(self.path.as_str()) {

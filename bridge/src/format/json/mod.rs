@@ -11,13 +11,15 @@
 //! | a name twice | the last one |
 //!
 //! A value that is no object, invalid UTF-8, deeper than `depth_max`, empty or cut short is a
-//! rejected record. Records that look like the ones before are read by prediction (`predict`), all
+//! rejected record. Records that look like ones before are read by prediction (`predict`), all
 //! others by simd-json, with its tape and buffers reused.
 
 mod array;
+mod document;
 mod flatten;
 mod number;
 mod predict;
+mod trie;
 
 use std::sync::Arc;
 
@@ -73,15 +75,7 @@ impl Default for Options {
 
 impl FormatPlan for Options {
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format> {
-        Box::new(Decoder {
-            admission: context.admission,
-            top_level_array: self.top_level_array,
-            depth_max: self.depth_max,
-            flattener: Flattener::new(&self.separator, "", Arc::clone(&context.names)),
-            key: KeyReader::new(context),
-            parser: Parser::default(),
-            predictor: Predictor::default(),
-        })
+        Box::new(Decoder::new(self, context))
     }
 }
 
@@ -182,8 +176,8 @@ struct Decoder {
     depth_max: usize,
     flattener: Flattener,
     key: KeyReader,
-    parser: Parser,
     predictor: Predictor,
+    parser: Parser,
 }
 
 impl Format for Decoder {
@@ -220,6 +214,19 @@ impl Format for Decoder {
 }
 
 impl Decoder {
+    fn new(options: &Options, context: &DecoderContext) -> Decoder {
+        Decoder {
+            admission: context.admission,
+            top_level_array: options.top_level_array,
+            depth_max: options.depth_max,
+            flattener: Flattener::new(&options.separator, "", Arc::clone(&context.names)),
+            key: KeyReader::new(context),
+            predictor: Predictor::default(),
+            parser: Parser::default(),
+        }
+    }
+
+    #[inline]
     fn record(
         &mut self,
         source: u32,
@@ -228,52 +235,59 @@ impl Decoder {
         rows: &mut RowBatch,
     ) -> Result<(), Refused> {
         let start = rows.cells.len();
-        if self.depth_max > 0 && self.predictor.read(value, rows) {
+        if self.predictor.read(value, rows) {
             self.key.append(key, rows)?;
             push_row(rows, source, 0, start);
             return Ok(());
         }
+        self.parse(source, value, key, rows)
+    }
+
+    /// By the tape.
+    fn parse(
+        &mut self,
+        source: u32,
+        value: &[u8],
+        key: Option<&[u8]>,
+        rows: &mut RowBatch,
+    ) -> Result<(), Refused> {
         let (flattener, reader) = (&mut self.flattener, &mut self.key);
+        let predictor = &mut self.predictor;
         let top_level_array = self.top_level_array;
-        self.parser.parse(value, self.depth_max, |tape| {
-            let mut push = |number: u32, node: usize, rows: &mut RowBatch| {
+        self.parser.parse(value, self.depth_max, |tape| match tape.first() {
+            Some(Node::Object { .. }) => {
                 let start = rows.cells.len();
-                flattener.object(tape, node, rows)?;
+                flattener.object(tape, 0, rows)?;
+                predictor.learn(value, &rows.cells[start..]);
                 reader.append(key, rows)?;
-                push_row(rows, source, number, start);
-                Ok::<(), Refused>(())
-            };
-            match tape.first() {
-                Some(Node::Object { .. }) => push(0, 0, rows),
-                Some(Node::Array { len, .. }) if top_level_array == TopLevelArray::Rows => {
-                    let mut node = 1;
-                    for number in 0..*len {
-                        if !matches!(tape[node], Node::Object { .. }) {
-                            let detail = format!("element {number} of the array is not an object");
-                            return Err((Reason::Malformed, detail));
-                        }
-                        push(number as u32, node, rows)?;
-                        node = flatten::after(tape, node);
-                    }
-                    Ok(())
-                }
-                _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned())),
+                push_row(rows, source, 0, start);
+                Ok(())
             }
-        })?;
-        self.predictor.learn(value, |name| self.flattener.column_of(name));
-        Ok(())
+            Some(Node::Array { len, .. }) if top_level_array == TopLevelArray::Rows => {
+                let mut node = 1;
+                for number in 0..*len {
+                    if !matches!(tape[node], Node::Object { .. }) {
+                        let detail = format!("element {number} of the array is not an object");
+                        return Err((Reason::Malformed, detail));
+                    }
+                    let start = rows.cells.len();
+                    flattener.object(tape, node, rows)?;
+                    reader.append(key, rows)?;
+                    push_row(rows, source, number as u32, start);
+                    node = flatten::after(tape, node);
+                }
+                Ok(())
+            }
+            _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned())),
+        })
     }
 }
 
 /// A row of the cells from `start` on.
+#[inline]
 fn push_row(rows: &mut RowBatch, source: u32, number: u32, start: usize) {
-    rows.rows.push(Row {
-        source,
-        number,
-        cells: start as u32,
-        cell_count: (rows.cells.len() - start) as u16,
-        table: 0,
-    });
+    let cell_count = (rows.cells.len() - start) as u16;
+    rows.rows.push(Row { source, number, cells: start as u32, cell_count, table: 0 });
 }
 
 #[cfg(test)]

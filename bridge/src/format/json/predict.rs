@@ -1,299 +1,214 @@
-//! Records of a topic resemble each other: the next one most often has the names of the last one,
-//! in the same order. So each name is compared with what stood there before, and only values are
-//! parsed, straight into cells. Whatever is unusual (an escape, an exponent, nesting, another
-//! order, anything that is wrong) is left to the parser that knows all of JSON, which then shows
-//! what the next records may look like.
+//! Records of a stream resemble one another: what stands between their values is nearly always
+//! what stood there before. The predictor compares those bytes instead of parsing them, and reads
+//! the values between them by words. It knows plain values only: text without escapes, numbers of
+//! the usual forms, `true`, `false` and `null`. Whatever is unlike that is no error but the other
+//! parser's work, whose answer is the one that counts; the predictor learns from it.
 //!
-//! A record that is read here has the rows that the other parser would have made of it; tests hold
-//! the two against each other.
+//! ```text
+//! {"ts":17000,"site":"berlin"}
+//! └────┤     ├───────┤       └─ compared with the paths of the trie
+//!      └─────┘       └──────┘   read into cells
+//! ```
+//!
+//! Why its cells are those of the tape: a path was taken from a document that the tape's parser
+//! took for valid, its columns from the cells that came of it. Replacing values by values keeps a
+//! document valid, and its depth and its names as they are; a value is one wherever it stands.
 
 use bridge_abi::{Cell, Kind};
 
-use super::number;
+use super::document::Document;
+use super::end_of_string;
+use super::number::{self, Number};
+use super::trie::Trie;
 use crate::batch::RowBatch;
 
-/// Shapes that are remembered: fields may be missing here and there.
-const SHAPES_MAX: usize = 4;
-/// Fields of a shape; wider records gain little from it.
-const FIELDS_MAX: usize = 512;
-/// After so many misses in a row, shapes are learned from every so-many-th record only.
-const PATIENCE: u32 = 32;
+/// What learning from one record costs. Records that never come again must not cost more than the
+/// learning saves: the predictor pays for it out of what it earns.
+const LEARNING_COST: u32 = 64;
+/// What a record earns that was read by prediction.
+const HIT_EARNS: u32 = 4;
+/// What any other earns: a stream that has changed is learned again.
+const MISS_EARNS: u32 = 1;
+/// Savings, at most and at first: the forms that a stream may begin with.
+const SAVINGS_MAX: u32 = 32 * LEARNING_COST;
 
-/// The names of a record, in order.
-struct Shape {
-    /// `"name":` as it is written, and its column.
-    fields: Vec<(Box<[u8]>, u16)>,
+/// After so many records in a row that were not as predicted, it is tried with every
+/// [`TRIED`]th only: a stream of unusual records shall hardly pay for it.
+const PATIENCE: u32 = 32;
+const TRIED: u32 = 8;
+
+/// Reads records that resemble earlier ones.
+pub(super) struct Predictor {
+    trie: Trie,
+    savings: u32,
+    /// Records in a row that were not read here.
+    misses: u32,
+    /// Where a record's literals begin and end; kept for its room.
+    literals: Vec<(usize, usize)>,
 }
 
-/// Remembers what records looked like.
-#[derive(Default)]
-pub struct Predictor {
-    /// The one that fitted last stands first.
-    shapes: Vec<Shape>,
-    misses: u32,
+impl Default for Predictor {
+    fn default() -> Predictor {
+        Predictor { trie: Trie::default(), savings: SAVINGS_MAX, misses: 0, literals: Vec::new() }
+    }
 }
 
 impl Predictor {
-    /// Appends the cells of a record that looks like one before; leaves everything as it was if
-    /// it does not.
+    /// Appends the document's cells if it is as predicted, else nothing.
     #[inline]
-    pub fn read(&mut self, value: &[u8], rows: &mut RowBatch) -> bool {
-        let (cells, arena) = (rows.cells.len(), rows.arena.len());
-        for index in 0..self.shapes.len() {
-            if self.shapes[index].read(value, rows).is_some() {
-                if index > 0 {
-                    self.shapes.swap(0, index);
-                }
-                self.misses = 0;
-                return true;
-            }
-            rows.cells.truncate(cells);
-            rows.arena.truncate(arena);
+    pub(super) fn read(&mut self, document: &[u8], rows: &mut RowBatch) -> bool {
+        let marks = (rows.cells.len(), rows.arena.len());
+        let tried = self.misses < PATIENCE || self.misses.is_multiple_of(TRIED);
+        if tried && self.follow(Document::new(document), rows).is_some() {
+            self.misses = 0;
+            self.savings = SAVINGS_MAX.min(self.savings + HIT_EARNS);
+            return true;
         }
-        self.misses = self.misses.saturating_add(1);
+        rows.cells.truncate(marks.0);
+        rows.arena.truncate(marks.1);
+        self.misses = self.misses.wrapping_add(1);
+        self.savings = SAVINGS_MAX.min(self.savings + MISS_EARNS);
         false
     }
 
-    /// Remembers the shape of a record that the other parser took, if it is a flat one.
-    /// `column` tells the column of a name.
-    pub fn learn(&mut self, value: &[u8], column: impl FnMut(&str) -> Option<u16>) {
-        if self.misses > PATIENCE && !self.misses.is_multiple_of(PATIENCE) {
+    #[inline(always)]
+    fn follow(&self, document: Document<'_>, rows: &mut RowBatch) -> Option<()> {
+        let mut at = 0;
+        let mut place = self.trie.first();
+        loop {
+            let node = self.trie.find(place, document, at)?;
+            if node.column == 0 {
+                return Some(());
+            }
+            let (cell, end) = value(document, at + node.len as usize, node.column, rows)?;
+            rows.cells.push(cell);
+            at = end;
+            place = node.next;
+        }
+    }
+
+    /// Learns from a document that the tape's parser has read, and from the cells it became.
+    pub(super) fn learn(&mut self, document: &[u8], cells: &[Cell]) {
+        if self.savings < LEARNING_COST {
             return;
         }
-        let Some(shape) = Shape::of(value, column) else { return };
-        self.shapes.truncate(SHAPES_MAX - 1);
-        self.shapes.insert(0, shape);
-    }
-}
-
-impl Shape {
-    /// The shape of a flat object without escapes in its names, each of them once.
-    fn of(value: &[u8], mut column: impl FnMut(&str) -> Option<u16>) -> Option<Shape> {
-        let mut fields: Vec<(Box<[u8]>, u16)> = Vec::new();
-        let mut at = after(value, 0, b'{')?;
-        loop {
-            let start = at;
-            let end = text_end(value, after(value, at, b'"')?)?.0;
-            let name = std::str::from_utf8(&value[start + 1..end]).ok()?;
-            at = after(value, end + 1, b':')?;
-            let id = column(name)?;
-            if fields.len() >= FIELDS_MAX || fields.iter().any(|(_, known)| *known == id) {
-                return None;
-            }
-            fields.push((value[start..at].into(), id));
-            at = space(value, at);
-            at = match *value.get(at)? {
-                b'"' => text_end(value, at + 1)?.0 + 1,
-                b'{' | b'[' => return None,
-                _ => at + value[at..].iter().position(|byte| matches!(byte, b',' | b'}'))?,
-            };
-            match value.get(at)? {
-                b',' => at = space(value, at + 1),
-                b'}' if at + 1 == value.len() => return Some(Shape { fields }),
-                _ => return None,
-            }
+        self.savings -= LEARNING_COST;
+        self.literals.clear();
+        // A name that came twice has left fewer cells than values.
+        if literals_of(document, &mut self.literals).is_none()
+            || self.literals.len() != cells.len() + 1
+        {
+            return;
         }
+        let literals = self.literals.iter().map(|(from, to)| &document[*from..*to]);
+        let columns = cells.iter().map(|cell| cell.column).chain([0]);
+        self.trie.add(literals.zip(columns));
     }
+}
 
-    /// Reads a record of this shape; `None` if it is not one, with some cells appended.
-    #[inline]
-    fn read(&self, value: &[u8], rows: &mut RowBatch) -> Option<()> {
-        let mut at = after(value, 0, b'{')?;
-        for (index, (name, column)) in self.fields.iter().enumerate() {
-            if index > 0 {
-                at = space(value, after(value, at, b',')?);
-            }
-            if !value.get(at..)?.starts_with(name) {
-                return None;
-            }
-            at = space(value, at + name.len());
-            let plain = |kind: Kind, value: u64| Cell {
-                column: *column,
-                kind: kind as u8,
-                flags: 0,
-                len: 0,
-                value,
-            };
-            let cell = match *value.get(at)? {
-                b'"' => {
-                    let start = at + 1;
-                    let (end, ascii) = text_end(value, start)?;
-                    let text = &value[start..end];
-                    if !ascii && simdutf8::basic::from_utf8(text).is_err() {
-                        return None;
-                    }
-                    at = end + 1;
-                    rows.cell_bytes(*column, Kind::Text, 0, text)
-                }
-                b't' => {
-                    at = word(value, at, b"true")?;
-                    plain(Kind::Bool, 1)
-                }
-                b'f' => {
-                    at = word(value, at, b"false")?;
-                    plain(Kind::Bool, 0)
-                }
-                b'n' => {
-                    at = word(value, at, b"null")?;
-                    plain(Kind::Null, 0)
-                }
-                _ => {
-                    let (number, end) = number::read(value, at)?;
-                    at = end;
-                    match number {
-                        number::Number::Integer(integer) => plain(Kind::I64, integer as u64),
-                        number::Number::Double(double) => plain(Kind::F64, double.to_bits()),
-                    }
-                }
-            };
-            rows.cells.push(cell);
+/// The cell of the value at `at`; the position behind it.
+#[inline(always)]
+fn value(
+    document: Document<'_>,
+    at: usize,
+    column: u16,
+    rows: &mut RowBatch,
+) -> Option<(Cell, usize)> {
+    let plain = |kind: Kind, value: u64, end: usize| {
+        Some((Cell { column, kind: kind as u8, flags: 0, len: 0, value }, end))
+    };
+    let word = document.eight(at);
+    match word as u8 {
+        b'"' => text(document, at + 1, column, rows),
+        b'-' | b'0'..=b'9' => match number::read(document, at, word)? {
+            (Number::Long(value), end) => plain(Kind::I64, value as u64, end),
+            (Number::Double(value), end) => plain(Kind::F64, value.to_bits(), end),
+        },
+        b't' if word as u32 == TRUE => plain(Kind::Bool, 1, at + 4),
+        b'f' if (word >> 8) as u32 == ALSE => plain(Kind::Bool, 0, at + 5),
+        b'n' if word as u32 == NULL => plain(Kind::Null, 0, at + 4),
+        _ => None,
+    }
+}
+
+const TRUE: u32 = u32::from_le_bytes(*b"true");
+const ALSE: u32 = u32::from_le_bytes(*b"alse");
+const NULL: u32 = u32::from_le_bytes(*b"null");
+
+/// The cell of a text whose first byte is at `at`; the position behind its quote.
+#[inline(always)]
+fn text(
+    document: Document<'_>,
+    at: usize,
+    column: u16,
+    rows: &mut RowBatch,
+) -> Option<(Cell, usize)> {
+    let (end, ascii) = document.end_of_text(at);
+    if document.bytes().get(end) != Some(&b'"') {
+        return None;
+    }
+    let bytes = &document.bytes()[at..end];
+    if !ascii && simdutf8::basic::from_utf8(bytes).is_err() {
+        return None;
+    }
+    let cell = if bytes.len() <= 16 {
+        // Sixteen at once, and what is too much taken back: faster than a copy of unknown length.
+        let value = rows.arena.len();
+        rows.arena.extend_from_slice(&document.sixteen(at).to_le_bytes());
+        rows.arena.truncate(value + bytes.len());
+        Cell {
+            column,
+            kind: Kind::Text as u8,
+            flags: 0,
+            len: bytes.len() as u32,
+            value: value as u64,
         }
-        at = after(value, at, b'}')?;
-        (at == value.len()).then_some(())
-    }
+    } else {
+        rows.cell_bytes(column, Kind::Text, 0, bytes)
+    };
+    Some((cell, end + 1))
 }
 
-/// The position after a byte that must stand there.
-#[inline]
-fn after(value: &[u8], at: usize, byte: u8) -> Option<usize> {
-    (*value.get(at)? == byte).then_some(at + 1)
-}
-
-/// The position after a space, if there is one: some writers put one behind `:` and `,`.
-#[inline]
-fn space(value: &[u8], at: usize) -> usize {
-    at + usize::from(value.get(at) == Some(&b' '))
-}
-
-#[inline]
-fn word(value: &[u8], at: usize, word: &[u8]) -> Option<usize> {
-    value.get(at..)?.starts_with(word).then_some(at + word.len())
-}
-
-const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-
-/// The position of the quote that ends a text, and whether it is ASCII all through. `None` at an
-/// escape, at a control character and at the end of the record.
-///
-/// Eight bytes at once: `(x - n·ones) & !x & high` marks bytes below `n`. A borrow may mark a byte
-/// behind a marked one wrongly, never the first, and only the first is looked at.
-#[inline]
-fn text_end(value: &[u8], from: usize) -> Option<(usize, bool)> {
-    let mut at = from;
-    while let Some(eight) = value.get(at..at + 8) {
-        let x = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-        let equals = |byte: u8| {
-            let zero = x ^ (ONES * u64::from(byte));
-            zero.wrapping_sub(ONES) & !zero
+/// What stands before, between and behind the values of a valid document, and where; `None` if it
+/// has an array.
+fn literals_of(document: &[u8], literals: &mut Vec<(usize, usize)>) -> Option<()> {
+    let (mut from, mut at) = (0, 0);
+    while let Some(byte) = document.get(at) {
+        at = match byte {
+            b'"' => end_of_string(document, at) + 1,
+            b'[' => return None,
+            b':' => {
+                let value = at + 1 + white(&document[at + 1..]);
+                match document.get(value) {
+                    Some(b'{' | b'[') => value,
+                    _ => {
+                        literals.push((from, value));
+                        from = end_of_value(document, value);
+                        from
+                    }
+                }
+            }
+            _ => at + 1,
         };
-        let control = x.wrapping_sub(ONES * 0x20) & !x;
-        let marked = (equals(b'"') | equals(b'\\') | control | x) & HIGH;
-        if marked != 0 {
-            at += (marked.trailing_zeros() / 8) as usize;
-            return match value[at] {
-                b'"' => Some((at, true)),
-                0x80.. => slow_text_end(value, at).map(|end| (end, false)),
-                _ => None,
-            };
-        }
-        at += 8;
     }
-    let end = slow_text_end(value, at)?;
-    Some((end, value[at..end].is_ascii()))
+    literals.push((from, document.len()));
+    Some(())
 }
 
-/// The same byte by byte, for what is not ASCII and for a record's last bytes.
-fn slow_text_end(value: &[u8], from: usize) -> Option<usize> {
-    let rest = value.get(from..)?;
-    let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))?;
-    (rest[length] == b'"').then_some(from + length)
+/// How much white space comes first.
+fn white(bytes: &[u8]) -> usize {
+    let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    bytes.iter().position(|byte| !white(byte)).unwrap_or(bytes.len())
+}
+
+/// The position behind a value that is no object and no array.
+fn end_of_value(document: &[u8], at: usize) -> usize {
+    if document.get(at) == Some(&b'"') {
+        return end_of_string(document, at) + 1;
+    }
+    let behind = |byte: &u8| matches!(byte, b',' | b'}' | b' ' | b'\t' | b'\n' | b'\r');
+    document[at..].iter().position(behind).map_or(document.len(), |len| at + len)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SENSOR: &[u8] = concat!(
-        r#"{"ts":1700000000123456,"sensor":"s-00123","site":"berlin","temperature":21.53,"#,
-        r#""humidity":40.1,"pressure":1013.2,"seq":123456,"ok":true}"#
-    )
-    .as_bytes();
-
-    fn learned(value: &[u8]) -> Predictor {
-        let mut predictor = Predictor::default();
-        let mut next = 0;
-        predictor.learn(value, |_| {
-            next += 1;
-            Some(next)
-        });
-        predictor
-    }
-
-    #[test]
-    fn records_like_the_last_one_are_read() {
-        let mut predictor = learned(SENSOR);
-        let mut rows = RowBatch::default();
-        assert!(predictor.read(SENSOR, &mut rows));
-        assert_eq!(rows.cells.len(), 8);
-        assert_eq!(rows.arena, b"s-00123berlin");
-        assert_eq!(rows.cells[0].value, 1_700_000_000_123_456);
-        assert_eq!(f64::from_bits(rows.cells[3].value), 21.53);
-        let head = r#"{"ts": 1, "sensor": "", "site": ""#;
-        let tail =
-            r#"", "temperature": null, "humidity": 1, "pressure": 1, "seq": 1, "ok": false}"#;
-        let escaped = [head, "k\\u00f6ln", tail].concat();
-        assert!(!predictor.read(escaped.as_bytes(), &mut rows), "an escape");
-        let spaced = [head, "köln", tail].concat();
-        assert!(predictor.read(spaced.as_bytes(), &mut rows));
-        assert_eq!(rows.cells.len(), 16);
-    }
-
-    #[test]
-    fn what_is_cut_or_changed_leaves_nothing_behind() {
-        let mut predictor = learned(SENSOR);
-        let mut rows = RowBatch::default();
-        for cut in 0..SENSOR.len() {
-            assert!(!predictor.read(&SENSOR[..cut], &mut rows), "{cut}");
-        }
-        let longer = [SENSOR, b" "].concat();
-        assert!(!predictor.read(&longer, &mut rows));
-        assert!(rows.cells.is_empty() && rows.arena.is_empty());
-    }
-
-    #[test]
-    fn shapes_take_turns() {
-        let mut predictor = Predictor::default();
-        let records: [&[u8]; 3] = [br#"{"a":1,"b":2}"#, br#"{"a":1}"#, br#"{"b":2}"#];
-        for record in records {
-            predictor.learn(record, |name| Some(u16::from(name.as_bytes()[0])));
-        }
-        let mut rows = RowBatch::default();
-        for record in records.iter().cycle().take(12) {
-            assert!(predictor.read(record, &mut rows));
-        }
-        for nested in [&br#"{"a":{"b":1}}"#[..], br#"{"a":[1]}"#, br#"{"a":1,"a":2}"#, br#"{}"#] {
-            assert!(learned_nothing(nested), "{}", nested.escape_ascii());
-        }
-    }
-
-    fn learned_nothing(value: &[u8]) -> bool {
-        let mut predictor = Predictor::default();
-        predictor.learn(value, |name| Some(u16::from(name.as_bytes()[0])));
-        predictor.shapes.is_empty()
-    }
-
-    #[test]
-    fn the_end_of_a_text_is_found_wherever_it_stands() {
-        for length in 0..40 {
-            for (last, wanted) in [(&b"\""[..], true), (b"\\", false), (b"\x1f", false)] {
-                let text = [vec![b'x'; length], last.to_vec(), vec![b'"'; 9]].concat();
-                let found = text_end(&text, 0);
-                assert_eq!(found, wanted.then_some((length, true)), "{length} {last:?}");
-            }
-            let text = [vec![b'x'; length], "ü\"".into(), vec![b'\\'; 9]].concat();
-            assert_eq!(text_end(&text, 0), Some((length + 2, false)));
-        }
-        assert_eq!(text_end(b"abc", 0), None);
-    }
-}
+mod tests;

@@ -1,0 +1,134 @@
+//! A document's bytes, read eight or sixteen at once. Behind its last byte there are zeros, which
+//! stand nowhere in JSON, so that whoever reads on stops there without asking where the end is.
+//! No byte outside of the document is touched: it lies in memory that is lent.
+
+/// Eight times the same byte.
+pub(super) const fn all(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The bytes of one record.
+#[derive(Clone, Copy)]
+pub(super) struct Document<'a> {
+    bytes: &'a [u8],
+    /// Invariant: from every position below this one, sixteen bytes can be read.
+    wide: usize,
+}
+
+impl<'a> Document<'a> {
+    #[inline(always)]
+    pub(super) fn new(bytes: &'a [u8]) -> Document<'a> {
+        Document { bytes, wide: bytes.len().saturating_sub(15) }
+    }
+
+    #[inline(always)]
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Eight bytes, the first one lowest.
+    #[inline(always)]
+    pub(super) fn eight(self, at: usize) -> u64 {
+        if at < self.wide {
+            // SAFETY: sixteen bytes from here lie within the slice, by the invariant; a byte array
+            // has no alignment and no bit pattern that it could not have.
+            u64::from_le_bytes(unsafe { *self.bytes.as_ptr().add(at).cast() })
+        } else {
+            self.last(at) as u64
+        }
+    }
+
+    /// Sixteen bytes, the first one lowest.
+    #[inline(always)]
+    pub(super) fn sixteen(self, at: usize) -> u128 {
+        if at < self.wide {
+            // SAFETY: as above.
+            u128::from_le_bytes(unsafe { *self.bytes.as_ptr().add(at).cast() })
+        } else {
+            self.last(at)
+        }
+    }
+
+    /// The same where fewer than sixteen are left.
+    #[inline]
+    fn last(self, at: usize) -> u128 {
+        let left = self.bytes.len().saturating_sub(at);
+        if left == 0 {
+            return 0;
+        }
+        match self.bytes.last_chunk::<16>() {
+            Some(chunk) => {
+                let behind = 16_usize.saturating_sub(left);
+                u128::from_le_bytes(*chunk) >> (8 * behind)
+            }
+            None => {
+                let mut chunk = [0; 16];
+                chunk[..left].copy_from_slice(&self.bytes[at..]);
+                u128::from_le_bytes(chunk)
+            }
+        }
+    }
+
+    /// The end of the plain text that begins at `at`, and whether all of it is ASCII: the first
+    /// byte that is a quote, a backslash or a control character, or the document's end.
+    #[inline(always)]
+    pub(super) fn end_of_text(self, at: usize) -> (usize, bool) {
+        let mut at = at;
+        let mut high = 0;
+        loop {
+            let word = self.eight(at);
+            // Each is exact up to the lowest byte that it finds; only above may it see too much.
+            let below = |word: u64, least: u8| word.wrapping_sub(all(least)) & !word;
+            let quote = below(word ^ all(b'"'), 1);
+            let backslash = below(word ^ all(b'\\'), 1);
+            let found = (quote | backslash | below(word, b' ')) & all(0x80);
+            if found != 0 {
+                let before = (found & found.wrapping_neg()) - 1;
+                high |= word & before & all(0x80);
+                return (at + found.trailing_zeros() as usize / 8, high == 0);
+            }
+            high |= word & all(0x80);
+            at += 8;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_are_the_bytes_and_then_zeros(
+            bytes in prop::collection::vec(any::<u8>(), 0..40), at in 0_usize..60,
+        ) {
+            let document = Document::new(&bytes);
+            let mut padded = bytes.clone();
+            padded.resize(100, 0);
+            let sixteen: [u8; 16] = padded[at..at + 16].try_into().expect("sixteen bytes");
+            prop_assert_eq!(document.sixteen(at), u128::from_le_bytes(sixteen));
+            prop_assert_eq!(document.eight(at), u128::from_le_bytes(sixteen) as u64);
+        }
+
+        #[test]
+        fn text_ends_where_a_byte_by_byte_search_ends(
+            // Mostly the bytes around which the search turns.
+            bytes in prop::collection::vec(
+                prop_oneof![
+                    4 => 0x20_u8..0x80, 1 => any::<u8>(),
+                    1 => prop::sample::select(&b"\"\\\x00\x1f\x20\x21\x23\x5b\x5d\x7f\x80\xa2\xdc\xff"[..]),
+                ],
+                0..40,
+            ),
+            at in 0_usize..20,
+        ) {
+            let at = at.min(bytes.len());
+            let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+            let end = bytes[at..].iter().position(ends).map_or(bytes.len(), |found| at + found);
+            let found = Document::new(&bytes).end_of_text(at);
+            prop_assert_eq!(found, (end, bytes[at..end].is_ascii()));
+        }
+    }
+}
