@@ -131,7 +131,10 @@ fn pipeline(
     for transform in section.each("transform") {
         transforms.extend(found.keep(parse_transform(transform, &limits)));
     }
-    let sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
+    let mut sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
+    if let Some((_, sink)) = &mut sink {
+        sink.rebase(shared.with.base);
+    }
     let rejects = found.keep(rejects(&section.below("rejects"), shared.with.base));
     let table_section = section.below("table");
     let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();

@@ -335,6 +335,19 @@ fn sandboxes_take_their_bounds_from_the_limits() {
 }
 
 #[test]
+fn files_of_a_sink_lie_beside_the_configuration() {
+    let lines = "transport = \"tcp\"\nusername = \"u\"\npassword_file = \"secret\"\n\
+        tls = true\ntls_ca = \"ca.pem\"\nauth_key_id = \"k\"\n\
+        auth_private_key_file = \"/run/key\"\nauth_public_key_x = \"x\"\nauth_public_key_y = \"y\"";
+    let plan = parse(&readings(&format!("[pipeline.readings.sink]\n{lines}")));
+    let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+    let shown = format!("{:?}", plan.pipelines[0].sink);
+    for path in ["\"/etc/bridge/secret\"", "\"/etc/bridge/ca.pem\"", "\"/run/key\""] {
+        assert!(shown.contains(path), "{path}: {shown}");
+    }
+}
+
+#[test]
 fn kinds_are_found_by_name_and_read_their_own_options() {
     check(
         &readings("sink = { kind = \"questbd\" }\n[[pipeline.readings.transform]]\nmodul = \"x\""),

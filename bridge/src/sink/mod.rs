@@ -6,6 +6,7 @@ pub mod retry;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait SinkPlan: Send + Sync + Debug {
     /// Makes the sink; opens nothing.
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault>;
+    /// Paths of files in the configuration start from this folder: the configuration's own.
+    fn rebase(&mut self, _base: &Path) {}
     /// What the configuration asks of the shape: columns that the sink needs (the line protocol
     /// over TCP with read-back needs topic, partition, offset and row).
     fn complete(&self, shape: &mut Shape);

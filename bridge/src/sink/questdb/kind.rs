@@ -1,5 +1,6 @@
 //! The sink's entry in its room's table, and how its parts are put together.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::catalogue::Catalogue;
@@ -43,6 +44,10 @@ impl SinkPlan for QuestDbPlan {
             Box::new(IlpEncoder::new(shape, names, tables, version, couriers))
         };
         Ok(opening.sink(Box::new(make), Box::new(move || catalogue.abandon())))
+    }
+
+    fn rebase(&mut self, base: &Path) {
+        QuestDbPlan::rebase(self, base);
     }
 
     fn complete(&self, shape: &mut Shape) {

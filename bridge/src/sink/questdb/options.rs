@@ -2,7 +2,7 @@
 //! with every default filled in. Secrets never show.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -135,6 +135,25 @@ pub struct Options {
     apply_lag_rows_max: Option<u64>,
     /// The same in transactions; default 20000, 0 for no bound.
     apply_lag_transactions_max: Option<u64>,
+}
+
+impl QuestDbPlan {
+    /// Every path of a file starts from `base`; one that is absolute stays as it is.
+    pub fn rebase(&mut self, base: &Path) {
+        let secret = match &mut self.credentials {
+            Credentials::None => None,
+            Credentials::Basic(_, secret) | Credentials::Bearer(secret) => Some(secret),
+        };
+        let key = self.key.as_mut().map(|key| &mut key.private);
+        for held in secret.into_iter().chain(key) {
+            if let Held::File(path) = held {
+                *path = base.join(&*path);
+            }
+        }
+        if let Some(path) = &mut self.tls.ca {
+            *path = base.join(&*path);
+        }
+    }
 }
 
 /// Where a server listens.
