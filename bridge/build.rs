@@ -2,7 +2,7 @@
 //! demo and the tests find them as `bridge::modules`. Cargo calls itself here, with a target
 //! folder of its own, for the outer call holds the lock of the usual one.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
@@ -95,6 +95,7 @@ fn compile(workspace: &Path, target: &Path) -> Result<(), String> {
             cargo.env_remove(&name);
         }
     }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped(workspace)?);
     let built = cargo.output().map_err(|error| format!("calling cargo: {error}"))?;
     if built.status.success() {
         return Ok(());
@@ -104,6 +105,35 @@ fn compile(workspace: &Path, target: &Path) -> Result<(), String> {
         println!("cargo::warning={line}");
     }
     Err(format!("building the example transforms for {TARGET} failed ({})", built.status))
+}
+
+/// Modules name files and lines; where they lay on this machine is nobody's business.
+fn remapped(workspace: &Path) -> Result<OsString, String> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = real(workspace);
+    let above = root.parent().unwrap_or(&root).to_owned();
+    let sysroot = Command::new(variable("RUSTC")?)
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|error| format!("asking rustc for its folder: {error}"))?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot.stdout).trim());
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    // The last that fits wins: from the general to the special.
+    let mut all = vec![(home.unwrap_or_else(|| PathBuf::from("/cargo")), "cargo")];
+    all.push((sysroot, "rust"));
+    all.push((above, "."));
+    all.push((root, "."));
+    let mut flags = OsString::new();
+    for (from, to) in all {
+        if !flags.is_empty() {
+            flags.push("\x1f");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(from);
+        flags.push(format!("={to}"));
+    }
+    Ok(flags)
 }
 
 /// What the outer build says to its compilers must not reach the inner one: flags for another

@@ -67,15 +67,16 @@ fn cause(error: &Error, trap: Option<&Trap>) -> String {
     }
 }
 
-/// ` at drop_cold.rs:41 in drop_cold::divide < bridge_batch`: the place, then who called.
+/// ` at drop_cold/src/lib.rs:41 in drop_cold::divide < bridge_batch`: the place, then who called.
 fn frames(backtrace: &WasmBacktrace, text: &mut String) {
     let mut names = Vec::new();
     let mut place = None;
     for frame in backtrace.frames() {
         for symbol in frame.symbols() {
-            if let (None, Some(file), Some(line)) = (&place, symbol.file(), symbol.line()) {
-                let file = file.rsplit('/').next().unwrap_or(file);
-                place = Some(format!("{file}:{line}"));
+            if let (None, Some(file), Some(line)) = (&place, symbol.file(), symbol.line())
+                && !is_of_the_language(file)
+            {
+                place = Some(format!("{}:{line}", end_of(file)));
             }
         }
         let inlined = frame.symbols().iter().filter_map(|symbol| symbol.name()).next();
@@ -90,5 +91,28 @@ fn frames(backtrace: &WasmBacktrace, text: &mut String) {
     names.truncate(FRAMES_MAX);
     if !names.is_empty() {
         let _ = write!(text, " in {}", names.join(" < "));
+    }
+}
+
+/// Where Rust's own library panics says nothing: who called it does.
+fn is_of_the_language(file: &str) -> bool {
+    file.starts_with("/rustc/") || file.contains("/library/std/") || file.contains("/library/core/")
+}
+
+/// The last three parts of a path: `drop_cold/src/lib.rs` tells modules apart.
+fn end_of(file: &str) -> &str {
+    let third = file.rmatch_indices('/').map(|(at, _)| at + 1).nth(2);
+    &file[third.unwrap_or(0)..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_told_by_the_end_of_their_path() {
+        assert_eq!(end_of("/a/b/faulty/src/lib.rs"), "faulty/src/lib.rs");
+        assert_eq!(end_of("./faulty/src/lib.rs"), "faulty/src/lib.rs");
+        assert_eq!(end_of("lib.rs"), "lib.rs");
     }
 }

@@ -129,3 +129,29 @@ fn large_batches_are_cut_and_put_together() {
         assert_eq!(out, (15..count.max(15) as u32).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn a_trap_says_where_in_the_module_it_was() {
+    let source = include_str!("../../../../../transforms/faulty/src/lib.rs");
+    let divides = source.lines().position(|line| line.contains("7 / black_box(0)"));
+    let divides = divides.expect("it is there") + 1;
+    // What is inlined and merged keeps its file, and the line of some caller.
+    let places = [("trap", "lib.rs:".to_owned()), ("panic", format!("lib.rs:{divides}"))];
+    for (fault, place) in places {
+        let mut bench = Bench::new(modules::FAULTY, "");
+        bench.run(&[vec![("fault", Said::Text(fault))]]).expect("runs");
+        let refused = bench.refused();
+        let [(0, Reason::Trap, detail)] = refused.as_slice() else { panic!("{refused:?}") };
+        assert!(detail.contains(&format!("faulty/src/{place}")), "{place}: {detail}");
+    }
+}
+
+#[test]
+fn modules_do_not_tell_where_they_were_built() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+    let here = here.to_string_lossy();
+    let all = [modules::DROP_COLD, modules::ENRICH_ROUTE, modules::SPLIT_READINGS, modules::FAULTY];
+    for module in all {
+        assert!(!module.windows(here.len()).any(|part| part == here.as_bytes()), "{here}");
+    }
+}
