@@ -21,9 +21,15 @@ const SAMPLE_MAX: Duration = Duration::from_secs(10);
 /// How many topics are looked at one by one; an expression may match thousands.
 const TOPICS_MAX: usize = 20;
 
-/// Knocks on the doors of a plan's source and of its dead letters. With `prepare`, the topic of
-/// the dead letters is made if it is missing. Blocks.
-pub fn check(plan: &KafkaPlan, rejects: &RejectsPlan, prepare: bool) -> Vec<Finding> {
+/// Knocks on the doors of a plan's source and of its dead letters. `ignored` are expressions of
+/// topics that an expression must not find. With `prepare`, the topic of the dead letters is made
+/// if it is missing. Blocks.
+pub fn check(
+    plan: &KafkaPlan,
+    rejects: &RejectsPlan,
+    ignored: &[String],
+    prepare: bool,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let settings = match Settings::new(plan) {
         Ok(settings) => settings,
@@ -40,7 +46,7 @@ pub fn check(plan: &KafkaPlan, rejects: &RejectsPlan, prepare: bool) -> Vec<Find
             return findings;
         }
     }
-    let topics = check_topics(&scout, &plan.topics, &mut findings);
+    let topics = check_topics(&scout, &plan.topics, ignored, &mut findings);
     findings.push(check_group(&scout, plan, &topics));
     match rejects {
         RejectsPlan::File { path } => {
@@ -73,7 +79,12 @@ fn brokers(scout: &Scout) -> Result<String, Fault> {
     Ok(format!("{count} {plural}, {controller} topics that may be seen"))
 }
 
-fn check_topics(scout: &Scout, wanted: &Topics, findings: &mut Vec<Finding>) -> Vec<Topic> {
+fn check_topics(
+    scout: &Scout,
+    wanted: &Topics,
+    ignored: &[String],
+    findings: &mut Vec<Finding>,
+) -> Vec<Topic> {
     let found = match wanted {
         Topics::List(names) => {
             let mut found = Vec::new();
@@ -93,7 +104,7 @@ fn check_topics(scout: &Scout, wanted: &Topics, findings: &mut Vec<Finding>) -> 
             }
             found
         }
-        Topics::Regex(expression) => match scout.topics(wanted) {
+        Topics::Regex(expression) => match scout.topics(wanted, ignored) {
             Ok(found) if found.is_empty() => {
                 findings.push(Finding {
                     subject: "topic",
@@ -220,11 +231,11 @@ pub struct Sample {
 }
 
 /// Up to `count` records from the ends of the topics' partitions, without joining the group.
-/// Blocks.
-pub fn sample(plan: &KafkaPlan, count: usize) -> Result<Vec<Sample>, Fault> {
+/// `ignored` as in [`check`]. Blocks.
+pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<Sample>, Fault> {
     let settings = Settings::new(plan)?;
     let scout = Scout::of_group(&settings, &plan.group)?;
-    let topics = scout.topics(&plan.topics)?;
+    let topics = scout.topics(&plan.topics, ignored)?;
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     let each = count.div_ceil(partitions.max(1)) as i64;
     let mut list = TopicPartitionList::new();

@@ -77,15 +77,20 @@ impl Scout {
         })
     }
 
-    /// The topics of a plan. A topic of a list that does not exist is the operator's fault.
-    pub fn topics(&self, wanted: &Topics) -> Result<Vec<Topic>, Fault> {
+    /// The topics of a plan. A topic of a list that does not exist is the operator's fault; what
+    /// `ignored` matches is not found by an expression, as a member does not find it either.
+    pub fn topics(&self, wanted: &Topics, ignored: &[String]) -> Result<Vec<Topic>, Fault> {
         match wanted {
             Topics::List(names) => names.iter().map(|name| self.topic(name)).collect(),
             Topics::Regex(expression) => {
                 let expression = Expression::new(expression)?;
+                let ignored = ignored.iter().map(|expression| Expression::new(expression));
+                let ignored = ignored.collect::<Result<Vec<Expression>, Fault>>()?;
                 let metadata = self.metadata(None)?;
                 let known = metadata.topics().iter().filter(|topic| topic.error().is_none());
                 let matching = known.filter(|topic| expression.matches(topic.name()));
+                let matching =
+                    matching.filter(|topic| !ignored.iter().any(|one| one.matches(topic.name())));
                 Ok(matching.map(owned).collect())
             }
         }

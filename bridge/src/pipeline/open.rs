@@ -139,7 +139,8 @@ fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fau
 /// Knocks on every door of a pipeline and changes nothing.
 pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let meter = Arc::new(PipelineMeter::default());
-    let mut findings = kafka::check::check(&plan.source, &plan.rejects, false);
+    let ignored = rejects::own_topics(&plan.rejects);
+    let mut findings = kafka::check::check(&plan.source, &plan.rejects, &ignored, false);
     match load(plan, around, &meter) {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
@@ -176,7 +177,9 @@ fn try_samples(
     }
     let key = plan.key.clone();
     let context = DecoderContext { names: Arc::clone(names), key, admission: plan.admission };
-    let tried = kafka::check::sample(&plan.source, sample::RECORDS).and_then(|samples| {
+    let ignored = rejects::own_topics(&plan.rejects);
+    let samples = kafka::check::sample(&plan.source, &ignored, sample::RECORDS);
+    let tried = samples.and_then(|samples| {
         sample::Bench::new(plan, &context, transforms).try_on(samples, findings)
     });
     if let Err(fault) = tried {

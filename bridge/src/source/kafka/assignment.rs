@@ -10,7 +10,9 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
 use super::fetch::{Client, Queue};
+use super::lag::Ahead;
 use super::rebalance::Change;
+use super::stable::Stable;
 use super::table::Standing;
 use super::{Event, KafkaSource};
 use crate::batch::{PartitionIndex, TopicPartition};
@@ -129,6 +131,7 @@ impl KafkaSource {
             partition.sent = -1;
             partition.paused = false;
             partition.met = true;
+            partition.ahead = Ahead::default();
             partition.misfortune = None;
             partition.standing = Standing::Owned;
         }
@@ -222,6 +225,7 @@ impl KafkaSource {
         part_with(&self.client, Instant::now() + PART_MAX);
         let client = super::join(&self.config, &self.plan, &self.bell)?;
         self.commits = Commits::new(&client);
+        self.stable = Stable::new(&client, &self.config);
         self.client = client;
         self.told = (!lost.is_empty()).then_some(Event::Lost(lost));
         Ok(())

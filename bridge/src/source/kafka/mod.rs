@@ -14,6 +14,7 @@ mod fetch;
 mod lag;
 mod rebalance;
 mod reread;
+mod stable;
 mod start;
 mod table;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use commit::Commits;
 use fetch::{Client, Misfortune};
 use rebalance::Member;
 pub use reread::{Rereader, owned as owned_record};
+use stable::Stable;
 pub use table::Roster;
 use table::{Standing, Table};
 use wake::Bell;
@@ -68,6 +70,7 @@ pub struct KafkaSource {
     starts_at: Instant,
     leaving: Option<assignment::Leaving>,
     commits: Commits,
+    stable: Stable,
     /// To be told at the next poll.
     told: Option<Event>,
     /// When the group gave our partitions to others without asking.
@@ -87,7 +90,7 @@ impl KafkaSource {
     ) -> Result<KafkaSource, Fault> {
         let settings = Settings::new(plan)?;
         // The budget of a queue is fixed when the client is made, so the topics come first.
-        let found = Scout::new(&settings)?.topics(&plan.topics)?;
+        let found = Scout::new(&settings)?.topics(&plan.topics, ignored_topics)?;
         let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
         let budget = Budget { bytes: limits.fetch_bytes_max, partitions };
         let config = settings.consumer(budget, ignored_topics);
@@ -96,6 +99,7 @@ impl KafkaSource {
         let now = Instant::now();
         Ok(KafkaSource {
             commits: Commits::new(&client),
+            stable: Stable::new(&client, &config),
             client,
             bell,
             table: Table::default(),

@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::sync::{Arc, RwLock};
 
 use super::fetch::{Misfortune, Queue};
+use super::lag::Ahead;
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::Fault;
 
@@ -51,6 +52,8 @@ pub struct Partition {
     pub position: i64,
     /// The offset of the commit that was sent last; -1 before the first.
     pub sent: i64,
+    /// What is known of its end.
+    pub ahead: Ahead,
     /// Nothing is taken while it is paused.
     pub paused: bool,
     /// Whether it was assigned before: `--from` counts once.
@@ -85,6 +88,7 @@ impl Table {
             standing: Standing::Away,
             position: 0,
             sent: -1,
+            ahead: Ahead::default(),
             paused: false,
             met: false,
             misfortune: None,

@@ -19,6 +19,7 @@ use crate::kafka::mock::Cluster;
 use crate::kafka::topics::Scout;
 use crate::kafka::{Settings, check};
 use crate::limits::Limits;
+use crate::rejects::own_topics;
 use crate::sink::FindingState;
 use crate::source::{CommitPoint, Event, Source};
 use crate::ticket::{Lost, Ticket};
@@ -288,15 +289,68 @@ fn what_check_says_of_a_healthy_cluster() {
     let cluster = cluster(2, 1_500);
     let plan = plan(&cluster, "check");
     let rejects = RejectsPlan::Topic { topic: "sensors".to_owned() };
-    let findings = check::check(&plan, &rejects, false);
+    let findings = check::check(&plan, &rejects, &[], false);
     let shown: Vec<_> = findings.iter().map(|f| (f.subject, f.state, f.note.as_str())).collect();
     assert_eq!(shown[0].1, FindingState::Ok, "{shown:?}");
     assert_eq!(shown[1], ("topic", FindingState::Ok, "2 partitions, 3,000 records"));
     assert_eq!(shown[2], ("group", FindingState::Ok, "new: starts at earliest"));
     assert_eq!(shown[3], ("rejects", FindingState::Ok, "a topic, 2 partitions"));
-    let samples = check::sample(&plan, 20).expect("a healthy cluster");
+    let samples = check::sample(&plan, &[], 20).expect("a healthy cluster");
     assert_eq!(samples.len(), 20);
     assert!(samples.iter().all(|sample| sample.offset >= 1_480));
+}
+
+#[test]
+fn an_expression_does_not_find_the_pipelines_own_dead_letters() {
+    let cluster = cluster(2, 10);
+    cluster.create_topic("sensors.dead-letters", 3).expect("a fresh name");
+    let mut plan = plan(&cluster, "own");
+    plan.topics = Topics::Regex("sensors.*".to_owned());
+    let rejects = RejectsPlan::Topic { topic: "{topic}.dead-letters".to_owned() };
+    let ignored = own_topics(&rejects);
+    let settings = Settings::new(&plan).expect("a right plan");
+    let scout = Scout::new(&settings).expect("a right plan");
+    let names = |ignored: &[String]| {
+        let found = scout.topics(&plan.topics, ignored).expect("a healthy cluster");
+        found.into_iter().map(|topic| topic.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]).len(), 2);
+    assert_eq!(names(&ignored), ["sensors"]);
+    let findings = check::check(&plan, &rejects, &ignored, false);
+    let topics = findings.iter().filter(|finding| finding.subject == "topic");
+    assert_eq!(topics.map(|f| f.name.as_str()).collect::<Vec<_>>(), ["sensors"]);
+    let targets = findings.iter().filter(|finding| finding.subject == "rejects");
+    assert_eq!(targets.map(|f| f.name.as_str()).collect::<Vec<_>>(), ["sensors.dead-letters"]);
+}
+
+/// What a member that takes nothing has to say about the end of its only partition.
+fn end_seen(source: &mut KafkaSource, end: i64) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        assert!(Instant::now() < deadline, "waiting for the end to be {end}");
+        while let Some(event) = source.poll().expect("a healthy cluster") {
+            let Event::Assigned(partitions) = event else { continue };
+            let at: Vec<_> = partitions.iter().map(|index| (*index, None)).collect();
+            source.start(&at).expect("they are ours");
+        }
+        let lags = source.lag();
+        if lags.iter().any(|lag| lag.end == end && lag.position == 0) {
+            return;
+        }
+        source.wait(Instant::now() + Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_end_is_known_of_a_partition_that_is_not_fetched() {
+    let cluster = cluster(1, 1_000);
+    // The smallest queue holds 500 records: nothing is fetched beyond the first ones.
+    let limits = Limits { fetch_bytes_max: 1, ..Limits::default() };
+    let plan = plan(&cluster, "end");
+    let mut source = KafkaSource::open(&plan, &limits, &[]).expect("a healthy cluster");
+    end_seen(&mut source, 1_000);
+    produce(&cluster, 1, 500);
+    end_seen(&mut source, 1_500);
 }
 
 #[test]
