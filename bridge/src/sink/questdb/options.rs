@@ -92,15 +92,15 @@ pub struct Options {
     username: Option<String>,
     /// Its password.
     password: Option<Secret>,
-    /// A file that holds the password.
+    /// A file that holds the password, relative to the configuration file.
     password_file: Option<PathBuf>,
     /// Bearer token of HTTP.
     token: Option<Secret>,
-    /// A file that holds the token.
+    /// A file that holds the token, relative to the configuration file.
     token_file: Option<PathBuf>,
     /// Speak TLS on all connections. `https://` in `address` does the same for HTTP only.
     tls: bool,
-    /// Certificate authorities in PEM, in place of the web's.
+    /// Certificate authorities in PEM, in place of the web's, relative to the configuration file.
     tls_ca: Option<PathBuf>,
     /// `false` takes any certificate: for tests only.
     tls_verify: Option<bool>,
@@ -114,7 +114,7 @@ pub struct Options {
     auth_key_id: Option<String>,
     /// `d` of that key, base64url.
     auth_private_key: Option<Secret>,
-    /// A file that holds it.
+    /// A file that holds it, relative to the configuration file.
     auth_private_key_file: Option<PathBuf>,
     /// `x` of that key.
     auth_public_key_x: Option<String>,
