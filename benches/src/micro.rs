@@ -28,7 +28,8 @@ use serde::Serialize;
 use serde_json::json;
 use world::QuestDb;
 
-use crate::harness::{Transport, bridge_run, config, sensors};
+use crate::harness::scenario::Scenario;
+use crate::harness::{Transport, bridge_run, config, scenario};
 use crate::stats::Spread;
 use crate::{allocations, machine};
 
@@ -157,8 +158,9 @@ impl Lane {
         transport: Transport,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self> {
-        bridge_run::fresh_table(questdb, transport)?;
-        let installed = config::install("localhost:1", questdb, "none", transport, &[])?;
+        let sensors = &scenario::Sensors;
+        bridge_run::fresh_table(questdb, sensors, transport)?;
+        let installed = config::install("localhost:1", questdb, sensors, "none", transport, &[])?;
         let plan = Plan::load(&installed.file, &Overrides::default())
             .map_err(|mistakes| anyhow!("{mistakes}"))?;
         let base = plan.base.clone();
@@ -301,7 +303,7 @@ fn batch(index: u64, numbers: &[u64]) -> RecordBatch {
     let pairs: Vec<(Vec<u8>, Vec<u8>)> = numbers
         .iter()
         .map(|seq| {
-            sensors::write(*seq, &mut key, &mut value);
+            scenario::Sensors.write(*seq, &mut key, &mut value);
             (key.clone(), value.clone())
         })
         .collect();
@@ -313,7 +315,7 @@ fn batch(index: u64, numbers: &[u64]) -> RecordBatch {
         unsafe { records.push(Record { offset, timestamp_ms: 1_700_000_000_000, key, value }) };
     }
     let ticket = Ticket::issue(index, Arc::new(Lost::default()));
-    let source = TopicPartition { topic: sensors::NAME.into(), partition: 0 };
+    let source = TopicPartition { topic: scenario::Sensors.name().into(), partition: 0 };
     let taken = records.owned_by(Box::new(Pairs { _pairs: pairs }));
     taken.into_batch(PartitionIndex(0), source, ticket, Route::Primary)
 }

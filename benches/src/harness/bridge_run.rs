@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use world::{Kafka, Process, QuestDb, Signal};
+use world::{Process, QuestDb, Signal};
 
+use super::Servers;
 use super::config::{Installed, Transport};
 use super::count::{self, Seen, Truth};
+use super::load::Topic;
 use super::metrics::{self, Latency, Metrics};
 use super::sample::{self, Sampler, Samples};
-use super::sensors;
+use super::scenario::{self, Scenario};
 use crate::stats::interpolate;
 
 /// The name of the bridge among the sampled processes.
@@ -84,14 +86,14 @@ impl<'a> Running<'a> {
     }
 
     /// Waits until all partitions are its own.
-    pub fn wait_assigned(&self) -> Result<()> {
+    pub fn wait_assigned(&self, wanted: i32) -> Result<()> {
         let address = self.installed.http.address();
         world::await_ok(READY, "the bridge to be ready", || {
             if let Err(ended) = self.ensure_alive() {
                 return Ok(Err(ended));
             }
             let partitions = Metrics::read(&address)?.get("bridge_partitions")?;
-            ensure!(partitions == f64::from(sensors::PARTITIONS), "{partitions} partitions");
+            ensure!(partitions == f64::from(wanted), "{partitions} partitions");
             let (status, body) = metrics::get(&address, "/readyz")?;
             ensure!(status == 200, "{status} {body}");
             Ok(Ok(()))
@@ -146,22 +148,22 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Makes the table anew.
-pub fn fresh_table(questdb: &QuestDb, transport: Transport) -> Result<()> {
-    questdb.sql(&format!("DROP TABLE IF EXISTS {}", sensors::NAME))?;
-    questdb.sql(&sensors::create_table(transport.metadata()))?;
+/// Makes the scenario's table anew.
+pub fn fresh_table(questdb: &QuestDb, scenario: &dyn Scenario, transport: Transport) -> Result<()> {
+    let table = scenario.name();
+    questdb.sql(&format!("DROP TABLE IF EXISTS {table}"))?;
+    questdb.sql(&scenario::create_table(scenario, table, transport.metadata()))?;
     Ok(())
 }
 
 /// Moves a topic that was filled beforehand: the run at saturation.
 pub fn saturate(
-    kafka: &Kafka,
-    questdb: &QuestDb,
+    servers: &Servers,
     binary: &Path,
     installed: &Installed,
-    topic: &str,
-    records: u64,
+    topic: Topic<'_>,
 ) -> Result<Run> {
+    let (Servers { kafka, questdb }, Topic { scenario, records, .. }) = (servers, topic);
     let start = Instant::now();
     let (kafka_id, questdb_id) = (kafka.process_id()?, questdb.process_id()?);
     let running = Running::start(binary, installed)?;
@@ -171,7 +173,7 @@ pub fn saturate(
     let sampler = Sampler::start(start, processes)?;
     let within = Duration::from_secs(60 + records / ROWS_PER_S_MIN);
     let mut read = Vec::new();
-    let seen = count::until_all(questdb, start, records, within, || {
+    let seen = count::until_all(questdb, scenario.name(), start, records, within, || {
         running.ensure_alive()?;
         read.extend(running.read(start).ok());
         Ok(())
@@ -183,10 +185,10 @@ pub fn saturate(
     let peak_rss_bytes = running.process.rss_bytes_max()?;
     let metrics = running.metrics_when_acked(records)?;
     running.stop()?;
-    let committed = kafka.committed(&format!("{topic}-{}", installed.http.address()), topic)?;
-    let mut ends = kafka.end_offsets(topic)?;
+    let committed = kafka.committed(&installed.group, topic.name)?;
+    let mut ends = kafka.end_offsets(topic.name)?;
     ends.retain(|(_, end)| *end > 0);
-    let (truth, wanted) = (Truth::of_table(questdb)?, Truth::wanted(records));
+    let (truth, wanted) = (Truth::of_table(questdb, scenario.name())?, Truth::wanted(records));
     let first_to_last = count::rows_per_s(&seen);
     let bridge = samples.get(BRIDGE).context("the bridge was sampled")?;
     let (steady, whole) = cpu_per_million(&seen, &read, bridge).context("the run was too short")?;
@@ -218,7 +220,7 @@ fn cpu_over_time(samples: &Samples) -> Vec<(f64, f64)> {
 }
 
 /// Processor seconds from the first sample to the last row.
-fn cpu_between(samples: &Samples, seen: &[Seen]) -> f64 {
+pub(crate) fn cpu_between(samples: &Samples, seen: &[Seen]) -> f64 {
     let cpu = cpu_over_time(samples);
     let (first, end) = (samples.first(), seen.last().map_or(0.0, |last| last.at_s));
     interpolate(&cpu, end).unwrap_or(0.0) - first.map_or(0.0, |first| first.cpu_s)
@@ -226,7 +228,11 @@ fn cpu_between(samples: &Samples, seen: &[Seen]) -> f64 {
 
 /// Processor seconds per million rows: between 10 % and 90 % of the records read, and from the
 /// process's start to the last row seen.
-fn cpu_per_million(seen: &[Seen], read: &[Seen], bridge: &Samples) -> Option<(f64, f64)> {
+pub(crate) fn cpu_per_million(
+    seen: &[Seen],
+    read: &[Seen],
+    bridge: &Samples,
+) -> Option<(f64, f64)> {
     let cpu = cpu_over_time(bridge);
     let times: Vec<(f64, f64)> = read.iter().map(|seen| (seen.rows as f64, seen.at_s)).collect();
     let last = seen.last()?;

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use world::{Directory, Port, QuestDb};
 
-use super::sensors;
+use super::scenario::Scenario;
 
 /// How rows travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -38,6 +38,8 @@ impl Transport {
 pub struct Installed {
     pub file: PathBuf,
     pub text: String,
+    /// The consumer group.
+    pub group: String,
     /// Where metrics are served.
     pub http: Port,
     _folder: Directory,
@@ -47,12 +49,13 @@ pub struct Installed {
 pub fn install(
     brokers: &str,
     questdb: &QuestDb,
+    scenario: &dyn Scenario,
     topic: &str,
     transport: Transport,
     more: &[String],
 ) -> Result<Installed> {
     let (folder, http) = (Directory::create("bench")?, Port::free()?);
-    let pipeline = sensors::pipeline(transport.metadata());
+    let group = format!("{topic}-{}", http.address());
     let tcp_address = match transport {
         Transport::Http => String::new(),
         Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
@@ -65,13 +68,20 @@ brokers = \"{brokers}\"
 listen = \"{listen}\"
 [pipeline.bench]
 topics = [\"{topic}\"]
-group = \"{topic}-{listen}\"
-{pipeline}[pipeline.bench.sink]
+group = \"{group}\"
+{transforms}[pipeline.bench.table]
+name = \"{table}\"
+{lines}metadata = {metadata}
+[pipeline.bench.sink]
 kind = \"questdb\"
 transport = \"{transport}\"
 address = \"{address}\"
 {tcp_address}{more}",
         listen = http.address(),
+        transforms = scenario.transforms(),
+        table = scenario.name(),
+        lines = scenario.table(),
+        metadata = transport.metadata(),
         transport = transport.name(),
         address = questdb.http_address(),
         more = more.iter().map(|line| format!("{line}\n")).collect::<String>(),
@@ -84,5 +94,5 @@ address = \"{address}\"
     }
     let file = folder.path().join("bridge.toml");
     std::fs::write(&file, &text).context("writing bridge.toml")?;
-    Ok(Installed { file, text, http, _folder: folder })
+    Ok(Installed { file, text, group, http, _folder: folder })
 }

@@ -6,8 +6,6 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use world::QuestDb;
 
-use super::sensors;
-
 /// Gentle: asking costs the server processor time that the pipeline could have.
 const BEAT: Duration = Duration::from_millis(100);
 
@@ -19,10 +17,11 @@ pub struct Seen {
     pub rows: u64,
 }
 
-/// Counts until all rows are visible. Between two counts `look` is called, and may end it with an
-/// error.
+/// Counts until all rows of the table are visible, ten times a second. Between two counts `look` is
+/// called, and may end it with an error.
 pub fn until_all(
     questdb: &QuestDb,
+    table: &str,
     start: Instant,
     rows: u64,
     within: Duration,
@@ -31,7 +30,7 @@ pub fn until_all(
     let mut seen: Vec<Seen> = vec![Seen { at_s: start.elapsed().as_secs_f64(), rows: 0 }];
     loop {
         look()?;
-        let count = questdb.scalar_i64(&format!("select count() from {}", sensors::NAME))? as u64;
+        let count = questdb.scalar_i64(&format!("select count() from {table}"))? as u64;
         seen.push(Seen { at_s: start.elapsed().as_secs_f64(), rows: count });
         if count >= rows {
             return Ok(seen);
@@ -61,9 +60,8 @@ pub struct Truth {
 
 impl Truth {
     /// As the table says. Distinct numbers as a subquery: far faster than `count_distinct`.
-    pub fn of_table(questdb: &QuestDb) -> Result<Truth> {
+    pub fn of_table(questdb: &QuestDb, table: &str) -> Result<Truth> {
         let ask = |query: String| questdb.scalar_i64(&query).map(|number| number as u64);
-        let table = sensors::NAME;
         Ok(Truth {
             count: ask(format!("select count() from {table}"))?,
             distinct: ask(format!("select count() from (select distinct seq from {table})"))?,
@@ -71,9 +69,10 @@ impl Truth {
         })
     }
 
-    /// As it must say.
+    /// As it must say of the records 0 to `records` - 1.
     pub fn wanted(records: u64) -> Truth {
-        Truth { count: records, distinct: records, sum: sensors::sum_of_seq(records) }
+        let sum = records * records.saturating_sub(1) / 2;
+        Truth { count: records, distinct: records, sum }
     }
 }
 

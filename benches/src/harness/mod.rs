@@ -2,7 +2,7 @@
 //! the destination.
 //!
 //! ```text
-//!   sensors     the records, the table, and what must be in it
+//!   scenario    records, their pipeline, their table
 //!   load        fills topics            config      the bridge.toml that is measured
 //!   bridge_run  a run at saturation     rate        latency at a fixed rate
 //!   sample      processor and memory    count       rows, seen from outside
@@ -11,35 +11,28 @@
 
 pub(crate) mod bridge_run;
 pub(crate) mod config;
-mod count;
-mod load;
+pub(crate) mod count;
+pub(crate) mod load;
 mod metrics;
 mod rate;
 mod result;
-mod sample;
-pub(crate) mod sensors;
+pub(crate) mod sample;
+pub(crate) mod scenario;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use clap::ValueEnum;
 use world::{Kafka, QuestDb};
 
 pub use config::Transport;
 
 use crate::machine::Machine;
 use bridge_run::Run;
+use load::{Layout, Topic};
 use rate::AtRate;
 use result::Report;
-
-/// What is moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// JSON of 134 bytes and 8 fields; a filter, a computed column.
-    Sensors,
-}
+use scenario::Scenario;
 
 /// `harness`.
 #[derive(clap::Args, Debug)]
@@ -48,7 +41,9 @@ pub struct Options {
     #[arg(long, default_value_t = 5_000_000)]
     records: u64,
     #[arg(long, value_enum, default_value = "sensors")]
-    scenario: Scenario,
+    scenario: scenario::Name,
+    #[command(flatten)]
+    layout: Layout,
     #[arg(long, value_enum, default_value = "http")]
     transport: Transport,
     /// Runs over the same topic, each with a table made anew.
@@ -86,17 +81,11 @@ pub fn main(options: &Options) -> Result<()> {
     };
     ensure!(binary.is_file(), "no bridge at {}", binary.display());
     ensure!(options.runs > 0, "--runs must be at least 1");
-    eprintln!("starting Kafka and QuestDB");
-    let (kafka, questdb) = std::thread::scope(|scope| {
-        let kafka = scope.spawn(Kafka::start);
-        let questdb = QuestDb::start().context("starting QuestDB");
-        let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
-        anyhow::Ok((kafka.context("starting Kafka")?, questdb?))
-    })?;
-    let bench = Bench { options, binary, kafka, questdb };
-    let Scenario::Sensors = options.scenario;
+    let (scenario, servers) = (options.scenario.scenario(), Servers::start()?);
+    let bench = Bench { options, scenario: &*scenario, binary, servers };
     let mut report = Report {
-        scenario: sensors::NAME,
+        scenario: options.scenario.name(),
+        layout: options.layout,
         transport: options.transport,
         machine,
         config: String::new(),
@@ -123,31 +112,44 @@ pub fn main(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// What is measured between.
+pub(crate) struct Servers {
+    pub kafka: Kafka,
+    pub questdb: QuestDb,
+}
+
+impl Servers {
+    /// Both at once: each takes seconds.
+    pub fn start() -> Result<Self> {
+        eprintln!("starting Kafka and QuestDB");
+        std::thread::scope(|scope| {
+            let kafka = scope.spawn(Kafka::start);
+            let questdb = QuestDb::start().context("starting QuestDB");
+            let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
+            Ok(Servers { kafka: kafka.context("starting Kafka")?, questdb: questdb? })
+        })
+    }
+}
+
 struct Bench<'a> {
     options: &'a Options,
+    scenario: &'a dyn Scenario,
     binary: PathBuf,
-    kafka: Kafka,
-    questdb: QuestDb,
+    servers: Servers,
 }
 
 impl Bench<'_> {
     /// The runs, and the configuration of the last.
     fn at_saturation(&self) -> Result<(Vec<Run>, String)> {
-        let (records, topic) = (self.options.records, sensors::NAME);
+        let records = self.options.records;
+        let topic = self.topic(self.scenario.name(), records);
         eprintln!("producing {records} records");
-        let took = load::fill(&self.kafka, topic, records)?;
+        let took = load::fill(&self.servers.kafka, topic)?;
         eprintln!("produced in {:.1} s", took.as_secs_f64());
         let (mut runs, mut config) = (Vec::new(), String::new());
         for index in 0..self.options.runs + usize::from(self.options.warmup) {
             let installed = self.install(topic)?;
-            let run = bridge_run::saturate(
-                &self.kafka,
-                &self.questdb,
-                &self.binary,
-                &installed,
-                topic,
-                records,
-            )?;
+            let run = bridge_run::saturate(&self.servers, &self.binary, &installed, topic)?;
             let warmup = self.options.warmup && index == 0;
             eprintln!("{}{}", if warmup { "warm-up: " } else { "" }, result::line(&run));
             if !warmup {
@@ -163,26 +165,26 @@ impl Bench<'_> {
         let (mut rates, mut config) = (Vec::new(), String::new());
         for per_second in &self.options.rate {
             eprintln!("{per_second} records/s for {} s", self.options.seconds);
-            let topic = rate::topic(&self.kafka, *per_second)?;
-            let installed = self.install(&topic)?;
-            rates.push(rate::at_rate(
-                &self.kafka,
-                &self.questdb,
-                &self.binary,
-                &installed,
-                &topic,
-                *per_second,
-                Duration::from_secs(self.options.seconds),
-            )?);
+            let name = format!("{}-at-{per_second}", self.scenario.name());
+            let topic = self.topic(&name, per_second * self.options.seconds);
+            self.servers.kafka.create_topic(&name, topic.layout.partitions)?;
+            let installed = self.install(topic)?;
+            rates.push(rate::at_rate(&self.servers, &self.binary, &installed, topic, *per_second)?);
             config = installed.text;
         }
         Ok((rates, config))
     }
 
-    fn install(&self, topic: &str) -> Result<config::Installed> {
-        bridge_run::fresh_table(&self.questdb, self.options.transport)?;
-        let (transport, more) = (self.options.transport, &self.options.toml);
-        config::install(&self.kafka.brokers(), &self.questdb, topic, transport, more)
+    fn topic<'t>(&'t self, name: &'t str, records: u64) -> Topic<'t> {
+        Topic { name, layout: self.options.layout, scenario: self.scenario, records }
+    }
+
+    fn install(&self, topic: Topic<'_>) -> Result<config::Installed> {
+        let (transport, questdb) = (self.options.transport, &self.servers.questdb);
+        bridge_run::fresh_table(questdb, self.scenario, transport)?;
+        let brokers = self.servers.kafka.brokers();
+        let more = &self.options.toml;
+        config::install(&brokers, questdb, self.scenario, topic.name, transport, more)
     }
 }
 

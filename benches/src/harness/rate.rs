@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use world::{Kafka, QuestDb};
 
+use super::Servers;
 use super::bridge_run::Running;
 use super::config::Installed;
 use super::count::{self, Seen, Truth};
+use super::load::{self, Topic};
 use super::metrics::Latency;
-use super::{load, sensors};
 
 /// What one rate showed.
 #[derive(Clone, Debug, Serialize)]
@@ -54,26 +54,27 @@ fn idle(running: &Running<'_>) -> Result<Idle> {
     Ok(Idle { cpu_share, rss_bytes: running.rss_bytes()? })
 }
 
-/// Starts the bridge on an empty topic and feeds it for `lasting`.
+/// Starts the bridge on an empty topic and feeds it with all its records.
 pub fn at_rate(
-    kafka: &Kafka,
-    questdb: &QuestDb,
+    servers: &Servers,
     binary: &Path,
     installed: &Installed,
-    topic: &str,
+    topic: Topic<'_>,
     per_second: u64,
-    lasting: Duration,
 ) -> Result<AtRate> {
-    let records = per_second * lasting.as_secs();
+    let (Servers { kafka, questdb }, Topic { scenario, records, .. }) = (servers, topic);
+    let lasting = Duration::from_secs(records / per_second);
     let running = Running::start(binary, installed)?;
-    running.wait_assigned()?;
+    running.wait_assigned(topic.layout.partitions)?;
     let idle = idle(&running)?;
     let cpu_before = running.cpu_seconds()?;
     let start = Instant::now();
     let seen = std::thread::scope(|scope| {
-        let producer = scope.spawn(|| load::scheduled(kafka, topic, records, per_second));
+        let producer = scope.spawn(|| load::scheduled(kafka, topic, per_second));
         let within = lasting + Duration::from_secs(60);
-        let seen = count::until_all(questdb, start, records, within, || running.ensure_alive());
+        let table = scenario.name();
+        let seen =
+            count::until_all(questdb, table, start, records, within, || running.ensure_alive());
         producer.join().map_err(|_| anyhow!("the producer panicked"))??;
         seen
     })?;
@@ -81,7 +82,7 @@ pub fn at_rate(
     let elapsed = start.elapsed().as_secs_f64();
     let acked = running.metrics_when_acked(records)?.latency("bridge_acked_seconds")?;
     running.stop()?;
-    let truth = Truth::of_table(questdb)?;
+    let truth = Truth::of_table(questdb, scenario.name())?;
     Ok(AtRate {
         per_second,
         records,
@@ -112,13 +113,6 @@ fn visible(seen: &[Seen], per_second: u64) -> Result<Latency> {
         p999_ms: at(0.999),
         count: histogram.len(),
     })
-}
-
-/// Makes the empty topic.
-pub fn topic(kafka: &Kafka, per_second: u64) -> Result<String> {
-    let topic = format!("{}-at-{per_second}", sensors::NAME);
-    kafka.create_topic(&topic, sensors::PARTITIONS)?;
-    Ok(topic)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::bridge_run::Run;
 use super::config::Transport;
+use super::load::{Compression, Layout};
 use super::rate::AtRate;
 use crate::machine::{self, Machine};
 use crate::stats::Spread;
@@ -14,6 +15,7 @@ use crate::stats::Spread;
 /// All that was measured by one command.
 pub struct Report {
     pub scenario: &'static str,
+    pub layout: Layout,
     pub transport: Transport,
     pub machine: Machine,
     /// The configuration of the first run.
@@ -31,6 +33,8 @@ impl Report {
         let cpu_s: Vec<Value> = self.runs.iter().map(|run| json!(run.cpu_s)).collect();
         let mut summary = json!({
             "scenario": self.scenario,
+            "partitions": self.layout.partitions,
+            "compression": self.layout.compression,
             "transport": self.transport,
             "commit": machine::commit(),
             "machine": self.machine,
@@ -88,9 +92,19 @@ impl Report {
     /// Writes the result file with all raw numbers; gives its path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
         let (date, transport) = (machine::today(), self.transport.name());
-        let kind = if self.runs.is_empty() { "-latency" } else { "" };
-        let path = folder.join(format!("{date}-{}{kind}-{transport}.json", self.scenario));
+        let mut name = format!("{date}-{}", self.scenario);
+        if self.layout.partitions != Layout::default().partitions {
+            name.push_str(&format!("-{}p", self.layout.partitions));
+        }
+        if self.layout.compression != Compression::None {
+            name.push_str(&format!("-{}", self.layout.compression.name()));
+        }
+        if self.runs.is_empty() {
+            name.push_str("-latency");
+        }
+        let path = folder.join(format!("{name}-{transport}.json"));
         let raw = json!({
+            "kind": if self.runs.is_empty() { "rates" } else { "harness" },
             "date": date,
             "summary": self.summary(),
             "config": self.config.lines().collect::<Vec<_>>(),
