@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::{file_schema, options_of};
 use crate::kind::Kind;
-use crate::{format, sink, transform};
+use crate::{format, sink, source, transform};
 
 /// A kind, whatever its room.
 struct Entry {
@@ -28,8 +28,16 @@ fn entries<P: ?Sized>(kinds: &[Kind<P>]) -> Vec<Entry> {
 }
 
 /// (heading, where its section stands, the key that chooses, kinds).
-fn rooms() -> [(&'static str, &'static str, &'static str, Vec<Entry>); 3] {
+fn rooms() -> [(&'static str, &'static str, &'static str, Vec<Entry>); 4] {
+    let kafka = Entry {
+        name: "kafka",
+        summary: "a consumer group of Kafka, the default; its keys are those of pipeline.NAME",
+        example: "kind = \"kafka\"\n",
+        schema: json!({ "type": "object" }),
+    };
+    let sources = [kafka].into_iter().chain(entries(source::KINDS)).collect();
     [
+        ("source", "pipeline.NAME.source", "kind", sources),
         ("format", "pipeline.NAME.value", "format", entries(format::KINDS)),
         ("transform", "pipeline.NAME.transform", "kind", entries(transform::KINDS)),
         ("sink", "pipeline.NAME.sink", "kind", entries(sink::KINDS)),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::config::units::{show_bytes, show_duration};
-use crate::config::{PipelinePlan, Plan, RejectsPlan, Start, Topics};
+use crate::config::{PipelinePlan, Plan, RejectsPlan};
 use crate::format::KeyPlan;
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::{Part, Shape, Template, Timestamp, Written};
@@ -47,41 +47,8 @@ impl Page {
     }
 
     fn source(&mut self, pipeline: &PipelinePlan) {
-        let source = &pipeline.source;
-        self.line(
-            "topics",
-            match &source.topics {
-                Topics::List(topics) => topics.join(", "),
-                Topics::Regex(regex) => format!("all that match {regex}"),
-            },
-        );
-        self.line("group", source.group.clone());
-        self.line(
-            "member",
-            match &source.instance {
-                Some(id) => {
-                    format!("{id} (a restart within the session finds its partitions again)")
-                }
-                None => "a new one at every start".to_owned(),
-            },
-        );
-        let start = |start| match start {
-            Start::Earliest => "at the first record",
-            Start::Latest => "after the last record",
-            Start::Committed => "at the committed offset only",
-        };
-        self.line(
-            "start",
-            match source.from {
-                Some(from) => format!("{}, this once, whatever was committed", start(from)),
-                None if source.start == Start::Committed => {
-                    "at the committed offset; refused where there is none".to_owned()
-                }
-                None => format!("at the committed offset, else {}", start(source.start)),
-            },
-        );
-        for (key, value) in source.shown() {
-            self.line(&key, value);
+        for (subject, text) in pipeline.source.explain() {
+            self.line(&subject, text);
         }
     }
 

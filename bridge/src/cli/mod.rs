@@ -63,7 +63,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// List every kind of format, transform and sink, with all options.
+    /// List every kind of source, format, transform and sink, with all options.
     Components {
         /// In JSON.
         #[arg(long, conflicts_with = "markdown")]

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
-use super::schema::{FormatSection, SinkSection, TransformSection};
+use super::schema::{FormatSection, SinkSection, SourceSection, TransformSection};
 use super::units::{Bytes, Span};
 
 /// A configuration file of the bridge.
@@ -66,6 +66,8 @@ pub struct PipelineDraft {
     /// The id of this process in its group, by which a restart finds its partitions again, or
     /// `false` for none. Default: host, pipeline and `--instance`.
     pub instance: Option<TextOrFalse>,
+    /// Where records come from, if not from Kafka.
+    pub source: Raw<SourceSection>,
     /// What happens to records without a value. Default `"skip"` (they are counted).
     pub null_value: Option<NullValueDraft>,
     /// Records with a larger value are rejected. Default `"4MiB"`.
@@ -80,7 +82,8 @@ pub struct PipelineDraft {
     pub table: Raw<TableDraft>,
     /// Where rows go. Default `{ kind = "questdb" }` on localhost.
     pub sink: Raw<SinkSection>,
-    /// Where refused records go. Default: the topic `{topic}.dead-letters`.
+    /// Where refused records go. Default: the topic `{topic}.dead-letters`; without Kafka, the file
+    /// `NAME.dead-letters.jsonl` beside this one.
     pub rejects: Raw<RejectsDraft>,
     /// Bounds of this pipeline.
     pub limits: Raw<LimitsDraft>,

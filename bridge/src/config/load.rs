@@ -18,6 +18,7 @@ use super::{limits, table};
 use crate::format::{self, Admission, KeyPlan};
 use crate::kind::Kind;
 use crate::limits::{Limits, MIB};
+use crate::source::{self, SourcePlan};
 use crate::{sink, transform};
 
 /// What the command line says besides the file.
@@ -120,8 +121,7 @@ fn pipeline(
         found.0.push(section.mistake("", message));
     }
     let draft: Option<PipelineDraft> = found.keep(section.read());
-    let source =
-        draft.as_ref().and_then(|draft| kafka_plan(name, section, draft, shared, &mut found));
+    let origin = draft.as_ref().and_then(|draft| source(name, section, draft, shared, &mut found));
     let value = section.below("value");
     let value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
     let key = found.keep(key_plan(&section.below("key"), section.has("key")));
@@ -135,7 +135,8 @@ fn pipeline(
     if let Some((_, sink)) = &mut sink {
         sink.rebase(shared.with.base);
     }
-    let rejects = found.keep(rejects(&section.below("rejects"), shared.with.base));
+    let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
+    let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));
     let table_section = section.below("table");
     let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();
     let shape = shape.map(|mut shape| {
@@ -151,11 +152,13 @@ fn pipeline(
     }
     const WHOLE: &str = "what was not read left a mistake";
     let draft = draft.expect(WHOLE);
+    let (source_kind, source) = origin.expect(WHOLE);
     let (value_kind, value) = value.expect(WHOLE);
     let (sink_kind, sink) = sink.expect(WHOLE);
     Ok(PipelinePlan {
         name: name.into(),
-        source: source.expect(WHOLE),
+        source_kind,
+        source,
         value_kind,
         value,
         key: key.expect(WHOLE),
@@ -211,6 +214,36 @@ fn parse_transform(
         _ => section,
     };
     parse_kind(&section, transform::KINDS, "kind", DEFAULT).map(|(_, plan)| plan)
+}
+
+/// Kafka by the pipeline's own keys, or what its section names.
+fn source(
+    name: &str,
+    section: &Section,
+    draft: &PipelineDraft,
+    shared: &Shared<'_>,
+    found: &mut Found,
+) -> Option<(&'static str, Box<dyn SourcePlan>)> {
+    /// Kafka's keys are the pipeline's.
+    #[derive(serde::Deserialize, Default)]
+    #[serde(deny_unknown_fields, default)]
+    struct Nothing {}
+    const KAFKA: &str = "kafka";
+    let own = section.below("source");
+    let kind = own.text("kind").unwrap_or(KAFKA);
+    if kind == KAFKA {
+        found.keep(own.options::<Nothing>())?;
+        let plan = kafka_plan(name, section, draft, shared, found)?;
+        return Some((KAFKA, Box::new(plan)));
+    }
+    let (kind, mut plan) = found.keep(parse_kind(&own, source::KINDS, "kind", KAFKA))?;
+    let foreign = ["topics", "topics_regex", "group", "start", "instance", "kafka"];
+    for key in foreign.into_iter().filter(|key| section.has(key)) {
+        let message = format!("`{key}` is Kafka's, and the source is `{kind}`");
+        found.0.push(section.mistake(key, message).help("take it out, or the source"));
+    }
+    plan.rebase(shared.with.base);
+    Some((kind, plan))
 }
 
 fn kafka_plan(
@@ -325,11 +358,24 @@ fn key_plan(section: &Section, given: bool) -> Result<KeyPlan, Mistake> {
     })
 }
 
-fn rejects(section: &Section, base: &Path) -> Result<RejectsPlan, Mistake> {
+fn rejects(
+    name: &str,
+    pipeline: &Section,
+    base: &Path,
+    has_kafka: bool,
+) -> Result<RejectsPlan, Mistake> {
+    let section = &pipeline.below("rejects");
     let draft: RejectsDraft = section.read()?;
     match (draft.topic, draft.file) {
         (Some(_), Some(_)) => Err(section.mistake("file", "either `topic` or `file`, not both")),
         (None, Some(path)) => Ok(RejectsPlan::File { path: base.join(path) }),
+        (None, None) if !has_kafka => {
+            Ok(RejectsPlan::File { path: base.join(format!("{name}.dead-letters.jsonl")) })
+        }
+        (Some(_), None) if !has_kafka => {
+            let mistake = section.mistake("topic", "a topic needs Kafka, and the source is not it");
+            Err(mistake.help("such as file = \"dead-letters.jsonl\""))
+        }
         (topic, None) => {
             let topic = topic.unwrap_or_else(|| "{topic}.dead-letters".to_owned());
             let rest = topic.replace("{topic}", "");
@@ -361,11 +407,12 @@ fn http(section: &Section) -> Result<Option<SocketAddr>, Mistake> {
 fn shared_groups(pipelines: &[PipelinePlan], root: &Section) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (index, pipeline) in pipelines.iter().enumerate() {
-        let same = |other: &&PipelinePlan| other.source.group == pipeline.source.group;
+        let group = |plan: &PipelinePlan| plan.source.kafka().map(|kafka| kafka.group.clone());
+        let Some(own) = group(pipeline) else { continue };
+        let same = |other: &&PipelinePlan| group(other).as_ref() == Some(&own);
         if let Some(other) = pipelines[..index].iter().find(same) {
-            let group = &pipeline.source.group;
             let message =
-                format!("pipelines {} and {} share the group `{group}`", other.name, pipeline.name);
+                format!("pipelines {} and {} share the group `{own}`", other.name, pipeline.name);
             let mistake =
                 root.below("pipeline").mistake(&format!("{}.group", pipeline.name), message);
             mistakes.push(mistake.help("give each a group of its own"));

@@ -8,6 +8,7 @@ use crate::format::{Admission, FormatPlan, KeyPlan};
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::Shape;
 use crate::sink::SinkPlan;
+use crate::source::SourcePlan;
 use crate::transform::TransformPlan;
 
 /// The whole of a configuration file.
@@ -28,8 +29,10 @@ pub struct Plan {
 pub struct PipelinePlan {
     /// Its name.
     pub name: Arc<str>,
+    /// The source's kind.
+    pub source_kind: &'static str,
     /// Where records come from.
-    pub source: KafkaPlan,
+    pub source: Box<dyn SourcePlan>,
     /// The format's kind.
     pub value_kind: &'static str,
     /// How values are read.

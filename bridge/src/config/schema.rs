@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::draft::FileDraft;
 use crate::kind::Kind;
-use crate::{format, sink, transform};
+use crate::{format, sink, source, transform};
 
 /// The JSON Schema of a whole file.
 pub fn file_schema() -> Value {
@@ -16,6 +16,10 @@ pub fn file_schema() -> Value {
     schema["title"] = json!("bridge.toml");
     schema
 }
+
+/// A source's section: any source and its options.
+#[derive(Debug)]
+pub struct SourceSection;
 
 /// A value's section: any format and its options.
 #[derive(Debug)]
@@ -28,6 +32,25 @@ pub struct TransformSection;
 /// A sink's section: any sink and its options.
 #[derive(Debug)]
 pub struct SinkSection;
+
+impl JsonSchema for SourceSection {
+    fn schema_name() -> Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = any_kind(generator, source::KINDS, "kind", Some("kafka")).to_value();
+        let choices = schema["anyOf"].as_array_mut().expect("there are kinds");
+        choices.push(json!({
+            "type": "object",
+            "title": "kafka",
+            "description": "a consumer group of Kafka; its keys are the pipeline's",
+            "additionalProperties": false,
+            "properties": { "kind": { "const": "kafka" } },
+        }));
+        schema.try_into().expect("an object is a schema")
+    }
+}
 
 impl JsonSchema for FormatSection {
     fn schema_name() -> Cow<'static, str> {

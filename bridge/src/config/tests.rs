@@ -27,6 +27,11 @@ fn readings(lines: &str) -> String {
     format!("[pipeline.readings]\ntopics = [\"sensors\"]\n{lines}\n")
 }
 
+/// The Kafka source of a pipeline that has one.
+fn kafka(pipeline: &PipelinePlan) -> &KafkaPlan {
+    pipeline.source.kafka().expect("it reads from Kafka")
+}
+
 /// What is shown for a file with mistakes.
 #[track_caller]
 fn check(text: &str, expected: &str) {
@@ -40,13 +45,13 @@ fn the_example_is_read_as_it_is_meant() {
     let [pipeline] = plan.pipelines.as_slice() else { panic!("one pipeline") };
     assert_eq!(&*pipeline.name, "readings");
     assert_eq!(
-        pipeline.source.properties,
+        kafka(pipeline).properties,
         [("bootstrap.servers".to_owned(), "localhost:9092".to_owned())]
     );
-    assert_eq!(pipeline.source.topics, Topics::List(vec!["sensors".to_owned()]));
-    assert_eq!(pipeline.source.group, "bridge-readings");
-    assert_eq!(pipeline.source.start, Start::Earliest);
-    assert_eq!(pipeline.source.instance.as_deref(), Some("box-readings-0"));
+    assert_eq!(kafka(pipeline).topics, Topics::List(vec!["sensors".to_owned()]));
+    assert_eq!(kafka(pipeline).group, "bridge-readings");
+    assert_eq!(kafka(pipeline).start, Start::Earliest);
+    assert_eq!(kafka(pipeline).instance.as_deref(), Some("box-readings-0"));
     assert_eq!(pipeline.key, KeyPlan::String { column: "sensor_key".to_owned() });
     assert_eq!(pipeline.transforms.len(), 1);
     assert_eq!(pipeline.shape.table.fixed(), Some("readings"));
@@ -66,7 +71,7 @@ fn the_example_is_read_as_it_is_meant() {
 fn little_is_enough() {
     let plan = parse(&readings("")).unwrap_or_else(|error| panic!("{error}"));
     let pipeline = &plan.pipelines[0];
-    assert_eq!(pipeline.source.properties[0].1, "localhost:9092");
+    assert_eq!(kafka(pipeline).properties[0].1, "localhost:9092");
     assert_eq!(pipeline.key, KeyPlan::Ignore);
     assert_eq!(pipeline.shape.timestamp, Timestamp::Kafka);
     assert_eq!(pipeline.admission.record_bytes_max, 4 * MIB);
@@ -89,21 +94,21 @@ fn a_pipelines_own_settings_come_first() {
     let (one, two) = (&plan.pipelines[0], &plan.pipelines[1]);
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(
-        one.source.properties,
+        kafka(one).properties,
         [
             pair("bootstrap.servers", "b:2"),
             pair("sasl.password", "hunter2"),
             pair("fetch.min.bytes", "8")
         ]
     );
-    assert!(one.source.shown().contains(&pair("sasl.password", "********")));
+    assert!(kafka(one).shown().contains(&pair("sasl.password", "********")));
     assert_eq!((one.limits.lanes, two.limits.lanes), (3, 5));
     assert_eq!(one.limits.payload_bytes_max, MIB);
     assert_eq!(two.limits.linger, Duration::from_millis(250));
-    assert_eq!(one.source.instance, None);
-    assert_eq!(two.source.instance.as_deref(), Some("box-two-7"));
-    assert_eq!(two.source.from, Some(Start::Latest));
-    assert_eq!(two.source.topics, Topics::Regex("y.*".to_owned()));
+    assert_eq!(kafka(one).instance, None);
+    assert_eq!(kafka(two).instance.as_deref(), Some("box-two-7"));
+    assert_eq!(kafka(two).from, Some(Start::Latest));
+    assert_eq!(kafka(two).topics, Topics::Regex("y.*".to_owned()));
     assert_eq!(plan.http, "127.0.0.1:9187".parse().ok());
 }
 
@@ -445,4 +450,46 @@ fn no_text_is_too_wrong_to_be_shown() {
             prop_assert_eq!(mistakes.to_string().matches("error: ").count(), mistakes.list.len());
         }
     });
+}
+
+#[test]
+fn a_source_of_its_own_needs_no_kafka() {
+    let plan = parse("[pipeline.p]\nsource = { kind = \"memory\", file = \"sample.jsonl\" }\n");
+    let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+    let [pipeline] = plan.pipelines.as_slice() else { panic!("one pipeline") };
+    assert_eq!(pipeline.source_kind, "memory");
+    assert!(pipeline.source.kafka().is_none());
+    assert!(format!("{:?}", pipeline.source).contains("/etc/bridge/sample.jsonl"));
+    let path = "/etc/bridge/p.dead-letters.jsonl".into();
+    assert_eq!(pipeline.rejects, RejectsPlan::File { path });
+}
+
+#[test]
+fn what_is_kafkas_does_not_go_with_another_source() {
+    check(
+        "[pipeline.p]\ntopics = [\"t\"]\nsource = { kind = \"memory\" }\nrejects = { topic = \"d\" }\n",
+        r#"
+error: pipeline.p.topics: `topics` is Kafka's, and the source is `memory`
+ --> bridge.toml:2:10
+  |
+2 | topics = ["t"]
+  |          ^^^^^ take it out, or the source
+
+error: pipeline.p.rejects.topic: a topic needs Kafka, and the source is not it
+ --> bridge.toml:4:21
+  |
+4 | rejects = { topic = "d" }
+  |                     ^^^ such as file = "dead-letters.jsonl"
+"#,
+    );
+    for (source, said) in [
+        ("kind = \"memry\"", "did you mean `memory`"),
+        ("records = [\"x\"]", "`records`"),
+        ("kind = \"memory\", records = [\"x\"], file = \"y\"", "not both"),
+        ("kind = \"memory\", partitions = 0", "1 to 4096 partitions"),
+    ] {
+        let text = format!("[pipeline.p]\ntopics = [\"t\"]\nsource = {{ {source} }}\n");
+        let shown = parse(&text).expect_err("the file has a mistake").to_string();
+        assert!(shown.contains(said), "{said} is not in\n{shown}");
+    }
 }

@@ -13,6 +13,8 @@ mod open;
 mod ring;
 mod run;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 pub use alarm::{Alarm, Stop};
 pub use lane::{Pace, RejectGuard, Work};

@@ -13,11 +13,12 @@ use crate::blame::{Blame, Fault};
 use crate::config::PipelinePlan;
 use crate::format::DecoderContext;
 use crate::kafka;
+use crate::kafka::check::Sample;
 use crate::names::Names;
 use crate::observe::{PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
 use crate::sink::{Finding, FindingState, Sink, SinkContext};
-use crate::source::kafka::{KafkaSource, Rereader};
+use crate::source::Opened;
 use crate::transform::{LoadContext, Loaded, Transform};
 
 /// What does not change between a check and a run.
@@ -90,21 +91,20 @@ pub fn open(
         });
     }
     let ignored = rejects::own_topics(&plan.rejects);
-    let source = KafkaSource::open(&plan.source, &plan.limits, &ignored)?;
+    let Opened { source, name_of, reread } = plan.source.open(&plan.limits, &ignored)?;
     let (abandoned, abandoned_seen) = watch::channel(false);
-    let roster = source.roster();
     let letters = DeadLetters {
         pipeline: Arc::clone(&plan.name),
-        shelf: rejects::shelf(&plan.rejects, &plan.source)?,
-        name_of: Arc::new(move |partition| roster.name_of(partition)),
-        reread: Box::new(Rereader::new(&plan.source)?),
+        shelf: rejects::shelf(&plan.rejects, plan.source.kafka())?,
+        name_of,
+        reread,
         meter: Arc::clone(meter),
         abandoned: abandoned_seen,
     };
     let dead_letters: DeadLetterOffice = Box::new(move |inbox, home| letters.run(inbox, &home));
     Ok(Parts {
         name: Arc::clone(&plan.name),
-        source: Box::new(source),
+        source,
         benches,
         sink,
         couriers_per_lane: plan.sink.couriers_per_lane(),
@@ -140,7 +140,10 @@ fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fau
 pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let meter = Arc::new(PipelineMeter::default());
     let ignored = rejects::own_topics(&plan.rejects);
-    let mut findings = kafka::check::check(&plan.source, &plan.rejects, &ignored, false);
+    let mut findings = match plan.source.kafka() {
+        Some(kafka) => kafka::check::check(kafka, &plan.rejects, &ignored, false),
+        None => check_source(plan),
+    };
     match load(plan, around, &meter) {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
@@ -164,6 +167,18 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     findings
 }
 
+/// Knocks on the door of a source that is not Kafka.
+fn check_source(plan: &PipelinePlan) -> Vec<Finding> {
+    match plan.source.sample(&[], 1) {
+        Err(fault) => vec![Finding::failed("source", plan.source_kind, &fault)],
+        Ok(samples) => {
+            let note = format!("a topic of the source `{}`", plan.source_kind);
+            let found = |s: &Sample| Finding::ok("topic", &*s.partition.topic, note.clone());
+            samples.iter().map(found).collect()
+        }
+    }
+}
+
 /// Tries a few records that wait in the topics, if there are any.
 fn try_samples(
     plan: &PipelinePlan,
@@ -178,8 +193,7 @@ fn try_samples(
     let key = plan.key.clone();
     let context = DecoderContext { names: Arc::clone(names), key, admission: plan.admission };
     let ignored = rejects::own_topics(&plan.rejects);
-    let samples = kafka::check::sample(&plan.source, &ignored, sample::RECORDS);
-    let tried = samples.and_then(|samples| {
+    let tried = plan.source.sample(&ignored, sample::RECORDS).and_then(|samples| {
         sample::Bench::new(plan, &context, transforms).try_on(samples, findings)
     });
     if let Err(fault) = tried {

@@ -16,9 +16,9 @@
 
 use jiff::Timestamp;
 
-use super::NameOf;
 use crate::batch::TopicPartition;
 use crate::reject::{Reason, Reject, Stage};
+use crate::source::NameOf;
 
 /// The names of all headers that a letter may have, in their order.
 pub const HEADERS: [&str; 10] = [

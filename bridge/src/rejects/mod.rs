@@ -24,16 +24,13 @@ pub use file::FileShelf;
 pub use letter::{HEADERS, Letter, Stamp};
 pub use topic::TopicShelf;
 
-use crate::batch::{PartitionIndex, Receipt, Refusal, TopicPartition, Verdict};
+use crate::batch::{Receipt, Refusal, TopicPartition, Verdict};
 use crate::blame::{Blame, Fault};
 use crate::config::{KafkaPlan, RejectsPlan};
 use crate::observe::PipelineMeter;
 use crate::reject::{Reason, Rejected, Stage};
 use crate::sink::Home;
-use crate::source::Reread;
-
-/// Names behind partition indexes.
-pub type NameOf = Arc<dyn Fn(PartitionIndex) -> TopicPartition + Send + Sync>;
+use crate::source::{NameOf, Reread};
 
 /// Rejects that are stored in one go, at most; what comes in a burst shares its waiting.
 const BURST: usize = 1_000;
@@ -55,10 +52,13 @@ pub trait Shelf: Send {
 }
 
 /// The shelf that the plan asks for. Opens nothing.
-pub fn shelf(plan: &RejectsPlan, kafka: &KafkaPlan) -> Result<Box<dyn Shelf>, Fault> {
-    match plan {
-        RejectsPlan::Topic { topic } => Ok(Box::new(TopicShelf::new(topic, kafka)?)),
-        RejectsPlan::File { path } => Ok(Box::new(FileShelf::new(path))),
+pub fn shelf(plan: &RejectsPlan, kafka: Option<&KafkaPlan>) -> Result<Box<dyn Shelf>, Fault> {
+    match (plan, kafka) {
+        (RejectsPlan::File { path }, _) => Ok(Box::new(FileShelf::new(path))),
+        (RejectsPlan::Topic { topic }, Some(kafka)) => Ok(Box::new(TopicShelf::new(topic, kafka)?)),
+        (RejectsPlan::Topic { topic }, None) => {
+            Err(Fault::us(format!("a plan without Kafka has dead letters in topic {topic}")))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
+use crate::batch::PartitionIndex;
 use crate::config::{Start, Topics};
 use crate::kafka::mock::Cluster;
 use crate::limits::Limits;

@@ -1,6 +1,7 @@
 //! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
+pub mod memory;
 pub mod questdb;
 pub mod retry;
 
@@ -23,7 +24,7 @@ use crate::shape::Shape;
 use crate::source::Waker;
 
 /// Every sink, by name.
-pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND];
+pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND, memory::KIND];
 
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -2,12 +2,55 @@
 //! [`Source::wait`].
 
 pub mod kafka;
+pub mod memory;
+mod wake;
 
+use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::batch::{PartitionIndex, Taken, TopicPartition};
 use crate::blame::Fault;
+use crate::config::KafkaPlan;
+use crate::kafka::check::Sample;
+use crate::kind::Kind;
+use crate::limits::Limits;
+
+/// Every source with a section of its own, by name. Kafka has none: its keys are the pipeline's.
+pub const KINDS: &[Kind<dyn SourcePlan>] = &[memory::KIND];
+
+/// A source as configured.
+pub trait SourcePlan: Send + Sync + Debug {
+    /// Paths of files start from this folder: the configuration's own.
+    fn rebase(&mut self, _base: &Path) {}
+
+    /// Opens it. `ignored` are expressions of topics that an expression must not find: the
+    /// pipeline's own dead letters.
+    fn open(&self, limits: &Limits, ignored: &[String]) -> Result<Opened, Fault>;
+
+    /// How Kafka is reached, if records come from there: dead letters may go there, too.
+    fn kafka(&self) -> Option<&KafkaPlan>;
+
+    /// Up to `count` records to try a pipeline on. Takes them from nobody.
+    fn sample(&self, ignored: &[String], count: usize) -> Result<Vec<Sample>, Fault>;
+
+    /// Lines of `bridge explain`: (subject, text).
+    fn explain(&self) -> Vec<(String, String)>;
+}
+
+/// Names behind partition indexes, for those outside the intake thread.
+pub type NameOf = Arc<dyn Fn(PartitionIndex) -> TopicPartition + Send + Sync>;
+
+/// A source that was opened, and what goes with it.
+pub struct Opened {
+    /// The source.
+    pub source: Box<dyn Source>,
+    /// Names behind partition indexes.
+    pub name_of: NameOf,
+    /// Reads single records again.
+    pub reread: Box<dyn Reread>,
+}
 
 /// Wakes the intake out of [`Source::wait`]; called by couriers when a receipt is ready.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;

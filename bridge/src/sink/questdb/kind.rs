@@ -23,8 +23,8 @@ pub const KIND: Kind<dyn SinkPlan> = Kind {
     parse: |section| Ok(Box::new(QuestDbPlan::parse(section)?)),
 };
 
-/// The version of line protocol that is spoken where the server did not say.
-const VERSION: u8 = 2;
+/// The newest version of line protocol, which is spoken where the server did not say.
+pub const NEWEST: u8 = 2;
 
 impl SinkPlan for QuestDbPlan {
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
@@ -67,6 +67,6 @@ impl SinkPlan for QuestDbPlan {
 async fn version(sql: &SqlClient) -> u8 {
     match sql.settings().await {
         Ok(settings) => settings.protocol,
-        Err(_) => VERSION,
+        Err(_) => NEWEST,
     }
 }

@@ -42,10 +42,13 @@ mod tcp_tests;
 
 use std::sync::Arc;
 
-pub use kind::KIND;
+pub use ddl::own_columns;
+pub use encode::IlpEncoder;
+pub use kind::{KIND, NEWEST};
 pub use options::{Options, QuestDbPlan};
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
 pub use sink::{Abandon, MakeEncoder, complete, explain};
+pub use table::{Denied, Table, Tables, Wanted};
 
 use confirm::Partitions;
 use options::Endpoint;

@@ -16,8 +16,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::rebalance::Member;
-use super::wake::Bell;
 use crate::batch::{EachHeader, Owner, Record, Records, Taken};
+use crate::source::wake::Bell;
 
 /// The client behind everything here; it outlives every queue and message that it made.
 pub type Client = Arc<BaseConsumer<Member>>;

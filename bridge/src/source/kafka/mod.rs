@@ -12,6 +12,7 @@ mod assignment;
 mod commit;
 mod fetch;
 mod lag;
+mod plan;
 mod rebalance;
 mod reread;
 mod stable;
@@ -19,7 +20,6 @@ mod start;
 mod table;
 #[cfg(test)]
 mod tests;
-mod wake;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,8 +35,8 @@ pub use reread::{Rereader, owned as owned_record};
 use stable::Stable;
 pub use table::Roster;
 use table::{Standing, Table};
-use wake::Bell;
 
+use super::wake::Bell;
 use super::{CommitPoint, Event, Lag, Source, Waker};
 use crate::batch::{PartitionIndex, Taken, TopicPartition};
 use crate::blame::{Blame, Fault};

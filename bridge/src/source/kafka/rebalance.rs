@@ -10,9 +10,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
-use super::wake::Bell;
 use crate::batch::TopicPartition;
 use crate::kafka::context::{self, Diagnostics};
+use crate::source::wake::Bell;
 
 /// A change of what is ours. The library waits for the answer, and goes on polling meanwhile.
 #[derive(Debug)]
