@@ -3,7 +3,12 @@
 //!
 //! Each has a file of its own, and a line in [`Name`].
 
+mod large;
+mod market;
 mod sensors;
+mod skewed;
+mod tiny;
+mod wide;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -16,6 +21,16 @@ pub(crate) use sensors::Sensors;
 pub enum Name {
     /// JSON of 134 bytes and 8 fields; a filter, a computed column.
     Sensors,
+    /// JSON of 60 fields, 1.1 KB.
+    Wide,
+    /// Nested quotes, a trade, and the book's levels as arrays; 800 bytes.
+    Market,
+    /// JSON of 3 fields, 40 bytes.
+    Tiny,
+    /// Log records with a text of many lines, 4 KB.
+    Large,
+    /// The records of `sensors`; three keys carry most of them.
+    Skewed,
 }
 
 impl Name {
@@ -27,6 +42,11 @@ impl Name {
     pub(crate) fn scenario(self) -> Box<dyn Scenario> {
         match self {
             Name::Sensors => Box::new(sensors::Sensors),
+            Name::Wide => Box::new(wide::Wide),
+            Name::Market => Box::new(market::Market),
+            Name::Tiny => Box::new(tiny::Tiny),
+            Name::Large => Box::new(large::Large),
+            Name::Skewed => Box::new(skewed::Skewed),
         }
     }
 }
@@ -78,6 +98,16 @@ pub(crate) fn create_table_with(scenario: &dyn Scenario, table: &str, more: &str
     format!("CREATE TABLE {table} ({columns}{more}) TIMESTAMP({timestamp}) PARTITION BY HOUR WAL")
 }
 
+/// A filter that is evaluated on all records and keeps all: they have a number in this column.
+fn filter(column: &str) -> String {
+    format!(
+        "[[pipeline.bench.transform]]
+module = \"drop_cold.wasm\"
+config = {{ min_celsius = -100.0, column = \"{column}\" }}
+"
+    )
+}
+
 /// A number that looks like chance: neighbours are scattered, and every run is the same.
 fn noise(seq: u64) -> u64 {
     // An odd constant of many bits; the upper half of the product is the mixed one.
@@ -87,4 +117,50 @@ fn noise(seq: u64) -> u64 {
 /// The timestamp of a record, microseconds since 1970: each is a microsecond later.
 fn ts_us(seq: u64) -> u64 {
     1_700_000_000_000_000 + seq
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Names as the bridge makes them of nested objects.
+    fn names(value: &Value, prefix: &str, names: &mut BTreeSet<String>) {
+        for (name, value) in value.as_object().expect("an object") {
+            let name = format!("{prefix}{name}");
+            match value.is_object() {
+                true => self::names(value, &format!("{name}_"), names),
+                false => assert!(names.insert(name.clone()), "{name} is there twice"),
+            }
+        }
+    }
+
+    #[test]
+    fn records_have_their_number_and_the_columns_of_their_table() {
+        let (mut key, mut value, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for name in Name::value_variants() {
+            let scenario = name.scenario();
+            let columns = scenario.columns();
+            let mut wanted: BTreeSet<String> = columns
+                .split(", ")
+                .map(|column| column.split(' ').next().expect("a name").to_owned())
+                .collect();
+            // The time is Kafka's where the record has none.
+            wanted.remove("timestamp");
+            for seq in [0, 1, 7, 1_000_000, 4_999_999] {
+                scenario.write(seq, &mut key, &mut value);
+                let read: Value = serde_json::from_slice(&value).expect("it is JSON");
+                assert_eq!(read["seq"], seq, "{name:?}");
+                let mut found = BTreeSet::new();
+                names(&read, "", &mut found);
+                assert_eq!(found, wanted, "{name:?}");
+                scenario.write(seq, &mut key, &mut again);
+                assert_eq!(again, value, "{name:?} is not the same every time");
+                assert!(!key.is_empty());
+            }
+        }
+    }
 }
