@@ -13,6 +13,7 @@ mod confirm;
 mod ddl;
 mod dial;
 mod encode;
+mod gate;
 mod generation;
 mod http;
 mod job;
@@ -51,9 +52,9 @@ pub use sink::{Abandon, MakeEncoder, complete, explain};
 pub use table::{Denied, Table, Tables, Wanted};
 
 use confirm::Partitions;
+use gate::Gate;
 use options::Endpoint;
 use server::Server;
-use tcp::Gate;
 
 use self::keeper::Watched;
 use super::retry::Trouble;
