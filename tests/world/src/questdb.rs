@@ -21,13 +21,15 @@ use crate::waiting::await_ok;
 pub struct QuestDbOptions {
     /// Lines of `server.conf`; they come last, so they win over ours.
     pub properties: Vec<(String, String)>,
+    /// Files of the configuration's folder `conf`, by name: their text.
+    pub files: Vec<(String, String)>,
     /// The Java heap, as `-Xmx` wants it.
     pub heap: String,
 }
 
 impl Default for QuestDbOptions {
     fn default() -> Self {
-        Self { properties: Vec::new(), heap: "1g".into() }
+        Self { properties: Vec::new(), files: Vec::new(), heap: "1g".into() }
     }
 }
 
@@ -65,9 +67,12 @@ impl QuestDb {
             pg: Port::free()?,
             metrics: Port::free()?,
         };
-        std::fs::create_dir(root.path().join("conf"))?;
-        let configuration = configuration(&ports, options);
-        std::fs::write(root.path().join("conf/server.conf"), configuration)?;
+        let conf = root.path().join("conf");
+        std::fs::create_dir(&conf)?;
+        std::fs::write(conf.join("server.conf"), configuration(&ports, options))?;
+        for (name, text) in &options.files {
+            std::fs::write(conf.join(name), text)?;
+        }
         let (folder, heap) = (root.path().to_owned(), options.heap.clone());
         let address = ports.http.address();
         let server = Server::new(

@@ -1,6 +1,9 @@
 //! ECDSA authentication of line protocol over TCP: the client names its key, the server sends a
-//! challenge, the client signs it. There is no positive answer: success is that the connection
-//! stays open, so a wrong key is only seen as a connection that ends at once.
+//! challenge (also to a key that it does not know), the client signs it. There is no positive
+//! answer: success is that the connection stays open, so a wrong key is only seen as a connection
+//! that ends at once.
+
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -46,21 +49,38 @@ impl Key {
         Ok(Key { id: id.to_owned(), pair, random })
     }
 
-    /// Answers the server's challenge.
+    /// Answers the server's challenge; how long the server took to send it.
     pub async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<Duration> {
+        let asked = Instant::now();
         stream.write_all(format!("{}\n", self.id).as_bytes()).await?;
         stream.flush().await?;
         let challenge = challenge(stream).await?;
+        let took = asked.elapsed();
         let signature = self
             .pair
             .sign(&self.random, &challenge)
             .map_err(|_| std::io::Error::other("signing the server's challenge"))?;
         let answer = format!("{}\n", STANDARD.encode(signature.as_ref()));
         stream.write_all(answer.as_bytes()).await?;
-        stream.flush().await
+        stream.flush().await?;
+        Ok(took)
+    }
+}
+
+/// Waits so long for the server to hang up on what it was told.
+pub async fn refusal<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    patience: Duration,
+) -> std::io::Result<()> {
+    let mut told = [0; 1];
+    let refused = |what| Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, what));
+    match tokio::time::timeout(patience, stream.read(&mut told)).await {
+        Err(_still_open) => Ok(()),
+        Ok(Ok(0) | Err(_)) => refused("the server hung up on the key's signature"),
+        Ok(Ok(_)) => refused("the server answered the key's signature, which it never does"),
     }
 }
 
@@ -71,7 +91,7 @@ async fn challenge<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Vec<
         let mut chunk = [0_u8; 1024];
         let count = stream.read(&mut chunk).await?;
         if count == 0 {
-            let what = "the server closed the connection: it does not know auth_key_id";
+            let what = "the server hung up on the key's id: does it want a key at all?";
             return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, what));
         }
         bytes.extend_from_slice(&chunk[..count]);
@@ -138,6 +158,16 @@ mod tests {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
             .verify(&challenge, &signature)
             .expect("our signature of the challenge");
+    }
+
+    #[tokio::test]
+    async fn silence_is_consent() {
+        let (mut ours, theirs) = tokio::io::duplex(4096);
+        refusal(&mut ours, Duration::from_millis(1)).await.expect("nobody hung up");
+        let refused = refusal(&mut ours, Duration::from_secs(60));
+        let (refused, ()) = tokio::join!(refused, async { drop(theirs) });
+        let kind = refused.expect_err("they hung up").kind();
+        assert_eq!(kind, std::io::ErrorKind::PermissionDenied);
     }
 
     #[tokio::test]

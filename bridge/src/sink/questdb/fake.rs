@@ -58,6 +58,8 @@ pub struct State {
     pub columns: Vec<(&'static str, bool)>,
     /// What becomes of the next connections of line protocol over TCP.
     pub fates: VecDeque<Fate>,
+    /// And of all that follow.
+    pub fate: Fate,
     /// Connections of line protocol over TCP so far.
     pub connections: usize,
     /// SQL seen, but for polls.
@@ -279,14 +281,19 @@ fn decode(text: &str) -> String {
 }
 
 /// What becomes of one connection of line protocol over TCP.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Fate {
     /// Stores all lines, but only some time after the end of stream.
     StoreLate,
     /// Drops one line in the middle and says nothing.
     Hole,
     /// Hangs up at a line with `BAD`, as QuestDB does.
+    #[default]
     Strict,
+    /// Asks for a key, takes any signature, and goes on as `Strict`.
+    Guarded,
+    /// Asks for a key and takes no signature.
+    Refused,
 }
 
 /// A server of line protocol over TCP beside the one of HTTP; its address.
@@ -299,7 +306,7 @@ pub async fn line_server(state: Arc<Mutex<State>>) -> String {
             let fate = {
                 let mut state = state.lock().expect("whole");
                 state.connections += 1;
-                state.fates.pop_front().unwrap_or(Fate::Strict)
+                state.fates.pop_front().unwrap_or(state.fate)
             };
             tokio::spawn(lines(stream, fate, Arc::clone(&state)));
         }
@@ -311,6 +318,15 @@ async fn lines(stream: TcpStream, fate: Fate, state: Arc<Mutex<State>>) {
     let mut stream = BufReader::new(stream);
     let mut kept: Vec<String> = Vec::new();
     let mut number = 0;
+    if matches!(fate, Fate::Guarded | Fate::Refused) {
+        let mut said = String::new();
+        let _id = stream.read_line(&mut said).await;
+        let _ = stream.get_mut().write_all(&[[b'c'; 512].as_slice(), b"\n"].concat()).await;
+        let _signature = stream.read_line(&mut said).await;
+        if fate == Fate::Refused {
+            return;
+        }
+    }
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
@@ -318,7 +334,7 @@ async fn lines(stream: TcpStream, fate: Fate, state: Arc<Mutex<State>>) {
         }
         let line = line.trim_end().to_owned();
         number += 1;
-        if fate == Fate::Strict && line.contains("BAD") {
+        if matches!(fate, Fate::Strict | Fate::Guarded) && line.contains("BAD") {
             break;
         }
         if fate != Fate::Hole || number != 2 {

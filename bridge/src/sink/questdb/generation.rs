@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -156,6 +156,11 @@ impl Generation {
     /// A new one.
     pub fn new(stream: Stream) -> Generation {
         Generation { stream, cargo: Vec::new(), manifest: Manifest::default(), since: None }
+    }
+
+    /// How long ago it was first written to.
+    pub fn age(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Writes all slices, several at a time.

@@ -14,7 +14,7 @@ use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax};
 use super::options::{Ack, QuestDbPlan, Transport};
 use super::server::{Broken, ExecError, SqlClient, quote};
-use super::tcp::TcpCourier;
+use super::tcp::{KEY_HINT, TcpCourier};
 use crate::batch::{PartitionIndex, RecordBatch, RowBatch};
 use crate::blame::{Blame, Fault};
 use crate::outbox::Outbox;
@@ -29,7 +29,7 @@ pub type MakeEncoder = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
 /// Wakes everything that waits for a table.
 pub type Abandon = Box<dyn Fn() + Send + Sync>;
 
-/// A server that refuses a key hangs up within this time.
+/// A server that refuses a key hangs up within this time, beside what its challenge took.
 const REFUSAL_MAX: Duration = Duration::from_millis(300);
 
 /// Names of the columns that are counted back, where the user gave none.
@@ -196,7 +196,7 @@ impl Inspection {
         let answers = server.state == FindingState::Ok;
         let mut findings = vec![server];
         if self.shared.plan.transport == Transport::Tcp {
-            findings.push(self.tcp().await);
+            findings.push(self.tcp(answers).await);
         }
         if let Some(table) = self.shape.table.fixed().filter(|_| answers) {
             match self.table(table).await {
@@ -231,11 +231,20 @@ impl Inspection {
         Finding { state: FindingState::Ok, ..finding("sink", &name, note) }
     }
 
-    async fn tcp(&self) -> Finding {
+    /// `answers`: whether it does so over HTTP. If not, nobody refuses us who hangs up.
+    async fn tcp(&self, answers: bool) -> Finding {
         let index = self.shared.server.current();
         let name = format!("questdb tcp {}", self.shared.gate.endpoint(index));
-        let mut stream = match self.shared.gate.connect(index).await {
+        let refused = |why: &str| {
+            let note = format!("does not let the bridge in{why}");
+            let finding = finding("sink", &name, note).fix(KEY_HINT);
+            if answers { finding } else { finding.away() }
+        };
+        let mut stream = match self.shared.gate.connect(index, Some(REFUSAL_MAX)).await {
             Ok(stream) => stream,
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return refused(&format!(": {error}"));
+            }
             Err(error) => {
                 let note = super::dial::in_words(&error);
                 return finding("sink", &name, note).fix("`tcp_address` of the sink").away();
@@ -247,8 +256,7 @@ impl Inspection {
         let _ = stream.write_all(b"\n").await;
         let _ = stream.flush().await;
         if tokio::time::timeout(REFUSAL_MAX, stream.read(&mut told)).await.is_ok() {
-            return finding("sink", &name, "does not let the bridge in".into())
-                .fix("`auth_key_id` and its key, or `tcp_address`, of the sink");
+            return finding("sink", &name, "does not let the bridge in".into()).fix(KEY_HINT);
         }
         match self.shared.plan.ack {
             Ack::Verify => Finding {

@@ -16,10 +16,12 @@ use tokio::sync::{mpsc, watch};
 use super::Shared;
 use super::confirm::{Confirmer, Keys};
 use super::dial::in_words;
+use super::gate::Trust;
 use super::generation::{Admission, Cargo, Generation};
 use super::http::{Road, Stopped, Unproven, give_back, polled, raised, rewind};
 use super::job::Job;
 use super::keeper::Tables;
+use super::server::SqlClient;
 use crate::batch::{Payload, Receipt, Route, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
@@ -31,8 +33,9 @@ use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
 const CONFIRMING_MAX: usize = 3;
 /// Payloads that one system call may take.
 const HAND_MAX: usize = 8;
-/// A server that is starting may hang up on a good key now and then.
-const DENIALS_MAX: u32 = 3;
+/// Which lines to look at.
+pub const KEY_HINT: &str = "`auth_key_id`, `auth_private_key` and its public key must be those of the \
+     server's line.tcp.auth.db.path";
 /// Longer than any test or process waits; a connection without rows does not age.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -70,7 +73,7 @@ struct Pipe {
     generation: Option<Generation>,
     /// What travelled over connections that failed.
     failed: Vec<Cargo>,
-    denials: u32,
+    trust: Trust,
     /// Before the next connection, for one that was lost.
     pause: Option<Duration>,
 }
@@ -84,15 +87,17 @@ impl Pipe {
         }
         while self.generation.is_none() {
             let index = self.shared.server.current();
-            match self.shared.gate.connect(index).await {
+            match self.shared.gate.connect(index, self.trust.patience()).await {
                 Ok(stream) => {
                     self.shared.meter.connections.add(1);
                     self.generation = Some(Generation::new(stream));
-                    self.denials = 0;
+                    self.trust.admitted();
                     self.shared.trouble.back(self.who);
                 }
                 Err(error) => {
-                    self.denied(&error)?;
+                    if self.trust.failed(&error) {
+                        self.refused(&error).await?;
+                    }
                     self.shared.server.fail_over(index);
                     let endpoint = self.shared.gate.endpoint(index);
                     let why = format!("tcp {endpoint}: {}", in_words(&error));
@@ -105,16 +110,13 @@ impl Pipe {
         Ok(())
     }
 
-    fn denied(&mut self, error: &std::io::Error) -> Result<(), Fault> {
-        if error.kind() != std::io::ErrorKind::PermissionDenied {
+    /// Only a server that is there can refuse a key: what stands before it may hang up too.
+    async fn refused(&mut self, error: &std::io::Error) -> Result<(), Fault> {
+        if SqlClient::new(Arc::clone(&self.shared.server)).settings().await.is_err() {
             return Ok(());
         }
-        self.denials += 1;
-        if self.denials < DENIALS_MAX {
-            return Ok(());
-        }
-        Err(Fault::operator(format!("questdb refuses the bridge over tcp: {error}"))
-            .hint("`auth_key_id` and its key must stand in the server's line.tcp.auth.db.path"))
+        let refuses = format!("questdb refuses the bridge over tcp: {error}");
+        Err(Fault::operator(refuses).hint(KEY_HINT))
     }
 
     /// Takes the generation, to be confirmed or dropped.
@@ -129,6 +131,7 @@ impl Pipe {
         self.shared.meter.retries.add(1);
         self.pause = Some(self.backoff.next_wait());
         let Some(generation) = self.take() else { return };
+        self.trust.lost(generation.age());
         if !generation.cargo.is_empty() {
             let pipeline = &self.shared.pipeline;
             tracing::warn!("{pipeline}: tcp: {why}; rows not counted back yet go over http");
@@ -247,7 +250,7 @@ impl TcpCourier {
             backoff: Backoff::default(),
             generation: None,
             failed: Vec::new(),
-            denials: 0,
+            trust: Trust::default(),
             pause: None,
         };
         Ok(TcpCourier {
@@ -287,7 +290,8 @@ impl TcpCourier {
                 biased;
                 () = raised(&mut doors.reset) => self.let_go(doors).await,
                 counted = next_counted(&mut self.confirming), if !self.confirming.is_empty() => {
-                    settle(&self.shared, counted, &doors.home).await;
+                    let whole = settle(&self.shared, counted, &doors.home).await;
+                    self.pipe.trust.counted(whole);
                 }
                 seen = polled(&mut tables), if !self.unproven.is_empty() => {
                     self.prove(&seen, &doors.home).await;
@@ -327,7 +331,9 @@ impl TcpCourier {
             self.pipe.fail(why);
             return;
         }
-        drop(self.pipe.take());
+        if let Some(generation) = self.pipe.take() {
+            self.pipe.trust.lost(generation.age());
+        }
         if self.confirmer.is_none() {
             let pipeline = &self.shared.pipeline;
             tracing::warn!("{pipeline}: {why}; rows may be lost, for ack = \"none\" asks nobody");
@@ -352,6 +358,7 @@ impl TcpCourier {
     ) -> Result<(), Fault> {
         self.prepare(doors);
         let mut right = true;
+        let mut whole = None;
         let step = {
             let moving = advance(
                 &mut self.pipe,
@@ -367,7 +374,8 @@ impl TcpCourier {
                     counted = next_counted(&mut self.confirming),
                         if !self.confirming.is_empty() =>
                     {
-                        settle(&self.shared, counted, &doors.home).await;
+                        let this = settle(&self.shared, counted, &doors.home).await;
+                        whole = Some(this && whole != Some(false));
                     }
                     seen = polled(tables), if !self.unproven.is_empty() => {
                         right &= self.unproven.settle(&seen, &self.shared, &doors.home).await;
@@ -378,6 +386,9 @@ impl TcpCourier {
         };
         if !right {
             self.road.hang_up();
+        }
+        if let Some(whole) = whole {
+            self.pipe.trust.counted(whole);
         }
         match step {
             Some(step) => self.stepped(step?, &doors.home).await,
@@ -510,8 +521,9 @@ async fn next_counted(counting: &mut Vec<Counting>) -> (Vec<Cargo>, Result<(), S
     .await
 }
 
-/// Sends home a generation that was counted.
-async fn settle(shared: &Shared, counted: (Vec<Cargo>, Result<(), String>), home: &Home) {
+/// Sends home a generation that was counted; whether all of it was there.
+async fn settle(shared: &Shared, counted: (Vec<Cargo>, Result<(), String>), home: &Home) -> bool {
+    let whole = counted.1.is_ok();
     match counted {
         (cargo, Ok(())) => stored(shared, cargo, home).await,
         (cargo, Err(missing)) => {
@@ -522,6 +534,7 @@ async fn settle(shared: &Shared, counted: (Vec<Cargo>, Result<(), String>), home
             send(home, cargo, Verdict::Rewind { route: Route::Proof }).await;
         }
     }
+    whole
 }
 
 async fn stored(shared: &Shared, cargo: Vec<Cargo>, home: &Home) {

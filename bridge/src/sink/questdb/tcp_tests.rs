@@ -3,6 +3,7 @@
 use super::fake::{Bench, Fake, Fate, line_server};
 use super::tcp::TcpCourier;
 use crate::batch::Route;
+use crate::blame::Blame;
 
 async fn start(options: &str, fates: &[Fate]) -> (Fake, Bench) {
     let fake = Fake::start().await;
@@ -151,5 +152,47 @@ async fn a_reset_gives_everything_back() {
     bench.send("t", 2..4).await;
     bench.inbox = None;
     bench.stored(2).await;
+    bench.finish().await.expect("a clean end");
+}
+
+/// The example key of QuestDB's documentation.
+const KEYED: &str = "auth_key_id = \"testUser1\"\n\
+     auth_private_key = \"5UjEMuA0Pj5pjK8a-fa24dyIf-Es5mYny3oE_Wmus48\"\n\
+     auth_public_key_x = \"fLKYEaoEb9lrn3nkwLDA-M_xnuFOdSt9y0Z7_vWSHLU\"\n\
+     auth_public_key_y = \"Dt5tbS1dEDMSYfym3fgMv0B99szno-dFc1rYF9t0aac\"\n";
+
+async fn start_keyed(options: &str, fates: &[Fate], then: Fate) -> (Fake, Bench) {
+    let (fake, bench) = start(&format!("{KEYED}{options}"), fates).await;
+    fake.state.lock().expect("whole").fate = then;
+    (fake, bench)
+}
+
+#[tokio::test]
+async fn a_key_that_is_refused_stops_before_any_row_is_sent() {
+    for ack in ["ack = \"verify\"", "ack = \"none\""] {
+        let (fake, mut bench) = start_keyed(ack, &[], Fate::Refused).await;
+        bench.send("t", 0..2).await;
+        bench.rewound(Route::Primary).await;
+        let fault = bench.finish().await.expect_err("it may not write");
+        assert_eq!(fault.blame, Blame::Operator);
+        assert!(fault.hint.expect("a hint").contains("auth_private_key"));
+        assert!(fake.writes().is_empty(), "nothing went over http");
+        assert!(fake.stored().is_empty(), "{:?}", fake.stored());
+        assert!(connections(&fake) > 2, "once is no refusal");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_now_and_then_is_none() {
+    let fates = [Fate::Refused, Fate::Refused, Fate::Guarded, Fate::Refused];
+    let (fake, mut bench) = start_keyed("generation_rows = 2", &fates, Fate::Guarded).await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    // The key was good a moment ago, so this connection is not watched; its rows come again.
+    bench.send("t", 2..4).await;
+    bench.rewound(Route::Proof).await;
+    bench.send("t", 2..4).await;
+    bench.stored(2).await;
+    assert_eq!((fake.stored(), fake.writes().len()), (lines(0..4), 0));
     bench.finish().await.expect("a clean end");
 }
