@@ -269,8 +269,9 @@ fn cells(line: &Line<'_>, table: &Table) -> Vec<Value> {
         };
         put(name, value);
     }
-    if let Some((instant, _)) = line.timestamp {
-        let instant = jiff::Timestamp::from_microsecond(instant);
+    if let Some((ticks, unit)) = line.timestamp {
+        let nanos = i128::from(ticks) * i128::from(unit.nanos());
+        let instant = jiff::Timestamp::from_nanosecond(nanos);
         put(&table.timestamp, instant.map_or(Value::Null, |at| json!(format!("{at:.6}"))));
     }
     cells

@@ -263,6 +263,7 @@ fn shown(field: &Field<'_>) -> String {
         Field::Text(text) => format!("{text:?}"),
         Field::Timestamp(instant, Unit::Micros) => format!("{instant}us"),
         Field::Timestamp(instant, Unit::Nanos) => format!("{instant}ns"),
+        Field::Timestamp(instant, Unit::Millis) => format!("{instant}ms"),
         Field::Decimal(digits) => format!("{digits}d"),
         Field::Array(shape, values) => {
             format!("{shape:?}{:?}", values.iter().map(|v| v.to_bits()).collect::<Vec<_>>())

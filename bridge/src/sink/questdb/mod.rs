@@ -39,6 +39,8 @@ mod fake;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]
+mod reader_tests;
+#[cfg(test)]
 mod tcp_tests;
 
 use std::sync::Arc;
