@@ -1,0 +1,206 @@
+//! The stages of a lane alone, through the bridge's own traits, fed from memory: what one record
+//! costs in processor time, and how often it allocates; and the bridge alone on one core.
+//!
+//! ```text
+//!   bed      a pipeline in parts          decode shape sandbox encode ledger   one stage each
+//!   watch    time and allocations         alone    the whole road, threads and all
+//! ```
+//!
+//! Time is the thread's own on the processor, so that a busy machine disturbs caches but not the
+//! clock.
+
+mod alone;
+mod bed;
+mod decode;
+mod encode;
+mod ledger;
+mod sandbox;
+mod shape;
+mod watch;
+
+use anyhow::{Context, Result, ensure};
+use bridge::batch::RecordBatch;
+use serde_json::json;
+
+use crate::harness::Transport;
+use crate::machine;
+use alone::{Alone, ROADS};
+use decode::Decode;
+use encode::Encode;
+use ledger::Books;
+use sandbox::Sandbox;
+pub use watch::Cost;
+
+/// `micro`.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Records in memory; a round works on all of them.
+    #[arg(long, default_value_t = 100_000)]
+    records: u64,
+    /// Rounds that are measured.
+    #[arg(long, default_value_t = 40)]
+    rounds: usize,
+    /// Only stages whose name has this in it.
+    #[arg(long)]
+    stage: Option<String>,
+    /// Whose rows are encoded: over TCP they carry topic, partition, offset and row.
+    #[arg(long, value_enum, default_value = "http")]
+    transport: Transport,
+    /// Records that go through the bridge alone.
+    #[arg(long, default_value_t = 10_000_000)]
+    alone_records: u64,
+    /// One object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Records of a batch: what the intake cuts where there are enough.
+const BATCH_RECORDS: usize = 2_000;
+
+/// One stage of a lane.
+pub(crate) trait Stage {
+    /// What it is called.
+    fn name(&self) -> &str;
+
+    /// What a figure is of, and how many of these a round over the batches has.
+    fn per(&self, batches: &[RecordBatch]) -> (&'static str, f64) {
+        ("record", batches.iter().map(RecordBatch::len).sum::<usize>() as f64)
+    }
+
+    /// What a batch needs before. Not measured.
+    fn prepare(&mut self, _batch: &RecordBatch) -> Result<()> {
+        Ok(())
+    }
+
+    /// What is measured.
+    fn work(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Looks at what came out, and gives back what others would. Not measured.
+    fn settle(&mut self, batch: &RecordBatch) -> Result<()>;
+}
+
+/// A stage that can be made, and the records that it works on.
+struct Entry {
+    make: fn(Transport) -> Result<Box<dyn Stage>>,
+    write: bed::Write,
+}
+
+/// Every stage, in the order of a lane.
+const STAGES: [Entry; 10] = [
+    Entry::new(|_| Ok(Box::new(Decode::new()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::keep()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::drop()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::computed()?))),
+    Entry { write: sandbox::readings, ..Entry::new(|_| Ok(Box::new(Sandbox::several()?))) },
+    Entry::new(|_| Ok(Box::new(Sandbox::chain()?))),
+    Entry::new(|transport| Ok(Box::new(Encode::new(1, transport.metadata())?))),
+    Entry::new(|transport| Ok(Box::new(Encode::new(2, transport.metadata())?))),
+    Entry::new(|_| Ok(Box::new(shape::shape()?))),
+    Entry::new(|_| Ok(Box::new(Books::default()))),
+];
+
+impl Entry {
+    const fn new(make: fn(Transport) -> Result<Box<dyn Stage>>) -> Entry {
+        Entry { make, write: bed::sensors }
+    }
+}
+
+/// Runs it.
+pub fn main(options: &Options) -> Result<()> {
+    ensure!(options.rounds >= 2, "--rounds must be at least 2: one for A, one for B");
+    let wanted = |name: &str| options.stage.as_deref().is_none_or(|part| name.contains(part));
+    eprintln!("ns of processor time: median (min–max) of A, median of B");
+    let mut costs = Vec::new();
+    for entry in &STAGES {
+        let mut stage = (entry.make)(options.transport)?;
+        if wanted(stage.name()) {
+            let batches = bed::batches(options.records, BATCH_RECORDS, entry.write);
+            let cost = watch::measure(&mut *stage, &batches, options.rounds);
+            let cost = cost.with_context(|| stage.name().to_owned())?;
+            print(&cost);
+            costs.push(cost);
+        }
+    }
+    let mut roads = Vec::new();
+    let had = alone::bind_to_one_core()?;
+    for road in ROADS.into_iter().filter(|road| wanted(road.name)) {
+        // Twice, which measures the same.
+        for _ in 0..2 {
+            let alone = alone::run(road, options.alone_records)?;
+            let Alone { road, rows_per_s, cpu_s_per_million, .. } = alone;
+            let rows = rows_per_s / 1e6;
+            eprintln!("{road}: {rows:.2} M rows/s, {cpu_s_per_million:.3} CPU s per million");
+            roads.push(alone);
+        }
+    }
+    had.bind()?;
+    ensure!(!costs.is_empty() || !roads.is_empty(), "no stage is called so");
+    if options.json {
+        let object = json!({
+            "commit": machine::commit(),
+            "machine": machine::Machine::here(),
+            "transport": options.transport,
+            "records": options.records,
+            "batch_records": BATCH_RECORDS,
+            "rounds": options.rounds,
+            "stages": costs,
+            "alone": roads,
+        });
+        println!("{object}");
+    }
+    Ok(())
+}
+
+fn print(cost: &Cost) {
+    let Cost { stage, per, ns: a, again: b, allocations } = cost;
+    eprintln!(
+        "{stage:24} {:6.1} ({:.1}–{:.1}), {:6.1} a {per}; {allocations:.5} allocations",
+        a.median, a.min, a.max, b.median
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rounds until every buffer has its size: the payloads of five tables were closed twice.
+    const ROUNDS_UNTIL_STEADY: usize = 10;
+
+    /// Allocations of one batch of so many records in steady state, at most.
+    fn allocations(entry: &Entry, batch_records: usize) -> Result<u64> {
+        let mut stage = (entry.make)(Transport::Tcp)?;
+        let batches = bed::batches(4 * batch_records as u64, batch_records, entry.write);
+        let mut most = 0;
+        for round in 0..ROUNDS_UNTIL_STEADY + 4 {
+            for batch in &batches {
+                stage.prepare(batch)?;
+                let before = crate::allocations::count();
+                stage.work(batch)?;
+                if round >= ROUNDS_UNTIL_STEADY {
+                    most = most.max(crate::allocations::count() - before);
+                }
+                stage.settle(batch)?;
+            }
+        }
+        Ok(most)
+    }
+
+    /// What a stage may allocate for a batch, however many records that has: the lists of shares
+    /// of the payloads that it opens, five of them in `shape`.
+    const BATCH_ALLOCATIONS_MAX: u64 = 16;
+
+    #[test]
+    fn no_stage_allocates_for_a_row_in_steady_state() {
+        let lanes = STAGES.iter().filter(|entry| {
+            // The books know batches, not rows.
+            (entry.make)(Transport::Http).is_ok_and(|stage| stage.name() != "ledger")
+        });
+        for entry in lanes {
+            let name = (entry.make)(Transport::Http).expect("it was made before").name().to_owned();
+            for records in [500, 10_000] {
+                let most = allocations(entry, records).unwrap_or_else(|e| panic!("{name}: {e:#}"));
+                assert!(most <= BATCH_ALLOCATIONS_MAX, "{name}: {most} for {records} records");
+            }
+        }
+    }
+}
