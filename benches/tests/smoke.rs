@@ -37,19 +37,24 @@ fn twenty_thousand_records_arrive_and_are_told_as_one_object() {
         let seconds = object["cpu_s"][process].as_f64();
         assert!(seconds.is_some_and(|seconds| seconds > 0.0), "{process} of {object}");
     }
+    assert!(object["noise"]["cpu_s_per_million"]["difference"].is_number(), "{object}");
     assert!(object["latency_at_saturation"]["backlog_age_until_acked"]["p99_ms"].is_number());
 }
 
 #[test]
 fn latency_at_a_rate_is_measured_from_the_schedule() {
-    let output = harness(&["--rate", "1000", "--seconds", "3", "--transport", "tcp"]);
+    let pace = ["--rate", "1000", "--lead", "1", "--seconds", "3"];
+    let output = harness(&[&pace[..], &["--transport", "tcp"]].concat());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", output.status);
     let object: serde_json::Value =
         serde_json::from_slice(&output.stdout).expect("standard output is one object");
     let rate = &object["at_rates"][0];
-    assert_eq!((&rate["records"], &rate["matched"]), (&3_000.into(), &true.into()), "{object}");
-    assert_eq!(rate["acked"]["count"], 3_000, "every record is measured: {object}");
+    assert_eq!((&rate["records"], &rate["matched"]), (&4_000.into(), &true.into()), "{object}");
+    assert_eq!((&object["rows"], &object["sum_matched"]), (&4_000.into(), &true.into()));
+    for latency in ["acked", "visible"] {
+        assert_eq!(rate[latency]["count"], 3_000, "all but the first second: {object}");
+    }
     let visible = rate["visible"]["p50_ms"].as_f64().expect("a number");
     assert!((0.0..60_000.0).contains(&visible), "{object}");
 }

@@ -29,7 +29,7 @@ const STOP: Duration = Duration::from_secs(60);
 const ROWS_PER_S_MIN: u64 = 5_000;
 
 /// What one run showed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Run {
     pub rows: u64,
     /// From the first row visible to the last.
@@ -134,6 +134,11 @@ impl<'a> Running<'a> {
         })
     }
 
+    /// The most memory that it used.
+    pub fn rss_bytes_max(&self) -> Result<u64> {
+        self.process.rss_bytes_max()
+    }
+
     /// Memory in use.
     pub fn rss_bytes(&self) -> Result<u64> {
         self.process.rss_bytes()
@@ -156,6 +161,16 @@ pub fn fresh_table(questdb: &QuestDb, scenario: &dyn Scenario, transport: Transp
     Ok(())
 }
 
+/// What is sampled: the bridge and the two servers.
+pub fn processes(servers: &Servers, running: &Running<'_>) -> Result<Vec<(String, u32)>> {
+    let of = |name: &str, id| (name.to_owned(), id);
+    Ok(vec![
+        of(BRIDGE, running.process.process_id()),
+        of("kafka", servers.kafka.process_id()?),
+        of("questdb", servers.questdb.process_id()?),
+    ])
+}
+
 /// Moves a topic that was filled beforehand: the run at saturation.
 pub fn saturate(
     servers: &Servers,
@@ -165,12 +180,9 @@ pub fn saturate(
 ) -> Result<Run> {
     let (Servers { kafka, questdb }, Topic { scenario, records, .. }) = (servers, topic);
     let start = Instant::now();
-    let (kafka_id, questdb_id) = (kafka.process_id()?, questdb.process_id()?);
     let running = Running::start(binary, installed)?;
     let id = running.process.process_id();
-    let of = |name: &str, id| (name.to_owned(), id);
-    let processes = vec![of(BRIDGE, id), of("kafka", kafka_id), of("questdb", questdb_id)];
-    let sampler = Sampler::start(start, processes)?;
+    let sampler = Sampler::start(start, processes(servers, &running)?)?;
     let within = Duration::from_secs(60 + records / ROWS_PER_S_MIN);
     let mut read = Vec::new();
     let seen = count::until_all(questdb, scenario.name(), start, records, within, || {
@@ -182,7 +194,7 @@ pub fn saturate(
     let samples = sampler.finish()?;
     let seen = seen?;
     let threads = sample::threads(id)?;
-    let peak_rss_bytes = running.process.rss_bytes_max()?;
+    let peak_rss_bytes = running.rss_bytes_max()?;
     let metrics = running.metrics_when_acked(records)?;
     running.stop()?;
     let committed = kafka.committed(&installed.group, topic.name)?;

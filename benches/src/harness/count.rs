@@ -25,6 +25,19 @@ pub fn until_all(
     start: Instant,
     rows: u64,
     within: Duration,
+    look: impl FnMut() -> Result<()>,
+) -> Result<Vec<Seen>> {
+    until_all_every(BEAT, questdb, table, start, rows, within, look)
+}
+
+/// The same, with another time between two counts.
+pub fn until_all_every(
+    beat: Duration,
+    questdb: &QuestDb,
+    table: &str,
+    start: Instant,
+    rows: u64,
+    within: Duration,
     mut look: impl FnMut() -> Result<()>,
 ) -> Result<Vec<Seen>> {
     let mut seen: Vec<Seen> = vec![Seen { at_s: start.elapsed().as_secs_f64(), rows: 0 }];
@@ -38,7 +51,7 @@ pub fn until_all(
         if start.elapsed() > within {
             bail!("after {within:?} {count} of {rows} rows are visible");
         }
-        std::thread::sleep(BEAT);
+        std::thread::sleep(beat);
     }
 }
 
@@ -51,7 +64,7 @@ pub fn rows_per_s(seen: &[Seen]) -> Option<f64> {
 }
 
 /// What the table says in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Truth {
     pub count: u64,
     pub distinct: u64,

@@ -83,12 +83,12 @@ pub fn fill(kafka: &Kafka, topic: Topic<'_>) -> Result<Duration> {
 
 /// Produces the records into a topic that is there, so many a second. Each carries the time at
 /// which it was due as its timestamp: what a late producer adds is part of the latency, not left
-/// out of it.
-pub fn scheduled(kafka: &Kafka, topic: Topic<'_>, per_second: u64) -> Result<()> {
+/// out of it. The first is due at `start`.
+pub fn scheduled(kafka: &Kafka, topic: Topic<'_>, per_second: u64, start: Instant) -> Result<()> {
     let Topic { name, layout, scenario, records } = topic;
     let producer = producer(kafka, layout.compression, "1")?;
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let (start, start_wall) = (Instant::now(), SystemTime::now());
+    let start_wall = SystemTime::now() - start.elapsed();
     for seq in 0..records {
         let due = Duration::from_secs_f64(seq as f64 / per_second as f64);
         while start.elapsed() < due {

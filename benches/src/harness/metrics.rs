@@ -12,7 +12,7 @@ use serde::Serialize;
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// Quantiles of a duration, in milliseconds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     pub p50_ms: f64,
     pub p90_ms: f64,

@@ -6,21 +6,25 @@
 //!   load        fills topics            config      the bridge.toml that is measured
 //!   bridge_run  a run at saturation     rate        latency at a fixed rate
 //!   sample      processor and memory    count       rows, seen from outside
-//!   metrics     what the bridge says    result      what is said and written in the end
+//!   metrics     what the bridge says    latency     percentiles out of counts
+//!   versus      runs against runs       result      what is said and written in the end
 //! ```
 
 pub(crate) mod bridge_run;
 pub(crate) mod config;
 pub(crate) mod count;
+pub(crate) mod latency;
 pub(crate) mod load;
-mod metrics;
+pub(crate) mod metrics;
 mod rate;
-mod result;
+pub(crate) mod result;
 pub(crate) mod sample;
 pub(crate) mod scenario;
+mod versus;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use world::{Kafka, QuestDb};
@@ -28,9 +32,8 @@ use world::{Kafka, QuestDb};
 pub use config::Transport;
 
 use crate::machine::Machine;
-use bridge_run::Run;
 use load::{Layout, Topic};
-use rate::AtRate;
+use rate::Pace;
 use result::Report;
 use scenario::Scenario;
 
@@ -49,15 +52,21 @@ pub struct Options {
     /// Runs over the same topic, each with a table made anew.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// A second bridge, measured in turns with the first over the same topic.
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
     /// One more run before, which is not counted.
     #[arg(long)]
     warmup: bool,
     /// Measure latency at these rates, in records a second, in place of saturation: 1000,50000.
     #[arg(long, value_delimiter = ',')]
     rate: Vec<u64>,
-    /// How long each rate is held, in seconds.
+    /// How long each rate is measured, in seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
+    /// How long it is held before, in seconds.
+    #[arg(long, default_value_t = 5)]
+    lead: u64,
     /// A line more at the end of the configuration, such as `[limits]` or `lanes = 1`.
     #[arg(long = "toml", value_name = "LINE")]
     toml: Vec<String>,
@@ -81,6 +90,10 @@ pub fn main(options: &Options) -> Result<()> {
     };
     ensure!(binary.is_file(), "no bridge at {}", binary.display());
     ensure!(options.runs > 0, "--runs must be at least 1");
+    if let Some(path) = &options.against {
+        ensure!(path.is_file(), "no bridge at {}", path.display());
+        ensure!(options.rate.is_empty(), "--against is for saturation, not for --rate");
+    }
     let (scenario, servers) = (options.scenario.scenario(), Servers::start()?);
     let bench = Bench { options, scenario: &*scenario, binary, servers };
     let mut report = Report {
@@ -90,11 +103,12 @@ pub fn main(options: &Options) -> Result<()> {
         machine,
         config: String::new(),
         runs: Vec::new(),
+        against: Vec::new(),
         rates: Vec::new(),
     };
     match options.rate.is_empty() {
-        true => (report.runs, report.config) = bench.at_saturation()?,
-        false => (report.rates, report.config) = bench.at_rates()?,
+        true => bench.at_saturation(&mut report)?,
+        false => bench.at_rates(&mut report)?,
     }
     report.print();
     let folder = match &options.results {
@@ -107,8 +121,7 @@ pub fn main(options: &Options) -> Result<()> {
     if options.json {
         println!("{}", report.summary());
     }
-    let right = report.runs.iter().all(Run::matched) && report.rates.iter().all(|at| at.matched);
-    ensure!(right, "the destination does not hold every row exactly once");
+    ensure!(report.matched(), "the destination does not hold every row exactly once");
     Ok(())
 }
 
@@ -139,40 +152,49 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The runs, and the configuration of the last.
-    fn at_saturation(&self) -> Result<(Vec<Run>, String)> {
-        let records = self.options.records;
-        let topic = self.topic(self.scenario.name(), records);
-        eprintln!("producing {records} records");
+    /// Runs over one topic, in turns with the other bridge if there is one: what changes on the
+    /// machine meanwhile, changes for both.
+    fn at_saturation(&self, report: &mut Report) -> Result<()> {
+        let topic = self.topic(self.scenario.name(), self.options.records);
+        eprintln!("producing {} records", topic.records);
         let took = load::fill(&self.servers.kafka, topic)?;
         eprintln!("produced in {:.1} s", took.as_secs_f64());
-        let (mut runs, mut config) = (Vec::new(), String::new());
-        for index in 0..self.options.runs + usize::from(self.options.warmup) {
+        let run = |binary: &Path, name: &str| {
             let installed = self.install(topic)?;
-            let run = bridge_run::saturate(&self.servers, &self.binary, &installed, topic)?;
-            let warmup = self.options.warmup && index == 0;
-            eprintln!("{}{}", if warmup { "warm-up: " } else { "" }, result::line(&run));
-            if !warmup {
-                runs.push(run);
-            }
-            config = installed.text;
+            let run = bridge_run::saturate(&self.servers, binary, &installed, topic)?;
+            eprintln!("{name}: {}", result::line(&run));
+            anyhow::Ok((run, installed.text))
+        };
+        if self.options.warmup {
+            run(&self.binary, "warm-up")?;
         }
-        Ok((runs, config))
+        for index in 1..=self.options.runs {
+            let (own, config) = run(&self.binary, &format!("run {index}"))?;
+            report.runs.push(own);
+            report.config = config;
+            if let Some(against) = &self.options.against {
+                report.against.push(run(against, &format!("run {index} against"))?.0);
+            }
+        }
+        Ok(())
     }
 
-    /// Latencies at each rate, and the configuration of the last.
-    fn at_rates(&self) -> Result<(Vec<AtRate>, String)> {
-        let (mut rates, mut config) = (Vec::new(), String::new());
+    /// Latencies at each rate, on a topic of its own.
+    fn at_rates(&self, report: &mut Report) -> Result<()> {
+        let (lead, measured) =
+            (Duration::from_secs(self.options.lead), Duration::from_secs(self.options.seconds));
         for per_second in &self.options.rate {
-            eprintln!("{per_second} records/s for {} s", self.options.seconds);
+            let pace = Pace { per_second: *per_second, lead, measured };
+            eprintln!("{per_second} records/s for {} s", (lead + measured).as_secs());
             let name = format!("{}-at-{per_second}", self.scenario.name());
-            let topic = self.topic(&name, per_second * self.options.seconds);
+            let topic = self.topic(&name, pace.records());
             self.servers.kafka.create_topic(&name, topic.layout.partitions)?;
             let installed = self.install(topic)?;
-            rates.push(rate::at_rate(&self.servers, &self.binary, &installed, topic, *per_second)?);
-            config = installed.text;
+            let rate = rate::at_rate(&self.servers, &self.binary, &installed, topic, pace)?;
+            report.rates.push(rate);
+            report.config = installed.text;
         }
-        Ok((rates, config))
+        Ok(())
     }
 
     fn topic<'t>(&'t self, name: &'t str, records: u64) -> Topic<'t> {
@@ -189,7 +211,7 @@ impl Bench<'_> {
 }
 
 /// The bridge beside this program, built first where cargo runs us: a stale binary is no figure.
-fn built() -> Result<PathBuf> {
+pub(crate) fn built() -> Result<PathBuf> {
     let own = std::env::current_exe().context("asking where this program lives")?;
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);

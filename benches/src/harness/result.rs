@@ -1,5 +1,6 @@
 //! What a bench says: one object for machines, a few lines for people, a file with all raw numbers.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -7,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::bridge_run::Run;
 use super::config::Transport;
+use super::count::Truth;
 use super::load::{Compression, Layout};
 use super::rate::AtRate;
+use super::versus;
 use crate::machine::{self, Machine};
 use crate::stats::Spread;
 
@@ -21,16 +24,20 @@ pub struct Report {
     /// The configuration of the first run.
     pub config: String,
     pub runs: Vec<Run>,
+    /// Of the other bridge, in turns with `runs`.
+    pub against: Vec<Run>,
     pub rates: Vec<AtRate>,
 }
 
 impl Report {
+    /// Whether the destination held every row exactly once, each time.
+    pub fn matched(&self) -> bool {
+        self.runs.iter().chain(&self.against).all(Run::matched)
+            && self.rates.iter().all(|at| at.matched)
+    }
+
     /// The object of `--json`: medians, and whether all rows of all runs were right.
     pub fn summary(&self) -> Value {
-        let spread = |of: fn(&Run) -> f64| json!(Spread::of(self.runs.iter().map(of)));
-        let median = |of: fn(&Run) -> f64| Spread::of(self.runs.iter().map(of)).median;
-        let last = self.runs.last();
-        let cpu_s: Vec<Value> = self.runs.iter().map(|run| json!(run.cpu_s)).collect();
         let mut summary = json!({
             "scenario": self.scenario,
             "partitions": self.layout.partitions,
@@ -40,48 +47,101 @@ impl Report {
             "machine": self.machine,
             "runs": self.runs.len(),
         });
-        if let Some(last) = last {
-            summary["rows"] = json!(last.rows);
-            summary["rows_per_s"] = json!(median(|run| run.rows_per_s));
-            summary["cpu_s_per_million"] = json!(median(|run| run.cpu_s_per_million));
-            summary["peak_rss_bytes"] = json!(median(|run| run.peak_rss_bytes as f64));
-            summary["count_matched"] = json!(self.runs.iter().all(|run| run.count_matched));
-            summary["distinct_matched"] = json!(self.runs.iter().all(|run| run.distinct_matched));
-            summary["sum_matched"] = json!(self.runs.iter().all(|run| run.sum_matched));
-            summary["committed"] = json!(self.runs.iter().all(|run| run.committed));
-            summary["latency_at_saturation"] = json!({
-                "backlog_age_until_acked": last.acked,
-                "first_row_of_payload_until_stored": last.stored,
-            });
-            summary["cpu_s"] = json!(last.cpu_s);
-            summary["cpu_s_by_thread"] = json!(last.cpu_s_by_thread);
-            summary["spread"] = json!({
-                "rows_per_s": spread(|run| run.rows_per_s),
-                "cpu_s_per_million": spread(|run| run.cpu_s_per_million),
-                "cpu_s_per_million_whole": spread(|run| run.cpu_s_per_million_whole),
-                "peak_rss_bytes": spread(|run| run.peak_rss_bytes as f64),
-            });
-            summary["cpu_s_of_each_run"] = json!(cpu_s);
-        }
+        let figures = match self.runs.last() {
+            Some(last) => self.of_runs(last),
+            None => self.of_rates(),
+        };
+        let figures = figures.as_object().cloned().unwrap_or_default();
+        summary.as_object_mut().expect("it was made one").extend(figures);
         summary["at_rates"] = json!(self.rates);
         summary
     }
 
+    fn of_runs(&self, last: &Run) -> Value {
+        let median = |of: fn(&Run) -> f64| Spread::of(self.runs.iter().map(of)).median;
+        let all = |of: fn(&Run) -> bool| self.runs.iter().all(of);
+        let cpu_s: Vec<Value> = self.runs.iter().map(|run| json!(run.cpu_s)).collect();
+        let mut figures = json!({
+            "rows": last.rows,
+            "rows_per_s": median(|run| run.rows_per_s),
+            "cpu_s_per_million": median(|run| run.cpu_s_per_million),
+            "peak_rss_bytes": median(|run| run.peak_rss_bytes as f64),
+            "count_matched": all(|run| run.count_matched),
+            "distinct_matched": all(|run| run.distinct_matched),
+            "sum_matched": all(|run| run.sum_matched),
+            "committed": all(|run| run.committed),
+            "latency_at_saturation": {
+                "backlog_age_until_acked": last.acked,
+                "first_row_of_payload_until_stored": last.stored,
+            },
+            "cpu_s": last.cpu_s,
+            "cpu_s_by_thread": last.cpu_s_by_thread,
+            "spread": versus::spread(&self.runs),
+            "cpu_s_of_each_run": cpu_s,
+        });
+        if let Some(noise) = versus::noise(&self.runs) {
+            figures["noise"] = noise;
+        }
+        if let Some(against) = versus::against(&self.runs, &self.against) {
+            figures["against"] = against;
+        }
+        figures
+    }
+
+    /// Over all rates together; each by itself is in `at_rates`.
+    fn of_rates(&self) -> Value {
+        let sum = |of: fn(&AtRate) -> f64| self.rates.iter().map(of).sum::<f64>();
+        let all = |of: fn(&Truth, &Truth) -> bool| {
+            self.rates.iter().all(|at| of(&at.truth, &Truth::wanted(at.records)))
+        };
+        let mut cpu_s: BTreeMap<&str, f64> = BTreeMap::new();
+        for (name, seconds) in self.rates.iter().flat_map(|at| &at.cpu_s) {
+            *cpu_s.entry(name).or_insert(0.0) += seconds;
+        }
+        json!({
+            "rows": self.rates.iter().map(|at| at.truth.count).sum::<u64>(),
+            "rows_per_s": sum(|at| at.per_second as f64) / self.rates.len() as f64,
+            "cpu_s_per_million": sum(|at| at.cpu_s_per_million * at.acked.count as f64)
+                / sum(|at| at.acked.count as f64),
+            "peak_rss_bytes": self.rates.iter().map(|at| at.peak_rss_bytes).max(),
+            "count_matched": all(|is, wanted| is.count == wanted.count),
+            "distinct_matched": all(|is, wanted| is.distinct == wanted.distinct),
+            "sum_matched": all(|is, wanted| is.sum == wanted.sum),
+            "cpu_s": cpu_s,
+        })
+    }
+
     /// A few lines.
     pub fn print(&self) {
-        for (index, run) in self.runs.iter().enumerate() {
-            eprintln!("run {}: {}", index + 1, line(run));
+        if let Some(noise) = versus::noise(&self.runs) {
+            let percent =
+                |name: &str| noise[name]["difference"].as_f64().unwrap_or(f64::NAN) * 100.0;
+            eprintln!(
+                "noise (every other run against the rest): {:.1} % of CPU s per million, {:.1} % of \
+                 rows/s",
+                percent("cpu_s_per_million"),
+                percent("rows_per_s")
+            );
+        }
+        if let Some(against) = versus::against(&self.runs, &self.against) {
+            let times = |name: &str| against["ratio"][name].as_f64().unwrap_or(f64::NAN);
+            eprintln!(
+                "this over the other: {:.3} times the CPU s per million, {:.3} times the rows/s",
+                times("cpu_s_per_million"),
+                times("rows_per_s")
+            );
         }
         for rate in &self.rates {
             let (latency, visible) = (&rate.acked, &rate.visible);
             eprintln!(
                 "{} records/s: acknowledged after p50 {:.0} ms, p99 {:.0} ms; visible after p50 \
-                 {:.0} ms, p99 {:.0} ms; {:.1} % of a core (idle before: {:.2} %, {} MB)",
+                 {:.0} ms, p99 {:.0} ms, at most {:.0} ms; {:.1} % of a core (idle before: {:.2} %, {} MB)",
                 rate.per_second,
                 latency.p50_ms,
                 latency.p99_ms,
                 visible.p50_ms,
                 visible.p99_ms,
+                visible.max_ms,
                 rate.bridge_cpu_share * 100.0,
                 rate.idle.cpu_share * 100.0,
                 rate.idle.rss_bytes / 1_000_000,
@@ -103,12 +163,15 @@ impl Report {
             name.push_str("-latency");
         }
         let path = folder.join(format!("{name}-{transport}.json"));
+        let samples: Vec<Value> = self.rates.iter().map(|at| json!(at.samples)).collect();
         let raw = json!({
             "kind": if self.runs.is_empty() { "rates" } else { "harness" },
             "date": date,
             "summary": self.summary(),
             "config": self.config.lines().collect::<Vec<_>>(),
             "raw": self.runs,
+            "raw_against": self.against,
+            "samples_at_rates": samples,
         });
         std::fs::create_dir_all(folder)?;
         std::fs::write(&path, folded(&raw))
@@ -134,7 +197,7 @@ pub fn line(run: &Run) -> String {
 }
 
 /// JSON, a line for what has no objects or lists in it: thousands of samples stay readable.
-fn folded(value: &Value) -> String {
+pub(crate) fn folded(value: &Value) -> String {
     let mut text = String::new();
     fold(value, 0, &mut text);
     text.push('\n');
