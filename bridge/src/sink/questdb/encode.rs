@@ -1,5 +1,6 @@
 //! Rows to line protocol. What the shape says of a column is compiled once for each table, into
-//! a slot found by the column's number; a row then is a walk over its cells.
+//! a slot found by the column's number; a row then is a walk over its cells (`row`). Rows that
+//! follow one another into the same table are one run: what is asked for it is not asked again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,20 +8,19 @@ use std::sync::Arc;
 use bridge_abi::{Cell, Kind};
 
 use super::line;
+use super::metadata::last_header;
+use super::row::{Lines, Refused, Unwritten, is_text, pointed};
 use super::stamp::{Stamp, Stamper};
 use super::table::{Tables, Wanted};
-use super::target::{Slot, Target, last_header};
+use super::target::Target;
 use super::value;
-use crate::batch::{Line, Payload, RecordBatch, Row, RowBatch};
+use crate::batch::{Line, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
-use crate::outbox::{Destination, Outbox};
-use crate::reject::{Reason, Rejects, Stage};
+use crate::outbox::{Closing, Destination, Outbox};
+use crate::reject::{Rejects, Stage};
 use crate::shape::{ColumnType, Part, Shape};
 use crate::sink::Encoder;
-
-/// Why a record is refused.
-type Refused = (Reason, String);
 
 /// Encodes the rows of one lane.
 pub struct IlpEncoder {
@@ -34,6 +34,10 @@ pub struct IlpEncoder {
     by_name: HashMap<String, usize, foldhash::fast::FixedState>,
     fixed: Option<usize>,
     scratch: String,
+    /// A row while it is written.
+    row: Vec<u8>,
+    /// The rows of the record at hand, if it has more than one.
+    marks: Vec<Mark>,
 }
 
 /// What of a record's rows stands in which payload, should the record be refused after all.
@@ -42,6 +46,18 @@ struct Mark {
     target: usize,
     bytes: usize,
     lines: usize,
+}
+
+/// Why a run ended.
+enum Ended {
+    /// The payload is full.
+    Full,
+    /// The next row goes elsewhere, or may do so.
+    Elsewhere,
+    /// The next row has a column that the table was not asked for.
+    Unknown,
+    /// The next row's record is refused.
+    Refused(Refused),
 }
 
 impl IlpEncoder {
@@ -65,6 +81,8 @@ impl IlpEncoder {
             by_name: HashMap::default(),
             fixed: None,
             scratch: String::new(),
+            row: Vec::new(),
+            marks: Vec::new(),
         }
     }
 
@@ -144,8 +162,7 @@ impl IlpEncoder {
         }
         let wanted: Vec<(u16, Option<Wanted>)> =
             fresh.iter().map(|(column, kind)| (*column, self.wanted(*column, *kind))).collect();
-        let known = &mut self.targets[target];
-        known.learn(&self.shape, &*self.tables, wanted)
+        self.targets[target].learn(&self.shape, &*self.tables, wanted, self.version)
     }
 
     /// What the shape makes of a column: `None` if it does not become one.
@@ -166,114 +183,109 @@ impl IlpEncoder {
         Some(Wanted { name, kind })
     }
 
-    /// One row into a payload, whole or not at all.
-    fn push_row(
+    /// Rows from `first` on into one payload, until one of them ends the run; which one.
+    fn run(
         &mut self,
         target: usize,
         records: &RecordBatch,
         rows: &RowBatch,
-        row: &Row,
-        payload: &mut Payload,
-    ) -> Result<(), Refused> {
-        let start = payload.buffers.bytes.len();
-        let written = self.write_row(target, records, rows, row, payload);
-        match written {
-            Ok(stamp) => {
-                if let Stamp::At(at) = stamp {
-                    let (low, high) = payload.timestamps;
-                    payload.timestamps = (low.min(at), high.max(at));
-                }
-                payload.buffers.lines.push(Line {
-                    offset: records.get(row.source as usize).offset,
-                    partition: records.partition,
-                    row: row.number,
-                    end: payload.buffers.bytes.len() as u32,
-                });
-                Ok(())
-            }
-            Err(refused) => {
-                payload.buffers.bytes.truncate(start);
-                Err(refused)
-            }
-        }
-    }
-
-    fn write_row(
-        &mut self,
-        target: usize,
-        records: &RecordBatch,
-        rows: &RowBatch,
-        row: &Row,
-        payload: &mut Payload,
-    ) -> Result<Stamp, Refused> {
-        let target = &self.targets[target];
+        first: usize,
+        outbox: &mut Outbox,
+    ) -> (usize, Ended) {
+        self.targets[target].metadata.turn_to(&records.source);
+        let courier = records.partition.0 % self.couriers;
+        let to = Destination { table: target as u32, courier, route: records.route };
+        let closing = outbox.closing();
+        let payload = outbox.payload(to, &self.targets[target].name, &records.ticket);
+        let (mut low, mut high) = payload.timestamps;
         let out = &mut payload.buffers.bytes;
-        let cells = rows.cells_of(row);
-        out.extend_from_slice(&target.prefix);
-        let before = out.len();
-        target.push_metadata_symbols(&self.shape, records, row, out);
-        for (at, cell) in cells.iter().enumerate() {
-            match target.slot(cell.column) {
-                Slot::Symbol { fragment, shared } if cell.kind != Kind::Null as u8 => {
-                    if *shared && target.stands_before(&cells[..at], cell.column) {
-                        continue;
-                    }
-                    out.extend_from_slice(fragment);
-                    value::push_symbol(out, cell, pointed(rows, cell))
-                        .map_err(|shown| target.misfit(cell.column, &shown))?;
+        let mut lines = Lines {
+            target: &self.targets[target],
+            stamper: &mut self.stamper,
+            version: self.version,
+            records,
+            rows,
+        };
+        // Where the name comes from the record, each row asks anew.
+        let table = rows.rows[first].table;
+        let steady = table != 0 || self.fixed == Some(target);
+        let (mut at, mut ended) = (first, Ended::Elsewhere);
+        while let Some(row) = rows.rows.get(at) {
+            if row.table != table || (at > first && !steady) {
+                break;
+            }
+            let record = records.get(row.source as usize);
+            let first_of_record = at == 0 || rows.rows[at - 1].source != row.source;
+            let last_of_record = rows.rows.get(at + 1).is_none_or(|next| next.source != row.source);
+            let start = out.len();
+            if first_of_record {
+                self.marks.clear();
+            }
+            if !first_of_record || !last_of_record {
+                let lines = payload.buffers.lines.len();
+                self.marks.push(Mark { to, target, bytes: start, lines });
+            }
+            match lines.append(&record, row, &mut self.row, out) {
+                Ok(Stamp::At(stamp)) => (low, high) = (low.min(stamp), high.max(stamp)),
+                Ok(Stamp::Server) => {}
+                Err(unwritten) => {
+                    ended = match unwritten {
+                        Unwritten::Unknown => Ended::Unknown,
+                        Unwritten::Refused(refused) => Ended::Refused(refused),
+                    };
+                    break;
                 }
-                Slot::Denied(reason, detail) => return Err((*reason, detail.clone())),
-                _ => {}
+            }
+            payload.buffers.lines.push(Line {
+                offset: record.offset,
+                partition: records.partition,
+                row: row.number,
+                end: out.len() as u32,
+            });
+            at += 1;
+            if last_of_record && is_full(closing, out.len(), payload.buffers.lines.len()) {
+                ended = Ended::Full;
+                break;
             }
         }
-        let mut separator = b' ';
-        target.push_metadata_fields(&self.shape, records, row, out, &mut separator);
-        for (at, cell) in cells.iter().enumerate() {
-            let Slot::Field { fragment, kind, shared } = target.slot(cell.column) else { continue };
-            if cell.kind == Kind::Null as u8
-                || (*shared && target.stands_before(&cells[..at], cell.column))
-            {
-                continue;
-            }
-            out.push(separator);
-            separator = b',';
-            out.extend_from_slice(fragment);
-            value::push_field(out, cell, pointed(rows, cell), *kind, self.version)
-                .map_err(|shown| target.misfit(cell.column, &shown))?;
+        payload.timestamps = (low, high);
+        if matches!(ended, Ended::Full) {
+            outbox.close(to);
         }
-        if out.len() == before {
-            return Err((Reason::NoColumns, "no column of the record has a value".to_owned()));
-        }
-        let record = records.get(row.source as usize);
-        let stamp = self.stamper.stamp(&record, rows, cells, target.stamp_kind)?;
-        if let Stamp::At(at) = stamp {
-            out.push(b' ');
-            line::push_digits(out, at);
-            out.push(line::timestamp_suffix(target.stamp_kind));
-        }
-        out.push(b'\n');
-        Ok(stamp)
+        (at, ended)
     }
 
-    /// The row's target if it can take rows, with all columns of the row met.
-    fn ready(
+    /// Refuses the record of the row at `at`: none of its rows stays in a payload. The row behind
+    /// them.
+    fn refuse(
         &mut self,
         records: &RecordBatch,
         rows: &RowBatch,
-        row: &Row,
-    ) -> Result<Result<usize, Refused>, Fault> {
-        let target = self.target_of(records, rows, row);
-        let unknown = |target: &Target| {
-            !target.met || rows.cells_of(row).iter().any(|cell| target.is_unknown(cell.column))
-        };
-        if self.targets[target].refused.is_none() && unknown(&self.targets[target]) {
-            self.meet(target, rows)?;
+        at: usize,
+        refused: Refused,
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> usize {
+        let source = rows.rows[at].source;
+        let (reason, detail) = refused;
+        rejects.push(source, Stage::Shape, reason, detail);
+        if at > 0 && rows.rows[at - 1].source == source {
+            for mark in self.marks.drain(..).rev() {
+                let name = &self.targets[mark.target].name;
+                let payload = outbox.payload(mark.to, name, &records.ticket);
+                payload.buffers.bytes.truncate(mark.bytes);
+                payload.buffers.lines.truncate(mark.lines);
+            }
         }
-        match &self.targets[target].refused {
-            Some((reason, detail)) => Ok(Err((*reason, detail.clone()))),
-            None => Ok(Ok(target)),
-        }
+        self.marks.clear();
+        let behind = rows.rows[at..].iter().position(|row| row.source != source);
+        behind.map_or(rows.rows.len(), |count| at + count)
     }
+}
+
+#[inline]
+fn is_full(closing: Closing, bytes: usize, lines: usize) -> bool {
+    bytes >= closing.payload_bytes_max || lines >= closing.payload_rows_max
 }
 
 impl Encoder for IlpEncoder {
@@ -284,60 +296,36 @@ impl Encoder for IlpEncoder {
         rejects: &mut Rejects,
         outbox: &mut Outbox,
     ) -> Result<(), Fault> {
-        let courier = records.partition.0 % self.couriers;
-        let closing = outbox.closing();
-        let mut marks: Vec<Mark> = Vec::new();
-        let mut refused_source = None;
-        for (at, row) in rows.rows.iter().enumerate() {
-            if refused_source == Some(row.source) {
-                continue;
-            }
-            let target = self.ready(records, rows, row)?;
-            let last_of_record = rows.rows.get(at + 1).is_none_or(|next| next.source != row.source);
-            let written = target.and_then(|target| {
-                let to = Destination { table: target as u32, courier, route: records.route };
-                let name = Arc::clone(&self.targets[target].name);
-                let payload = outbox.payload(to, &name, &records.ticket);
-                if !last_of_record || row.number > 0 {
-                    let (bytes, lines) = (payload.buffers.bytes.len(), payload.buffers.lines.len());
-                    marks.push(Mark { to, target, bytes, lines });
+        let mut at = 0;
+        // The row for which its table was last asked.
+        let mut asked = None;
+        while let Some(row) = rows.rows.get(at) {
+            let target = self.target_of(records, rows, row);
+            let ended = if !self.targets[target].met {
+                Ended::Unknown
+            } else if let Some(refused) = &self.targets[target].refused {
+                Ended::Refused(refused.clone())
+            } else {
+                let (next, ended) = self.run(target, records, rows, at, outbox);
+                at = next;
+                ended
+            };
+            match ended {
+                Ended::Full | Ended::Elsewhere => {}
+                Ended::Unknown if asked == Some(at) => {
+                    return Err(Fault::us("a column was asked for, and is not known"));
                 }
-                self.push_row(target, records, rows, row, payload)?;
-                let full = last_of_record
-                    && (payload.buffers.bytes.len() >= closing.payload_bytes_max
-                        || payload.buffers.lines.len() >= closing.payload_rows_max);
-                Ok((to, full))
-            });
-            match written {
-                Ok((to, true)) => outbox.close(to),
-                Ok(_) => {}
-                Err((reason, detail)) => {
-                    refused_source = Some(row.source);
-                    rejects.push(row.source, Stage::Shape, reason, detail);
-                    for mark in marks.drain(..).rev() {
-                        let name = Arc::clone(&self.targets[mark.target].name);
-                        let payload = outbox.payload(mark.to, &name, &records.ticket);
-                        payload.buffers.bytes.truncate(mark.bytes);
-                        payload.buffers.lines.truncate(mark.lines);
-                    }
+                Ended::Unknown => {
+                    asked = Some(at);
+                    self.meet(target, rows)?;
                 }
-            }
-            if last_of_record {
-                marks.clear();
+                Ended::Refused(refused) => {
+                    at = self.refuse(records, rows, at, refused, rejects, outbox);
+                }
             }
         }
         Ok(())
     }
-}
-
-/// What a pointing cell points to, or nothing.
-#[inline]
-fn pointed<'a>(rows: &'a RowBatch, cell: &Cell) -> &'a [u8] {
-    if Kind::from_u8(cell.kind).is_some_and(Kind::points) { rows.bytes_of(cell) } else { &[] }
-}
-
-fn is_text(cell: &Cell) -> bool {
-    matches!(Kind::from_u8(cell.kind), Some(Kind::Text | Kind::Symbol))
 }
 
 /// The type that a new column gets for a cell; `None` for a null, which says nothing.

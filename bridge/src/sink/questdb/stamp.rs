@@ -68,6 +68,13 @@ impl Stamper {
         cells: &[Cell],
         kind: ColumnType,
     ) -> Result<Stamp, (Reason, String)> {
+        if let Plan::Field { column, written: Written::Number(unit), .. } = &self.plan
+            && let Some(cell) = cells.iter().find(|cell| cell.column == *column)
+            && cell.kind == Kind::I64 as u8
+            && let Some(ticks) = ticks(cell.value as i64, *unit, kind)
+        {
+            return Ok(Stamp::At(ticks));
+        }
         let nanos = match &self.plan {
             Plan::Server => return Ok(Stamp::Server),
             Plan::Kafka => i128::from(record.timestamp_ms) * nanos_of(Unit::Millis),
@@ -123,6 +130,22 @@ impl Stamper {
     }
 }
 
+/// What most records have, without wide numbers: `None` where it is too large, or before 1970.
+#[inline]
+fn ticks(number: i64, unit: Unit, kind: ColumnType) -> Option<i64> {
+    if number < 0 {
+        return None;
+    }
+    let factor = match (unit, kind == ColumnType::TimestampNs) {
+        (Unit::Nanos, true) | (Unit::Micros, false) => return Some(number),
+        (Unit::Nanos, false) => return Some(number / 1_000),
+        (Unit::Micros, true) | (Unit::Millis, false) => 1_000,
+        (Unit::Millis, true) | (Unit::Seconds, false) => 1_000_000,
+        (Unit::Seconds, true) => 1_000_000_000,
+    };
+    number.checked_mul(factor)
+}
+
 #[inline]
 fn read(cell: &Cell, rows: &RowBatch, written: &Written) -> Option<i128> {
     let number = cell.value as i64;
@@ -169,5 +192,25 @@ fn how(written: &Written) -> String {
         Written::Auto => " (a number since 1970, or ISO 8601)".to_owned(),
         Written::Number(unit) => format!(" (a number of {unit:?} since 1970)").to_lowercase(),
         Written::Pattern(pattern) => format!(" of the pattern {pattern:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_short_way_is_the_long_one(number: i64, shift in 0_u32..64, unit in 0_usize..4) {
+            let number = number >> shift;
+            let unit = [Unit::Seconds, Unit::Millis, Unit::Micros, Unit::Nanos][unit];
+            for (kind, tick) in [(ColumnType::TimestampNs, 1), (ColumnType::Timestamp, 1_000)] {
+                let nanos = i128::from(number) * nanos_of(unit);
+                let long = i64::try_from(nanos / tick).ok().filter(|_| number >= 0);
+                prop_assert_eq!(ticks(number, unit, kind), long);
+            }
+        }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bridge_abi::Cell;
 
+use super::fragment::Fragment;
 use super::line;
+use super::metadata::{self, Metadata};
 use super::table::{Denied, Table, Tables, Wanted};
-use crate::batch::{RecordBatch, Row};
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::{ColumnType, Shape};
@@ -19,12 +20,25 @@ pub enum Slot {
     Unknown,
     /// Nothing: dropped by the shape, or the designated timestamp.
     Skip,
-    /// A symbol; the fragment is `,name=`.
-    Symbol { fragment: Vec<u8>, shared: bool },
-    /// A field of this type; the fragment is `name=`.
-    Field { fragment: Vec<u8>, kind: ColumnType, shared: bool },
+    /// A symbol.
+    Symbol(Column),
+    /// A field.
+    Field(Column),
+    /// A field of doubles in eight bytes; its fragment ends with what stands before them.
+    Double(Column),
     /// Records with it are refused.
     Denied(Reason, String),
+}
+
+/// A column that is written.
+#[derive(Debug)]
+pub struct Column {
+    /// `,name=`
+    pub fragment: Fragment,
+    /// Its type in the table.
+    pub kind: ColumnType,
+    /// Whether cells of other numbers go into it too.
+    pub shared: bool,
 }
 
 /// One table as an encoder sees it.
@@ -33,7 +47,7 @@ pub struct Target {
     /// Its name.
     pub name: Arc<str>,
     /// Its name, escaped: how every line begins.
-    pub prefix: Vec<u8>,
+    pub prefix: Fragment,
     /// Type of the designated timestamp.
     pub stamp_kind: ColumnType,
     /// Whether the table was asked for.
@@ -43,17 +57,8 @@ pub struct Target {
     slots: Vec<Slot>,
     /// Column's name and type for messages, by the column's number.
     columns: HashMap<u16, (String, ColumnType), foldhash::fast::FixedState>,
-    metadata: MetadataColumns,
-}
-
-#[derive(Debug, Default)]
-struct MetadataColumns {
-    topic: Option<(Vec<u8>, bool)>,
-    partition: Option<Vec<u8>>,
-    offset: Option<Vec<u8>>,
-    row: Option<Vec<u8>>,
-    timestamp: Option<(Vec<u8>, ColumnType)>,
-    headers: Vec<(String, Vec<u8>, bool)>,
+    /// The columns that come from the record itself.
+    pub metadata: Metadata,
 }
 
 impl Target {
@@ -63,13 +68,13 @@ impl Target {
         line::push_escaped(&mut prefix, name.as_bytes());
         Target {
             name: name.into(),
-            prefix,
+            prefix: Fragment::new(prefix),
             stamp_kind: ColumnType::Timestamp,
             met: false,
             refused: line::name_fault(name, false).map(|fault| (Reason::BadName, fault)),
             slots: Vec::new(),
             columns: HashMap::default(),
-            metadata: MetadataColumns::default(),
+            metadata: Metadata::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Target {
         shape: &Shape,
         tables: &dyn Tables,
         wanted: Vec<(u16, Option<Wanted>)>,
+        version: u8,
     ) -> Result<(), Fault> {
         self.met = true;
         let mut asked = Vec::new();
@@ -128,16 +134,16 @@ impl Target {
         }
         let all: Vec<Wanted> = asked.iter().map(|(_, wanted)| wanted.clone()).collect();
         match tables.resolve(&self.name, &all) {
-            Ok(table) => self.take(shape, &table, asked),
+            Ok(table) => self.take(shape, &table, asked, version),
             Err(Denied::Pipeline(fault)) => return Err(fault),
             Err(Denied::Record(reason, detail)) => match tables.resolve(&self.name, &[]) {
                 Err(Denied::Pipeline(fault)) => return Err(fault),
                 Err(Denied::Record(..)) => self.refused = Some((reason, detail)),
                 Ok(table) => {
-                    self.take(shape, &table, Vec::new());
+                    self.take(shape, &table, Vec::new(), version);
                     for (column, wanted) in asked {
                         match tables.resolve(&self.name, std::slice::from_ref(&wanted)) {
-                            Ok(table) => self.take(shape, &table, vec![(column, wanted)]),
+                            Ok(table) => self.take(shape, &table, vec![(column, wanted)], version),
                             Err(Denied::Pipeline(fault)) => return Err(fault),
                             Err(Denied::Record(reason, detail)) => {
                                 self.set(column, Slot::Denied(reason, detail));
@@ -150,23 +156,23 @@ impl Target {
         Ok(())
     }
 
-    fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>) {
+    fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>, version: u8) {
         if let Some((_, kind)) = &table.timestamp {
             self.stamp_kind = *kind;
         }
-        self.metadata = MetadataColumns::of(shape, table);
+        self.metadata = Metadata::of(shape, table);
         for (column, wanted) in asked {
             let lower = wanted.name.to_lowercase();
             let kind = table.columns.get(&lower).copied().unwrap_or(wanted.kind);
             let designated =
                 table.timestamp.as_ref().is_some_and(|(name, _)| name.eq_ignore_ascii_case(&lower));
-            if designated || self.metadata.has(shape, &lower) {
+            if designated || metadata::is_one(shape, &lower) {
                 // The designated timestamp and the record's own columns are written by us.
                 self.set(column, Slot::Skip);
                 continue;
             }
             let shared = self.columns.values().any(|(name, _)| *name == lower);
-            let slot = slot(&wanted.name, kind, shared);
+            let slot = slot(&wanted.name, kind, shared, version);
             if shared {
                 self.share(&lower);
             }
@@ -184,10 +190,10 @@ impl Target {
             .map(|(column, _)| *column)
             .collect();
         for column in same {
-            if let Some(Slot::Symbol { shared, .. } | Slot::Field { shared, .. }) =
+            if let Some(Slot::Symbol(column) | Slot::Field(column) | Slot::Double(column)) =
                 self.slots.get_mut(usize::from(column))
             {
-                *shared = true;
+                column.shared = true;
             }
         }
     }
@@ -199,154 +205,24 @@ impl Target {
         }
         self.slots[index] = slot;
     }
-
-    /// Symbols that come from the record itself.
-    #[inline]
-    pub fn push_metadata_symbols(
-        &self,
-        shape: &Shape,
-        records: &RecordBatch,
-        row: &Row,
-        out: &mut Vec<u8>,
-    ) {
-        if let Some((fragment, true)) = &self.metadata.topic {
-            out.extend_from_slice(fragment);
-            line::push_escaped(out, records.source.topic.as_bytes());
-        }
-        if !shape.metadata.headers.is_empty() {
-            self.push_headers(records, row, out, true, &mut 0);
-        }
-    }
-
-    /// Fields that come from the record itself.
-    #[inline]
-    pub fn push_metadata_fields(
-        &self,
-        shape: &Shape,
-        records: &RecordBatch,
-        row: &Row,
-        out: &mut Vec<u8>,
-        separator: &mut u8,
-    ) {
-        let mut integer = |out: &mut Vec<u8>, fragment: &Option<Vec<u8>>, value: i64| {
-            if let Some(fragment) = fragment {
-                out.push(std::mem::replace(separator, b','));
-                out.extend_from_slice(fragment);
-                line::push_digits(out, value);
-                out.push(b'i');
-            }
-        };
-        let record = records.get(row.source as usize);
-        integer(out, &self.metadata.partition, i64::from(records.source.partition));
-        integer(out, &self.metadata.offset, record.offset);
-        integer(out, &self.metadata.row, i64::from(row.number));
-        if let Some((fragment, kind)) = &self.metadata.timestamp {
-            out.push(std::mem::replace(separator, b','));
-            out.extend_from_slice(fragment);
-            line::push_digits(out, record.timestamp_ms.max(0));
-            out.push(if *kind == ColumnType::Long { b'i' } else { b'm' });
-        }
-        if let Some((fragment, false)) = &self.metadata.topic {
-            out.push(std::mem::replace(separator, b','));
-            out.extend_from_slice(fragment);
-            line::push_string(out, records.source.topic.as_bytes());
-        }
-        if !shape.metadata.headers.is_empty() {
-            self.push_headers(records, row, out, false, separator);
-        }
-    }
-
-    fn push_headers(
-        &self,
-        records: &RecordBatch,
-        row: &Row,
-        out: &mut Vec<u8>,
-        symbols: bool,
-        separator: &mut u8,
-    ) {
-        for (header, fragment, symbol) in &self.metadata.headers {
-            if *symbol != symbols {
-                continue;
-            }
-            let Some(value) = last_header(records, row.source, header) else { continue };
-            if symbols {
-                out.extend_from_slice(fragment);
-                line::push_escaped(out, value.as_bytes());
-            } else {
-                out.push(std::mem::replace(separator, b','));
-                out.extend_from_slice(fragment);
-                line::push_string(out, value.as_bytes());
-            }
-        }
-    }
 }
 
-fn slot(name: &str, kind: ColumnType, shared: bool) -> Slot {
-    let fragment = fragment(name, kind == ColumnType::Symbol);
+fn slot(name: &str, kind: ColumnType, shared: bool, version: u8) -> Slot {
+    let mut bytes = metadata::fragment(name);
+    let in_eight_bytes = version >= 2 && matches!(kind, ColumnType::Double | ColumnType::Float);
+    if in_eight_bytes {
+        bytes.extend_from_slice(&line::BINARY_DOUBLE);
+    }
+    let column = Column { fragment: Fragment::new(bytes), kind, shared };
     match kind {
-        ColumnType::Symbol => Slot::Symbol { fragment, shared },
+        ColumnType::Symbol => Slot::Symbol(column),
         ColumnType::Binary => Slot::Denied(
             Reason::WrongType,
             format!(
                 "column `{name}` is BINARY, which line protocol cannot write; leave it out with `drop`"
             ),
         ),
-        _ => Slot::Field { fragment, kind, shared },
-    }
-}
-
-fn fragment(name: &str, symbol: bool) -> Vec<u8> {
-    let mut fragment = Vec::with_capacity(name.len() + 2);
-    if symbol {
-        fragment.push(b',');
-    }
-    line::push_escaped(&mut fragment, name.as_bytes());
-    fragment.push(b'=');
-    fragment
-}
-
-/// The value of the last header of a name, as text.
-pub fn last_header(records: &RecordBatch, source: u32, name: &str) -> Option<String> {
-    let mut found = None;
-    records.headers(source as usize, &mut |header, value| {
-        if header == name.as_bytes() {
-            found = value.map(|value| String::from_utf8_lossy(value).into_owned());
-        }
-    });
-    found
-}
-
-impl MetadataColumns {
-    fn of(shape: &Shape, table: &Table) -> MetadataColumns {
-        let kind = |name: &String| table.columns.get(&name.to_lowercase()).copied();
-        let is_symbol = |name: &String| kind(name) == Some(ColumnType::Symbol);
-        let of = &shape.metadata;
-        MetadataColumns {
-            topic: of.topic.as_ref().map(|name| (fragment(name, is_symbol(name)), is_symbol(name))),
-            partition: of.partition.as_ref().map(|name| fragment(name, false)),
-            offset: of.offset.as_ref().map(|name| fragment(name, false)),
-            row: of.row.as_ref().map(|name| fragment(name, false)),
-            timestamp: of
-                .timestamp
-                .as_ref()
-                .map(|name| (fragment(name, false), kind(name).unwrap_or(ColumnType::Timestamp))),
-            headers: of
-                .headers
-                .iter()
-                .map(|(header, name)| {
-                    (header.clone(), fragment(name, is_symbol(name)), is_symbol(name))
-                })
-                .collect(),
-        }
-    }
-
-    /// Whether a column is one of ours.
-    fn has(&self, shape: &Shape, lower: &str) -> bool {
-        let of = &shape.metadata;
-        [&of.topic, &of.partition, &of.offset, &of.row, &of.timestamp]
-            .into_iter()
-            .flatten()
-            .chain(of.headers.iter().map(|(_, name)| name))
-            .any(|name| name.eq_ignore_ascii_case(lower))
+        _ if in_eight_bytes => Slot::Double(column),
+        _ => Slot::Field(column),
     }
 }

@@ -15,6 +15,7 @@
 use bridge_abi::{Cell, Kind, Unit};
 
 use super::line;
+use super::put::Put;
 use super::timestamp;
 use crate::shape::ColumnType;
 
@@ -23,7 +24,7 @@ pub type Misfit = String;
 
 /// Writes a cell as a field's value, after `name=`. `bytes` is what a pointing cell points to.
 pub fn push_field(
-    out: &mut Vec<u8>,
+    out: &mut impl Put,
     cell: &Cell,
     bytes: &[u8],
     column: ColumnType,
@@ -34,11 +35,11 @@ pub fn push_field(
         (Some(Kind::F64), _) => push_float(out, f64::from_bits(cell.value), column, version),
         (Some(Kind::Text | Kind::Symbol), _) => push_text(out, bytes, column),
         (Some(Kind::Bool), ColumnType::Boolean) => {
-            out.push(if cell.value == 0 { b'f' } else { b't' });
+            out.byte(if cell.value == 0 { b'f' } else { b't' });
             Ok(())
         }
         (Some(Kind::Bool), ColumnType::Varchar | ColumnType::String) => {
-            line::push_string(out, if cell.value == 0 { b"false" } else { b"true" });
+            line::push_string(out, bool_text(cell));
             Ok(())
         }
         (
@@ -61,8 +62,8 @@ pub fn push_field(
             Ok(())
         }
         (Some(Kind::Decimal), ColumnType::Decimal(..)) => {
-            out.extend_from_slice(decimal_text(bytes, cell.flags).as_bytes());
-            out.push(b'd');
+            out.all(decimal_text(bytes, cell.flags).as_bytes());
+            out.byte(b'd');
             Ok(())
         }
         (Some(Kind::Decimal), ColumnType::Varchar | ColumnType::String) => {
@@ -74,21 +75,25 @@ pub fn push_field(
 }
 
 /// Writes a cell as a symbol's value.
-pub fn push_symbol(out: &mut Vec<u8>, cell: &Cell, bytes: &[u8]) -> Result<(), Misfit> {
+pub fn push_symbol(out: &mut impl Put, cell: &Cell, bytes: &[u8]) -> Result<(), Misfit> {
     match Kind::from_u8(cell.kind) {
         Some(Kind::Text | Kind::Symbol) => line::push_escaped(out, bytes),
         Some(Kind::I64) => line::push_digits(out, cell.value as i64),
         Some(Kind::F64) => line::push_double(out, f64::from_bits(cell.value), 1),
-        Some(Kind::Bool) => out.extend_from_slice(if cell.value == 0 { b"false" } else { b"true" }),
-        Some(Kind::Decimal) => out.extend_from_slice(decimal_text(bytes, cell.flags).as_bytes()),
+        Some(Kind::Bool) => out.all(bool_text(cell)),
+        Some(Kind::Decimal) => out.all(decimal_text(bytes, cell.flags).as_bytes()),
         _ => return Err(shown(cell, bytes)),
     }
     Ok(())
 }
 
+fn bool_text(cell: &Cell) -> &'static [u8] {
+    if cell.value == 0 { b"false" } else { b"true" }
+}
+
 #[inline]
 fn push_integer(
-    out: &mut Vec<u8>,
+    out: &mut impl Put,
     value: i64,
     column: ColumnType,
     version: u8,
@@ -112,7 +117,7 @@ fn push_integer(
         }
         ColumnType::Decimal(..) => {
             line::push_digits(out, value);
-            out.push(b'd');
+            out.byte(b'd');
             return Ok(());
         }
         _ => false,
@@ -121,13 +126,13 @@ fn push_integer(
         return Err(value.to_string());
     }
     line::push_digits(out, value);
-    out.push(b'i');
+    out.byte(b'i');
     Ok(())
 }
 
 #[inline]
 fn push_float(
-    out: &mut Vec<u8>,
+    out: &mut impl Put,
     value: f64,
     column: ColumnType,
     version: u8,
@@ -150,7 +155,7 @@ fn push_float(
     Ok(())
 }
 
-fn push_text(out: &mut Vec<u8>, bytes: &[u8], column: ColumnType) -> Result<(), Misfit> {
+fn push_text(out: &mut impl Put, bytes: &[u8], column: ColumnType) -> Result<(), Misfit> {
     let text = || std::str::from_utf8(bytes).unwrap_or("");
     let fits = match column {
         ColumnType::Varchar | ColumnType::String => true,
@@ -173,7 +178,7 @@ fn push_text(out: &mut Vec<u8>, bytes: &[u8], column: ColumnType) -> Result<(), 
 }
 
 /// A point in time for a column of this type; what lies between its ticks is cut off.
-fn push_instant(out: &mut Vec<u8>, nanos: i128, column: ColumnType) -> Result<(), Misfit> {
+fn push_instant(out: &mut impl Put, nanos: i128, column: ColumnType) -> Result<(), Misfit> {
     let (tick, suffix) = match column {
         ColumnType::TimestampNs => (1, b'n'),
         ColumnType::Date => (1_000_000, b'm'),
@@ -182,7 +187,7 @@ fn push_instant(out: &mut Vec<u8>, nanos: i128, column: ColumnType) -> Result<()
     let ticks = i64::try_from(nanos.div_euclid(tick))
         .map_err(|_| format!("{nanos} nanoseconds since 1970"))?;
     line::push_digits(out, ticks);
-    out.push(suffix);
+    out.byte(suffix);
     Ok(())
 }
 
