@@ -2,13 +2,18 @@
 //!
 //! ```text
 //!   harness   real Kafka ──▶ the release binary ──▶ real QuestDB; counted at the destination
+//!   peers     the bridge and its peers, in turns, by the harness
+//!   faults    what becomes of the records when something breaks, for all of them
 //!   micro     the stages of a lane alone, through the bridge's own traits: time, allocations
 //! ```
 //!
 //! `README.md` has the method before the numbers.
 
 pub mod allocations;
+pub mod faults;
 pub mod harness;
 pub mod machine;
 pub mod micro;
+pub mod peers;
 pub mod stats;
+mod table;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benches::{allocations, harness, micro};
+use benches::{allocations, faults, harness, micro, peers};
 use clap::{Parser, Subcommand};
 
 /// What the bridge costs and how fast it is.
@@ -19,6 +19,10 @@ enum Bench {
     Harness(harness::Options),
     /// The stages of a lane alone: processor time and allocations of one record.
     Micro(micro::Options),
+    /// Kafka Connect, Telegraf and others by the harness: same records, same minutes.
+    Peers(peers::Options),
+    /// What is lost, double or stuck when something breaks, for the bridge and its peers.
+    Faults(faults::Options),
 }
 
 /// Counts; where nobody asks, that costs an addition.
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
     let outcome = match Line::parse().bench {
         Bench::Harness(options) => harness::main(&options),
         Bench::Micro(options) => micro::main(&options),
+        Bench::Peers(options) => peers::main(&options),
+        Bench::Faults(options) => faults::main(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

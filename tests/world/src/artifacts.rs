@@ -1,4 +1,5 @@
-//! The servers' jars, resolved once by Maven into a cache folder that all test processes share.
+//! The servers' jars, resolved once by Maven, and programs built once by Go, in a cache folder that
+//! all test processes share.
 //!
 //! The cache is `.world/` in the workspace, or the folder that `WORLD_CACHE` names. A folder of
 //! jars appears by a rename when it is complete; a lock keeps two processes from resolving it
@@ -22,6 +23,16 @@ const KAFKA: Bundle = Bundle {
     artifacts: &[
         ("org.apache.kafka", "kafka_2.13", "4.3.1"),
         ("org.apache.kafka", "kafka-tools", "4.3.1"),
+        ("org.slf4j", "slf4j-simple", "1.7.36"),
+    ],
+};
+
+/// The runtime that connectors run in, with what it needs to read JSON.
+const CONNECT: Bundle = Bundle {
+    name: "connect-4.3.1",
+    artifacts: &[
+        ("org.apache.kafka", "connect-runtime", "4.3.1"),
+        ("org.apache.kafka", "connect-json", "4.3.1"),
         ("org.slf4j", "slf4j-simple", "1.7.36"),
     ],
 };
@@ -51,8 +62,40 @@ pub(crate) fn questdb_jars() -> Result<PathBuf> {
     resolve(&QUESTDB)
 }
 
+/// The folder with Kafka Connect's jars; connectors come from elsewhere.
+pub fn connect_jars() -> Result<PathBuf> {
+    resolve(&CONNECT)
+}
+
+/// A program that comes as a Go module.
+#[derive(Clone, Copy, Debug)]
+pub struct GoProgram {
+    /// The binary's name.
+    pub name: &'static str,
+    /// The package of its `main`.
+    pub package: &'static str,
+    pub version: &'static str,
+    /// Build tags, separated by commas.
+    pub tags: &'static str,
+}
+
+/// The binary of a program, built once with the installed Go from the Go module proxy.
+pub fn go_program(program: &GoProgram) -> Result<PathBuf> {
+    let GoProgram { name, package, version, tags } = program;
+    let home = cache()?.join(format!("{name}-{version}"));
+    let folder = once(&home, "bin", |partial| {
+        let mut go = installed("go", "golang-go")?;
+        // Its modules bind no C; a binary without symbols is half as large.
+        go.env("GOBIN", partial).env("CGO_ENABLED", "0");
+        go.args(["install", "-trimpath", "-ldflags", "-s -w", "-tags", tags]);
+        go.arg(format!("{package}@{version}"));
+        run(go, &format!("building {name} {version} with Go"))
+    })?;
+    Ok(folder.join(name))
+}
+
 /// The `java` command, after a look whether there is one.
-pub(crate) fn java() -> Result<Command> {
+pub fn java() -> Result<Command> {
     installed("java", "default-jdk-headless")
 }
 
