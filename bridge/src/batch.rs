@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use bridge_abi::{Cell, Kind};
 
+use crate::limits::{LINE_BYTES, RECORD_BYTES};
 use crate::reject::Reason;
 use crate::ticket::{Share, Ticket};
 
@@ -179,6 +180,11 @@ impl Taken {
         self.bytes
     }
 
+    /// What the records take while they are lent, with the client library's share.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + self.heads.len() * RECORD_BYTES
+    }
+
     /// Offset of the first record and the offset after the last; `None` if there are none.
     pub fn span(&self) -> Option<(i64, i64)> {
         Some((self.heads.first()?.offset, self.heads.last()?.offset + 1))
@@ -223,6 +229,11 @@ impl RecordBatch {
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the records take while they are lent, with the client library's share.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes + self.heads.len() * RECORD_BYTES
     }
 
     /// The record at `index`.
@@ -331,6 +342,9 @@ pub struct Line {
     /// Position after the line's last byte in the payload.
     pub end: u32,
 }
+
+// Invariant: the bounds count what there is.
+const _: () = assert!(size_of::<Line>() == LINE_BYTES);
 
 /// The buffers of a payload; they come back for reuse when it is stored.
 #[derive(Debug, Default)]

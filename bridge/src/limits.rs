@@ -13,15 +13,17 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// Batches that wait for one lane, at most.
     pub lane_inbox_batches_max: usize,
-    /// Bytes that the source lends at once, over all lanes; a single batch always passes.
+    /// Bytes that the source lends at once, over all lanes, with what the client library needs
+    /// for each record; a single batch always passes.
     pub lent_bytes_max: usize,
-    /// Bytes that the Kafka client may hold fetched, over all partitions.
+    /// Bytes that the Kafka client may hold fetched, over all partitions, with what it needs for
+    /// each record.
     pub fetch_bytes_max: usize,
-    /// Encoded bytes of one payload before it is closed.
+    /// Bytes of one payload before it is closed: its encoded rows and their positions.
     pub payload_bytes_max: usize,
     /// Rows of one payload before it is closed.
     pub payload_rows_max: usize,
-    /// Encoded bytes of all open payloads of one lane.
+    /// The same of all open payloads of one lane.
     pub open_bytes_max: usize,
     /// Payloads that wait for one courier, at most.
     pub courier_inbox_payloads_max: usize,
@@ -53,23 +55,48 @@ pub struct Limits {
 pub const PROCESS_BYTES: usize = 24 * MIB;
 
 /// Position of one row in a payload, as `batch::Line` keeps it.
-const LINE_BYTES: usize = 24;
+pub const LINE_BYTES: usize = 24;
+
+/// What a fetched record takes beside its key and value: the client library's operation for it
+/// (measured as resident memory over queued records) and its place in a batch. Small records cost
+/// more than their bytes, and a bound that forgot this would be off by a factor of five.
+pub const RECORD_BYTES: usize = 512;
+
+/// Bursts of rejects that may wait for the dead letters; each holds one batch's at most.
+pub const DEAD_LETTERS_MAX: usize = 4;
+
+/// What a courier takes out of its inbox beside the payload at hand, and its connection's buffers.
+pub const COURIER_BYTES: usize = MIB;
+
+/// Rows of one batch over its bytes. The arena holds them once more and cells of the shortest
+/// values (`"a":1,` is six bytes, a cell sixteen) nearly three times; a transform's answer stands
+/// beside what it was made from.
+const ROWS_PER_BATCH: usize = 8;
+
+/// Bursts of rejects beside those that wait: being stored, as letters and as the client's copies.
+const DEAD_LETTERS_AT_HAND: usize = 4;
 
 impl Limits {
     /// What the bounds add up to for one pipeline: (what it is, bytes). `couriers` are those of
     /// all lanes, `sandbox_bytes` is what the transforms of one lane may hold.
     pub fn ceiling(&self, couriers: usize, sandbox_bytes: usize) -> Vec<(&'static str, usize)> {
-        let lines = self.payload_rows_max * LINE_BYTES;
-        let payloads = couriers * (self.courier_inbox_payloads_max + 1);
+        let payloads = (self.courier_inbox_payloads_max + 1) * self.payload_bytes_max;
+        let courier = payloads + COURIER_BYTES;
+        let letters = DEAD_LETTERS_MAX + DEAD_LETTERS_AT_HAND;
         vec![
             ("fetched by the Kafka client", self.fetch_bytes_max),
-            ("records on their way to the lanes", self.lent_bytes_max),
-            // Their bytes once more in the arenas, and their cells beside them.
-            ("rows in the lanes", 2 * self.lent_bytes_max),
-            ("open payloads", self.lanes * (self.open_bytes_max + lines)),
-            ("payloads with couriers", payloads * (self.payload_bytes_max + lines)),
+            ("records on their way to the lanes", self.lent_bytes_max.max(self.batch_held_max())),
+            ("rows in the lanes", self.lanes * ROWS_PER_BATCH * self.batch_bytes_max),
+            ("open payloads", self.lanes * self.open_bytes_max),
+            ("payloads with couriers", couriers * courier),
+            ("dead letters on their way", letters * self.batch_bytes_max),
             ("sandboxes", self.lanes * sandbox_bytes),
         ]
+    }
+
+    /// What a batch takes at most while it is lent, but for a single record that is larger.
+    pub fn batch_held_max(&self) -> usize {
+        self.batch_bytes_max + self.batch_records_max * RECORD_BYTES
     }
 }
 
@@ -81,11 +108,11 @@ impl Default for Limits {
         Limits {
             lanes: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             batch_records_max: 2_000,
-            batch_bytes_max: MIB,
+            batch_bytes_max: MIB / 2,
             lane_inbox_batches_max: 4,
-            lent_bytes_max: 6 * MIB,
+            lent_bytes_max: 12 * MIB,
             fetch_bytes_max: 16 * MIB,
-            payload_bytes_max: 6 * MIB,
+            payload_bytes_max: 7 * MIB,
             payload_rows_max: 100_000,
             open_bytes_max: 8 * MIB,
             courier_inbox_payloads_max: 1,
@@ -95,10 +122,24 @@ impl Default for Limits {
             tickets_max: 4_096,
             commit_interval: Duration::from_millis(500),
             drain: Duration::from_secs(20),
-            guest_memory_bytes_max: 24 * MIB,
+            guest_memory_bytes_max: 16 * MIB,
             guest_deadline: Duration::from_secs(1),
             reject_share_max: 0.5,
             reject_window: 10_000,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_with_defaults_on_two_cores_fits_into_150_megabytes() {
+        let limits = Limits { lanes: 2, ..Limits::default() };
+        let sandbox = limits.guest_memory_bytes_max;
+        let parts: usize = limits.ceiling(2, sandbox).iter().map(|(_, bytes)| bytes).sum();
+        assert!(PROCESS_BYTES + parts <= 150_000_000, "{} bytes", PROCESS_BYTES + parts);
+        assert!(limits.payload_bytes_max <= limits.open_bytes_max, "a payload can fill up");
     }
 }

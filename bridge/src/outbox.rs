@@ -7,17 +7,26 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::batch::{Buffers, Payload, Route};
+use crate::limits::{LINE_BYTES, MIB};
 use crate::ticket::Ticket;
 
 /// When an open payload is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Closing {
-    /// At this many encoded bytes.
+    /// At this many bytes, the positions of its rows included.
     pub payload_bytes_max: usize,
     /// At this many rows.
     pub payload_rows_max: usize,
     /// The largest is closed when all of a lane's open payloads hold more than this.
     pub open_bytes_max: usize,
+}
+
+impl Closing {
+    /// Whether a payload of so many bytes and rows is full, to be closed before more is added.
+    #[inline]
+    pub fn is_reached(self, bytes: usize, rows: usize) -> bool {
+        bytes + rows * LINE_BYTES >= self.payload_bytes_max || rows >= self.payload_rows_max
+    }
 }
 
 /// A destination of a lane.
@@ -39,8 +48,9 @@ pub struct Pool {
     queued: AtomicUsize,
 }
 
-/// Buffers kept for reuse; more are freed.
-const POOL_BUFFERS_MAX: usize = 16;
+/// Room in the buffers that are kept for reuse; more is freed, so that a time of many large
+/// payloads leaves nothing behind.
+const POOL_BYTES_MAX: usize = 16 * MIB;
 
 impl Pool {
     /// Empty buffers, used before if there are any.
@@ -62,8 +72,10 @@ impl Pool {
         });
         buffers.bytes.clear();
         buffers.lines.clear();
+        let room =
+            |buffers: &Buffers| buffers.bytes.capacity() + buffers.lines.capacity() * LINE_BYTES;
         let mut free = self.free.lock().expect("no one panics with the pool");
-        if free.len() < POOL_BUFFERS_MAX {
+        if free.iter().map(room).sum::<usize>() + room(&buffers) <= POOL_BYTES_MAX {
             free.push(buffers);
         }
     }
@@ -123,13 +135,6 @@ impl Outbox {
         payload
     }
 
-    /// Whether the payload of a destination is full and should be closed before more is added.
-    #[inline]
-    pub fn is_full(&self, payload: &Payload) -> bool {
-        payload.buffers.bytes.len() >= self.closing.payload_bytes_max
-            || payload.buffers.lines.len() >= self.closing.payload_rows_max
-    }
-
     /// Bounds that encoders check after each row while they hold the payload.
     pub fn closing(&self) -> Closing {
         self.closing
@@ -150,12 +155,11 @@ impl Outbox {
     /// as well grow), and the largest while memory presses.
     pub fn close_due(&mut self, now: Instant, linger: Duration, room: impl Fn(u32) -> bool) {
         self.close_where(|to, payload, closing| {
-            payload.buffers.bytes.len() >= closing.payload_bytes_max
-                || payload.buffers.lines.len() >= closing.payload_rows_max
+            closing.is_reached(payload.buffers.bytes.len(), payload.buffers.lines.len())
                 || (now.duration_since(payload.opened) >= linger && room(to.courier))
         });
         while self.open_bytes() > self.closing.open_bytes_max {
-            let largest = self.open.iter().max_by_key(|(_, p)| p.buffers.bytes.len());
+            let largest = self.open.iter().max_by_key(|(_, payload)| held(payload));
             let Some((destination, _)) = largest else { break };
             self.close(*destination);
         }
@@ -184,13 +188,20 @@ impl Outbox {
     }
 
     fn open_bytes(&self) -> usize {
-        self.open.iter().map(|(_, payload)| payload.buffers.bytes.len()).sum()
+        self.open.iter().map(|(_, payload)| held(payload)).sum()
     }
+}
+
+/// What an open payload takes: short rows have positions as large as themselves.
+#[inline]
+fn held(payload: &Payload) -> usize {
+    payload.buffers.bytes.len() + payload.buffers.lines.len() * LINE_BYTES
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Line, PartitionIndex};
     use crate::ticket::Lost;
 
     const LINGER: Duration = Duration::from_millis(20);
@@ -227,6 +238,10 @@ mod tests {
         outbox.payload(to(1), &table, &ticket).buffers.bytes.resize(100, b'x');
         outbox.close_due(start, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [1], "full");
+        let line = Line { offset: 0, partition: PartitionIndex(0), row: 0, end: 0 };
+        outbox.payload(to(1), &table, &ticket).buffers.lines.resize(5, line);
+        outbox.close_due(start, LINGER, |_| true);
+        assert_eq!(redeem(&mut outbox), [1], "full of positions");
         outbox.close_due(start + LINGER, LINGER, |_| false);
         assert!(redeem(&mut outbox).is_empty(), "of age, but its courier is busy: it may grow");
         outbox.close_due(start + LINGER, LINGER, |_| true);

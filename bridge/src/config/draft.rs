@@ -339,15 +339,17 @@ pub struct LimitsDraft {
     pub batch_bytes_max: Option<Bytes>,
     /// Batches that wait for one lane, at most.
     pub lane_inbox_batches_max: Option<usize>,
-    /// Bytes that the source lends at once, over all lanes; a single batch always passes.
+    /// Bytes that the source lends at once, over all lanes, with what the client library needs
+    /// for each record; a single batch always passes.
     pub lent_bytes_max: Option<Bytes>,
-    /// Bytes that the Kafka client may hold fetched, over all partitions.
+    /// Bytes that the Kafka client may hold fetched, over all partitions, with what it needs for
+    /// each record.
     pub fetch_bytes_max: Option<Bytes>,
-    /// Encoded bytes of one payload before it is closed.
+    /// Bytes of one payload before it is closed: its encoded rows, and 24 bytes for each.
     pub payload_bytes_max: Option<Bytes>,
     /// Rows of one payload before it is closed.
     pub payload_rows_max: Option<usize>,
-    /// Encoded bytes of all open payloads of one lane.
+    /// The same of all open payloads of one lane.
     pub open_bytes_max: Option<Bytes>,
     /// Payloads that wait for one courier, at most.
     pub courier_inbox_payloads_max: Option<usize>,

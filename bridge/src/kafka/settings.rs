@@ -6,7 +6,7 @@ use rdkafka::error::KafkaError;
 
 use crate::blame::Fault;
 use crate::config::{KafkaPlan, Start};
-use crate::limits::MIB;
+use crate::limits::{MIB, RECORD_BYTES};
 
 /// Properties that the bridge sets itself, and why a user's value is refused.
 const RELIED_UPON: &[(&str, &str)] = &[
@@ -30,9 +30,8 @@ pub struct Budget {
     pub partitions: usize,
 }
 
-/// Bytes that librdkafka needs for a fetched record beside its payload (its operation structure);
-/// measured as resident memory over queued records.
-const RECORD_OVERHEAD: usize = 512;
+/// What a record of some 150 bytes takes in memory, over what it takes on the wire.
+const FETCHED_PER_WIRE: usize = 4;
 /// One fetch of a partition brings at least this much, or small topics would starve.
 const FETCH_BYTES_MIN: usize = 64 << 10;
 /// The library's default for one fetch over all partitions.
@@ -109,11 +108,12 @@ impl Settings {
         let share = budget.bytes / budget.partitions.max(1) / 2;
         self.default(&mut config, "queued.max.messages.kbytes", (share >> 10).max(1).to_string());
         // Small records cost more than their payloads; the library counts only payloads.
-        let records = (share / RECORD_OVERHEAD).clamp(500, 100_000);
+        let records = (share / RECORD_BYTES).clamp(500, 100_000);
         self.default(&mut config, "queued.min.messages", records.to_string());
-        let fetch = share.clamp(FETCH_BYTES_MIN, 8 * MIB);
+        // On the wire: small records take about four times as much when they are taken apart.
+        let fetch = (share / FETCHED_PER_WIRE).clamp(FETCH_BYTES_MIN, 8 * MIB);
         self.default(&mut config, "fetch.message.max.bytes", fetch.to_string());
-        let fetch_all = budget.bytes.clamp(MIB, FETCH_BYTES_MAX);
+        let fetch_all = (budget.bytes / 2 / FETCHED_PER_WIRE).clamp(MIB, FETCH_BYTES_MAX);
         self.default(&mut config, "fetch.max.bytes", fetch_all.to_string());
         // The library refuses less than a fetch and its frame. One record may exceed a fetch: the
         // broker still sends it, and the library's own bound on a response must let it pass.
@@ -286,7 +286,7 @@ mod tests {
     fn the_budget_is_divided_by_the_partitions() {
         let config = Settings::new(&plan(&[])).expect("no properties").consumer(BUDGET, &[]);
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
-        assert_eq!(config.get("fetch.message.max.bytes"), Some("2097152"));
+        assert_eq!(config.get("fetch.message.max.bytes"), Some("524288"));
     }
 
     #[test]

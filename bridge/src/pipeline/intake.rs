@@ -348,7 +348,7 @@ impl Intake {
             let lent = self.lent_bytes.load(Ordering::Acquire);
             let room = self.lanes[lane].capacity() > 0
                 && self.ledger.out_total() < self.limits.tickets_max
-                && (lent == 0 || lent < self.limits.lent_bytes_max);
+                && (lent == 0 || lent + self.limits.batch_held_max() <= self.limits.lent_bytes_max);
             if !room || !self.ledger.may_issue(partition) {
                 blocked += 1;
                 continue;
@@ -370,7 +370,7 @@ impl Intake {
             .clamp(1, self.limits.batch_records_max);
         let Some(taken) = self.source.take(partition, records_max)? else { return Ok(0) };
         let Some((first, next)) = taken.span() else { return Ok(0) };
-        let (records, bytes) = (taken.len(), taken.bytes());
+        let (records, bytes, held) = (taken.len(), taken.bytes(), taken.held_bytes());
         known.record_bytes = (known.record_bytes * 7 + bytes / records) / 8;
         self.meter.records_in.add(records as u64);
         self.meter.bytes_in.add(bytes as u64);
@@ -379,7 +379,7 @@ impl Intake {
         let timestamp_ms = taken.last_timestamp_ms();
         self.takings.insert(ticket.id(), Taking { timestamp_ms, records: records as u64 });
         let batch = taken.into_batch(partition, self.source.name_of(partition), ticket, route);
-        self.lent_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.lent_bytes.fetch_add(held, Ordering::AcqRel);
         let pace = self.pace(now);
         // A lane that has ended drops the batch; its ticket counts as lost, and the lane's own
         // fault says why.

@@ -98,7 +98,7 @@ impl Lane {
         self.meter.records_skipped.add(decoded.skipped);
         self.meter.records_filtered.add(gone.saturating_sub(rejected));
         self.guard.observe(records)?;
-        self.lent_bytes.fetch_sub(batch.bytes(), Ordering::AcqRel);
+        self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
         self.done(batch.into_ticket());
         self.send_due(pace)
     }

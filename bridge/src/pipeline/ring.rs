@@ -17,7 +17,7 @@ use super::lane::{Lane, RejectGuard, Work};
 use crate::batch::RowBatch;
 use crate::blame::Fault;
 use crate::format::Format;
-use crate::limits::Limits;
+use crate::limits::{DEAD_LETTERS_MAX, Limits};
 use crate::observe::PipelineMeter;
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
@@ -62,8 +62,6 @@ pub struct Bench {
 /// Room for receipts: more than there can be payloads and batches out, so that a courier never
 /// waits for intake.
 const RECEIPTS_MAX: usize = 8_192;
-/// Bursts of rejects that may wait for the dead letters.
-const DEAD_LETTERS_MAX: usize = 64;
 
 /// Turns the ring on the calling thread until it is told to stop, its source has ended, or
 /// something is wrong.

@@ -17,7 +17,7 @@ use super::value;
 use crate::batch::{Line, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
-use crate::outbox::{Closing, Destination, Outbox};
+use crate::outbox::{Destination, Outbox};
 use crate::reject::{Rejects, Stage};
 use crate::shape::{ColumnType, Part, Shape};
 use crate::sink::Encoder;
@@ -243,7 +243,7 @@ impl IlpEncoder {
                 end: out.len() as u32,
             });
             at += 1;
-            if last_of_record && is_full(closing, out.len(), payload.buffers.lines.len()) {
+            if last_of_record && closing.is_reached(out.len(), payload.buffers.lines.len()) {
                 ended = Ended::Full;
                 break;
             }
@@ -281,11 +281,6 @@ impl IlpEncoder {
         let behind = rows.rows[at..].iter().position(|row| row.source != source);
         behind.map_or(rows.rows.len(), |count| at + count)
     }
-}
-
-#[inline]
-fn is_full(closing: Closing, bytes: usize, lines: usize) -> bool {
-    bytes >= closing.payload_bytes_max || lines >= closing.payload_rows_max
 }
 
 impl Encoder for IlpEncoder {

@@ -24,6 +24,7 @@ use super::keeper::Tables;
 use super::server::SqlClient;
 use crate::batch::{Payload, Receipt, Route, Verdict};
 use crate::blame::Fault;
+use crate::limits::COURIER_BYTES;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
 use crate::sink::retry::Backoff;
@@ -402,6 +403,7 @@ impl TcpCourier {
     /// What is ready goes along; what cannot go over TCP becomes a job.
     fn prepare(&mut self, doors: &mut CourierDoors) {
         while self.hand.len() < HAND_MAX
+            && in_hand(&self.hand) < COURIER_BYTES
             && let Ok(payload) = doors.inbox.try_recv()
         {
             self.hand.push_back(payload);
@@ -477,6 +479,11 @@ impl Courier for TcpCourier {
     fn run(self: Box<Self>, doors: CourierDoors) -> BoxFuture<'static, Result<(), Fault>> {
         Box::pin(self.carry(doors))
     }
+}
+
+/// Bytes of the payloads at hand.
+fn in_hand(hand: &VecDeque<Payload>) -> usize {
+    hand.iter().map(|payload| payload.buffers.bytes.len()).sum()
 }
 
 fn front_is_proof(hand: &VecDeque<Payload>) -> bool {

@@ -17,7 +17,7 @@ pub(super) const CALL_RECORDS_MAX: usize = 1_024;
 pub(super) const ARENA_FIRST: usize = 16 << 10;
 /// The arena of a working guest; beyond it a call is cut instead.
 pub(super) const ARENA_USUAL: usize = MIB;
-/// The arena for a single large record, unless a quarter of the guest's memory is less.
+/// The arena for a single large record, unless half of the guest's memory is less.
 pub(super) const ARENA_MAX: usize = 16 * MIB;
 /// The configuration as JSON.
 pub(super) const CONFIG_BYTES_MAX: usize = MIB;
@@ -70,7 +70,7 @@ pub(super) fn of_answer(names: &Names) -> validate::Limits {
 
 /// The largest arena for a guest of so much memory.
 pub(super) fn arena_max(memory_max: usize) -> usize {
-    (memory_max / 4).clamp(ARENA_FIRST, ARENA_MAX)
+    (memory_max / 2).clamp(ARENA_FIRST, ARENA_MAX)
 }
 
 /// Holds a store to its memory, and remembers that it wanted more.

@@ -23,7 +23,7 @@ pub(super) struct Options {
     config: toml::Table,
     /// Name in logs and metrics; the file's name without its ending, if not given.
     name: Option<String>,
-    /// Memory of one instance: bytes, or text such as "64MiB".
+    /// Memory of one instance: bytes, or text such as "16MiB".
     memory_max: Option<Bytes>,
     /// Time of one call, such as "1s" or "250ms".
     deadline: Option<Span>,
@@ -86,7 +86,7 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     }
     let memory_max = options.memory_max.map_or(defaults.guest_memory_bytes_max, |max| max.0);
     if !MEMORY_RANGE.contains(&memory_max) {
-        return Err(section.mistake("memory_max", "expected 128KiB to 4GiB, such as \"64MiB\""));
+        return Err(section.mistake("memory_max", "expected 128KiB to 4GiB, such as \"16MiB\""));
     }
     let deadline = options.deadline.map_or(defaults.guest_deadline, |deadline| deadline.0);
     if !DEADLINE_RANGE.contains(&deadline) {
@@ -137,7 +137,7 @@ mod tests {
     fn defaults_and_units() {
         let meant = parsed("module = 'a/drop_cold.wasm'").expect("enough");
         assert_eq!((meant.name.as_str(), meant.config.as_str()), ("drop_cold", "{}"));
-        assert_eq!((meant.memory_max, meant.deadline), (24 * MIB, Duration::from_secs(1)));
+        assert_eq!((meant.memory_max, meant.deadline), (16 * MIB, Duration::from_secs(1)));
         assert_eq!(meant.on_failure, OnFailure::DeadLetter);
         let meant = parsed(
             "module = 'a.wasm'\nname = 'b'\nmemory_max = '8MiB'\ndeadline = '250ms'

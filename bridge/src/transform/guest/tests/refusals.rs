@@ -65,7 +65,7 @@ fn exports_must_be_there_and_of_their_type() {
     refused(&good.replace("(memory", &format!("{global}(memory")), "", "`_initialize` with");
     let tick = "(func (export \"bridge_tick\"))";
     refused(&good.replace("(memory", &format!("{tick}(memory")), "", "`bridge_tick`");
-    refused(&good.replace("\"memory\") 4", "\"memory\") 1100"), "", "memory_max is 24 MiB");
+    refused(&good.replace("\"memory\") 4", "\"memory\") 1100"), "", "memory_max is 16 MiB");
     refused(&good.replace("\"memory\") 4", "\"memory\") i64 4"), "", "no module");
     refused(&good.replace("(memory", "(memory 1)(memory"), "", "no module");
 }
