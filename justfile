@@ -30,6 +30,10 @@ pages:
     UPDATE=1 cargo test -p bridge --lib reference
     UPDATE=1 cargo test -p bridge-abi --test document
 
+# instructions and fuel of a record against those that were committed; needs valgrind
+ratchet *args:
+    cargo run --quiet --config benches/ratchet/profile.toml -p benches -- micro --ratchet {{args}}
+
 # licences, bans and advisories of dependencies; needs cargo-deny
 deny:
     cargo deny check

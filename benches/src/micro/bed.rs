@@ -1,6 +1,7 @@
 //! What every stage lies in: a pipeline out of TOML whose source and sink are memory, and records
 //! in batches as the intake cuts them. No server, no threads.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use bridge::batch::{
     TopicPartition,
 };
 use bridge::blame::Fault;
-use bridge::config::{Overrides, PipelinePlan, Plan};
+use bridge::config::{Overrides, PipelinePlan, Plan, Surroundings};
 use bridge::format::{DecoderContext, Format};
 use bridge::modules;
 use bridge::names::Names;
@@ -27,30 +28,37 @@ use crate::harness::scenario::{Scenario, Sensors};
 /// Kafka's timestamp of every record, milliseconds since 1970.
 const TIMESTAMP_MS: i64 = 1_700_000_000_000;
 
-/// A plan with its modules, in a folder of its own.
+/// A plan, and the folder of its files if it has any.
 pub(super) struct Installed {
     pub(super) plan: Plan,
-    pub(super) folder: Directory,
+    pub(super) folder: Option<Directory>,
 }
 
-/// Reads a configuration beside which the example modules lie.
+/// Reads a configuration, with these files beside it, and the example modules if it names any.
+/// One that needs no files touches none: what is counted must not depend on what lies about.
 pub(super) fn install(text: &str, files: &[(&str, &[u8])]) -> Result<Installed> {
-    let folder = Directory::create("micro")?;
-    let modules = [
-        ("drop_cold.wasm", modules::DROP_COLD),
-        ("enrich_route.wasm", modules::ENRICH_ROUTE),
-        ("split_readings.wasm", modules::SPLIT_READINGS),
-    ];
+    let modules: &[(&str, &[u8])] = match text.contains(".wasm") {
+        true => &MODULES,
+        false => &[],
+    };
+    let has_files = !modules.is_empty() || !files.is_empty();
+    let folder = has_files.then(|| Directory::create("micro")).transpose()?;
+    let base = folder.as_ref().map_or(Path::new("."), Directory::path);
     for (name, bytes) in modules.iter().chain(files) {
-        let path = folder.path().join(name);
+        let path = base.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
-    let file = folder.path().join("bridge.toml");
-    std::fs::write(&file, text).context("writing bridge.toml")?;
-    let plan =
-        Plan::load(&file, &Overrides::default()).map_err(|mistakes| anyhow!("{mistakes}"))?;
-    Ok(Installed { plan, folder })
+    let with = Surroundings { env: &|_| None, host: "host".to_owned(), base };
+    let plan = Plan::parse("bridge.toml", text, &with, &Overrides::default());
+    Ok(Installed { plan: plan.map_err(|mistakes| anyhow!("{mistakes}"))?, folder })
 }
+
+/// The modules of `transforms/`.
+const MODULES: [(&str, &[u8]); 3] = [
+    ("drop_cold.wasm", modules::DROP_COLD),
+    ("enrich_route.wasm", modules::ENRICH_ROUTE),
+    ("split_readings.wasm", modules::SPLIT_READINGS),
+];
 
 /// One pipeline whose parts are used one by one.
 pub(super) struct Bed {
@@ -61,14 +69,14 @@ pub(super) struct Bed {
     pool: Arc<Pool>,
     // Only held: the sink has a handle on it.
     _runtime: tokio::runtime::Runtime,
-    _folder: Directory,
+    _folder: Option<Directory>,
 }
 
 impl Bed {
     /// A pipeline by the lines of its sections below `[pipeline.bench]`.
     pub(super) fn new(sections: &str) -> Result<Bed> {
         let text = format!(
-            "cache = \"cache\"\n[pipeline.bench]\nsource = {{ kind = \"memory\" }}\n{sections}"
+            "cache = false\n[pipeline.bench]\nsource = {{ kind = \"memory\" }}\n{sections}"
         );
         let Installed { plan, folder } = install(&text, &[])?;
         let (base, cache) = (plan.base, plan.cache);
@@ -86,6 +94,10 @@ impl Bed {
         let context = LoadContext { names: Arc::clone(&names), base, cache };
         let pool = Arc::default();
         Ok(Bed { plan, names, context, sink, pool, _runtime: runtime, _folder: folder })
+    }
+
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
     }
 
     pub(super) fn decoder(&self) -> Box<dyn Format> {

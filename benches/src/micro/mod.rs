@@ -4,6 +4,7 @@
 //! ```text
 //!   bed      a pipeline in parts          decode shape sandbox encode ledger   one stage each
 //!   watch    time and allocations         alone    the whole road, threads and all
+//!   ratchet  instructions and fuel, compared with those that were committed
 //! ```
 //!
 //! Time is the thread's own on the processor, so that a busy machine disturbs caches but not the
@@ -13,7 +14,9 @@ mod alone;
 mod bed;
 mod decode;
 mod encode;
+mod fuel;
 mod ledger;
+mod ratchet;
 mod sandbox;
 mod shape;
 mod watch;
@@ -52,6 +55,15 @@ pub struct Options {
     /// One object on standard output.
     #[arg(long)]
     json: bool,
+    /// Count instructions and fuel, and compare them with those that were committed.
+    #[arg(long)]
+    ratchet: bool,
+    /// Take what was counted for what is to be compared with from now on.
+    #[arg(long, requires = "ratchet")]
+    accept: bool,
+    /// What runs under valgrind: rounds of one stage.
+    #[arg(long, hide = true)]
+    count: Option<String>,
 }
 
 /// Records of a batch: what the intake cuts where there are enough.
@@ -107,6 +119,16 @@ impl Entry {
 
 /// Runs it.
 pub fn main(options: &Options) -> Result<()> {
+    if let Some(stage) = &options.count {
+        return ratchet::count_one(stage, options.rounds);
+    }
+    if options.ratchet {
+        return ratchet::main(options.accept);
+    }
+    measure(options)
+}
+
+fn measure(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 2, "--rounds must be at least 2: one for A, one for B");
     let wanted = |name: &str| options.stage.as_deref().is_none_or(|part| name.contains(part));
     eprintln!("ns of processor time: median (min–max) of A, median of B");

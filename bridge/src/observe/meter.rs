@@ -179,6 +179,8 @@ pub struct TransformMeter {
     pub memory_bytes: Gauge,
     /// Instances thrown away and made anew.
     pub replaced: Counter,
+    /// Fuel that batches took, where it is counted: in benches, never in a pipeline.
+    pub fuel: Counter,
     /// What the transform itself counts, under names of its own.
     pub own: Mutex<Vec<OwnMetric>>,
 }

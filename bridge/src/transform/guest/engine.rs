@@ -29,18 +29,26 @@ pub(super) fn ticks(duration: Duration) -> u64 {
 /// The engine of the process, made when it is first asked for.
 pub(super) fn shared() -> Result<&'static Engine, String> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    let make = || {
-        let engine = make().map_err(|error| format!("making the sandbox engine: {error:#}"))?;
-        start_clock(&engine).map_err(|error| format!("starting the sandbox clock: {error}"))?;
-        Ok(engine)
-    };
-    ENGINE.get_or_init(make).as_ref().map_err(Clone::clone)
+    ENGINE.get_or_init(|| started(false)).as_ref().map_err(Clone::clone)
 }
 
-fn make() -> wasmtime::Result<Engine> {
+/// An engine that counts fuel, which costs more than a clock: for benches.
+pub(super) fn metered() -> Result<&'static Engine, String> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    ENGINE.get_or_init(|| started(true)).as_ref().map_err(Clone::clone)
+}
+
+fn started(metered: bool) -> Result<Engine, String> {
+    let engine = make(metered).map_err(|error| format!("making the sandbox engine: {error:#}"))?;
+    start_clock(&engine).map_err(|error| format!("starting the sandbox clock: {error}"))?;
+    Ok(engine)
+}
+
+fn make(metered: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .consume_fuel(metered)
         .max_wasm_stack(STACK_MAX)
         // File and line in the backtraces of modules that carry debug information.
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)

@@ -28,7 +28,12 @@ pub(super) struct Template {
     pub(super) memory_max: usize,
     pub(super) deadline: Duration,
     pub(super) deterministic: bool,
+    /// Whether its engine counts fuel.
+    pub(super) metered: bool,
 }
+
+/// Fuel that no call burns up: it is counted here, and the clock is what bounds a call.
+const FUEL: u64 = u64::MAX;
 
 /// A started instance.
 pub(super) struct Instance {
@@ -67,6 +72,7 @@ impl Instance {
         let mut store = Store::new(template.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.set_epoch_deadline(ticks(template.deadline.max(START_MIN)));
+        refuel(&mut store, template.metered);
         let started = start(template, &mut store);
         if started.is_ok() {
             store.data_mut().publish_lines(log, Instant::now());
@@ -177,9 +183,22 @@ impl Instance {
         }
     }
 
+    /// Fuel that was burnt since this was asked before, or since the instance was made.
+    pub(super) fn take_fuel(&mut self) -> u64 {
+        let left = self.store.get_fuel().unwrap_or(FUEL);
+        refuel(&mut self.store, true);
+        FUEL - left
+    }
+
     /// What the last call said to the log and to the meters counts.
     pub(super) fn commit(&mut self, log: &mut Log, meter: &TransformMeter, now: Instant) {
         self.store.data_mut().commit(log, meter, now);
+    }
+}
+
+fn refuel(store: &mut Store<Host>, metered: bool) {
+    if metered {
+        store.set_fuel(FUEL).expect("its engine counts fuel");
     }
 }
 

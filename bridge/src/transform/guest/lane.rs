@@ -282,6 +282,9 @@ impl Transform for Guest {
         };
         let done = self.run(&mut batch).and_then(|()| self.watch_memory(&mut batch));
         let Batch { traps, deadlines, replaced, .. } = batch;
+        if let Some(instance) = self.instance.as_mut().filter(|_| self.template.metered) {
+            self.meter.fuel.add(instance.take_fuel());
+        }
         if done.is_ok() {
             std::mem::swap(&mut rows.rows, &mut next);
         }

@@ -66,7 +66,7 @@ impl TransformPlan for Plan {
             Fault::operator(format!("reading transform {}: {error}", path.display()))
                 .hint("`module` is relative to the configuration file")
         })?;
-        Ok(Box::new(load(&self.0, &file, &bytes, context)?))
+        Ok(Box::new(load(&self.0, &file, &bytes, context, false)?))
     }
 
     fn memory_bytes_max(&self) -> usize {
@@ -104,14 +104,16 @@ impl Loaded for LoadedGuest {
     }
 }
 
-/// Loads a module out of its bytes; `file` is what people call it.
+/// Loads a module out of its bytes; `file` is what people call it. Fuel is counted if `metered`.
 fn load(
     meant: &Meant,
     file: &str,
     bytes: &[u8],
     context: &LoadContext,
+    metered: bool,
 ) -> Result<LoadedGuest, Fault> {
-    let engine = engine::shared().map_err(Fault::us)?;
+    let engine = if metered { engine::metered() } else { engine::shared() };
+    let engine = engine.map_err(Fault::us)?;
     let compiled = engine::compile(engine, bytes, context.cache.as_deref()).map_err(|error| {
         Fault::operator(format!("transform {file} is no module that can run here: {error:#}"))
             .hint("build it for wasm32-unknown-unknown or wasm32-wasip1, as a core module")
@@ -131,6 +133,7 @@ fn load(
         memory_max: meant.memory_max,
         deadline: meant.deadline,
         deterministic: meant.deterministic,
+        metered,
     };
     // A scratch instance: what refuses its configuration is refused now, not in a lane.
     let mut log = Log::new(Arc::clone(&template.label));
@@ -243,9 +246,27 @@ pub fn load_bytes(
     bytes: &[u8],
     context: &LoadContext,
 ) -> Result<Box<dyn Loaded>, Fault> {
+    load_section(section, bytes, context, false)
+}
+
+/// The same; what it burns is counted in its meter. For benches: fuel costs more than a clock.
+pub fn load_metered(
+    section: &Section,
+    bytes: &[u8],
+    context: &LoadContext,
+) -> Result<Box<dyn Loaded>, Fault> {
+    load_section(section, bytes, context, true)
+}
+
+fn load_section(
+    section: &Section,
+    bytes: &[u8],
+    context: &LoadContext,
+    metered: bool,
+) -> Result<Box<dyn Loaded>, Fault> {
     let meant = options::parse(section)
         .map_err(|mistake| Fault::operator(format!("{}: {}", mistake.path, mistake.message)))?;
     let file = Path::new(&meant.module).file_name().unwrap_or_default();
     let file = file.to_string_lossy().into_owned();
-    Ok(Box::new(load(&meant, &file, bytes, context)?))
+    Ok(Box::new(load(&meant, &file, bytes, context, metered)?))
 }
