@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// As much as a cell of a table bears.
-const LENGTH_MAX: usize = 120;
+const LENGTH_MAX: usize = 130;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
@@ -12,14 +12,25 @@ enum Level {
 }
 
 /// The last error among all lines, else the last warning among those from `warnings_from` on:
-/// programs warn of this and that while they start.
+/// programs warn of this and that while they start. With it comes what a Java machine names as the
+/// cause, in the lines below.
 pub fn last(lines: &[String], warnings_from: usize) -> Option<String> {
     let of = |level, lines: &[String]| {
-        let heard = lines.iter().rev().filter_map(|line| complaint(line));
-        heard.into_iter().find(|(heard, _)| *heard == level).map(|(_, text)| text)
+        let heard = lines.iter().enumerate().rev();
+        let mut heard = heard.filter_map(|(at, line)| complaint(line).map(|heard| (at, heard)));
+        let (at, (_, words)) = heard.find(|(_, (heard, _))| *heard == level)?;
+        let cause = cause(&lines[at + 1..]).map(|cause| format!("; cause: {}", shortened(cause)));
+        Some(shortened(&words) + cause.as_deref().unwrap_or_default())
     };
     let late = &lines[warnings_from.min(lines.len())..];
-    of(Level::Error, lines).or_else(|| of(Level::Warning, late)).map(|text| shortened(&text))
+    of(Level::Error, lines).or_else(|| of(Level::Warning, late))
+}
+
+/// The innermost cause of a stack trace at the beginning of these lines.
+fn cause(below: &[String]) -> Option<&str> {
+    let trace = below.iter().take_while(|line| !line.starts_with('['));
+    let named = trace.filter_map(|line| line.strip_prefix("Caused by: ")).last()?;
+    Some(named.split_once(": ").map_or(named, |(_, words)| words))
 }
 
 /// The level and the words of a line that complains, in any of the logs.
@@ -110,6 +121,21 @@ mod tests {
         assert_eq!(of(&[lines[0], lines[2]], 1).as_deref(), Some("late"));
         assert_eq!(of(&[lines[0]], 1), None);
         assert_eq!(of(&[lines[0]], 9), None, "lines that were dropped meanwhile");
+    }
+
+    #[test]
+    fn a_stack_traces_innermost_cause_is_told() {
+        let lines = [
+            "[a] ERROR b - the task is killed",
+            "org.example.Outer: it failed",
+            "\tat org.example.Outer.run(Outer.java:1)",
+            "Caused by: org.example.Middle: flush failed",
+            "Caused by: org.example.Inner: error in line 35321: no double",
+            "[a] INFO b - stopping",
+            "Caused by: org.example.Other: later",
+        ];
+        let said = "the task is killed; cause: error in line 35321: no double";
+        assert_eq!(of(&lines, 0).as_deref(), Some(said));
     }
 
     #[test]

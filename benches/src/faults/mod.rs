@@ -36,9 +36,9 @@ pub struct Options {
     /// Leave out the peers.
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// Only this fault.
-    #[arg(long, value_enum)]
-    fault: Option<Fault>,
+    /// Only these faults: database,pipeline.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    fault: Vec<Fault>,
     /// Only over this transport.
     #[arg(long, value_enum)]
     transport: Option<Transport>,
@@ -78,7 +78,7 @@ pub fn main(options: &Options) -> Result<()> {
     };
     let asked = |case: &&Case| {
         (!ours || case.program == Program::Bridge)
-            && options.fault.is_none_or(|fault| fault == case.fault)
+            && (options.fault.is_empty() || options.fault.contains(&case.fault))
             && options.transport.is_none_or(|transport| transport == case.transport)
     };
     let servers = Servers::start()?;

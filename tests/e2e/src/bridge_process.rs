@@ -127,12 +127,29 @@ impl Drop for Bridge {
 impl Answer {
     /// Runs a command to its end.
     pub fn of(arguments: &[&str]) -> Result<Self> {
-        let process = Process::spawn(binary()?, arguments.iter().copied(), [])?;
-        let status = process.wait_exit(COMMAND)?;
+        Self::of_program(binary()?, "bridge", arguments, COMMAND)
+    }
+
+    /// Runs a bench to its end, on this bridge.
+    pub fn of_bench(arguments: &[&str], within: Duration) -> Result<Self> {
+        let bridge = binary()?;
+        let bridge = bridge.to_str().context("targets have plain names")?;
+        let arguments = [arguments, &["--bridge", bridge, "--results", "-"]].concat();
+        Self::of_program(beside("benches")?, "benches", &arguments, within)
+    }
+
+    fn of_program(
+        program: PathBuf,
+        name: &str,
+        arguments: &[&str],
+        within: Duration,
+    ) -> Result<Self> {
+        let process = Process::spawn(program, arguments.iter().copied(), [])?;
+        let status = process.wait_exit(within)?;
         // The readers may still be at the last lines: the streams end after the process.
         let _ = process.wait_for_line("\u{0}", COMMAND);
         let (stdout, all) = (process.stdout_lines().join("\n"), process.lines().join("\n"));
-        lock_words().push(format!("--- bridge {arguments:?}: {status}\n{all}"));
+        lock_words().push(format!("--- {name} {arguments:?}: {status}\n{all}"));
         Ok(Self { status, stdout, all })
     }
 
@@ -146,18 +163,18 @@ impl Answer {
 
 /// The binary under test.
 fn binary() -> Result<PathBuf> {
-    let path = match std::env::var_os("BRIDGE_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let own = std::env::current_exe().context("asking where the test lives")?;
-            let profile = own.ancestors().nth(2).context("tests live in target/PROFILE/deps")?;
-            profile.join("bridge")
-        }
-    };
-    let missing = || {
-        format!("no bridge at {}: run `cargo build -p bridge`, or set BRIDGE_BIN", path.display())
-    };
-    anyhow::ensure!(path.is_file(), missing());
+    let Some(path) = std::env::var_os("BRIDGE_BIN") else { return beside("bridge") };
+    let path = PathBuf::from(path);
+    anyhow::ensure!(path.is_file(), "no bridge at {}, where BRIDGE_BIN points", path.display());
+    Ok(path)
+}
+
+/// A program that cargo puts beside the tests.
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("asking where the test lives")?;
+    let profile = own.ancestors().nth(2).context("tests live in target/PROFILE/deps")?;
+    let path = profile.join(name);
+    anyhow::ensure!(path.is_file(), "no {name} at {}: build it first", path.display());
     Ok(path)
 }
 
