@@ -5,6 +5,7 @@
 //!   peers     the bridge and its peers, in turns, by the harness
 //!   faults    what becomes of the records when something breaks, for all of them
 //!   micro     the stages of a lane alone, through the bridge's own traits: time, allocations
+//!   report    result files ──▶ one page of HTML
 //! ```
 //!
 //! `README.md` has the method before the numbers.
@@ -15,5 +16,6 @@ pub mod harness;
 pub mod machine;
 pub mod micro;
 pub mod peers;
+pub mod report;
 pub mod stats;
 mod table;

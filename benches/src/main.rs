@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benches::{allocations, faults, harness, micro, peers};
+use benches::{allocations, faults, harness, micro, peers, report};
 use clap::{Parser, Subcommand};
 
 /// What the bridge costs and how fast it is.
@@ -23,6 +23,8 @@ enum Bench {
     Peers(peers::Options),
     /// What is lost, double or stuck when something breaks, for the bridge and its peers.
     Faults(faults::Options),
+    /// One page of HTML out of result files.
+    Report(report::Options),
 }
 
 /// Counts; where nobody asks, that costs an addition.
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Bench::Micro(options) => micro::main(&options),
         Bench::Peers(options) => peers::main(&options),
         Bench::Faults(options) => faults::main(&options),
+        Bench::Report(options) => report::main(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

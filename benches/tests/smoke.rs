@@ -42,6 +42,24 @@ fn twenty_thousand_records_arrive_and_are_told_as_one_object() {
 }
 
 #[test]
+fn a_report_is_made_of_the_result_files_that_are_here() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let page = world::Directory::create("report").expect("a folder can be made");
+    let page = page.path().join("report.html");
+    let status = Command::new(env!("CARGO_BIN_EXE_benches"))
+        .args(["report", "--out"])
+        .arg(&page)
+        .status()
+        .expect("it can be started");
+    assert!(status.success(), "{status}");
+    let html = std::fs::read_to_string(&page).expect("it is written");
+    for entry in std::fs::read_dir(home).expect("results are here") {
+        let name = entry.expect("it can be listed").file_name().into_string().expect("plain");
+        assert!(!name.ends_with(".json") || html.contains(&name), "{name} is not in the report");
+    }
+}
+
+#[test]
 fn latency_at_a_rate_is_measured_from_the_schedule() {
     let pace = ["--rate", "1000", "--lead", "1", "--seconds", "3"];
     let output = harness(&[&pace[..], &["--transport", "tcp"]].concat());
