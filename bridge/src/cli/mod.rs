@@ -17,9 +17,15 @@ use crate::blame::Fault;
 use crate::config::{self, Mistakes, Overrides, Plan, Start};
 use crate::observe::log;
 
+/// Said at the end of the help of what runs for long or in scripts.
+const EXIT_STATUS: &str = "Exit status:
+  0  well: stopped as told, what was taken is stored and committed
+  1  a fault, or something that `check` found to fail: standard error says what to do
+  2  a mistake in the configuration or in the command";
+
 /// Kafka records through sandboxed WebAssembly transforms into QuestDB.
 #[derive(Parser, Debug)]
-#[command(name = "bridge", version, max_term_width = 100)]
+#[command(name = "bridge", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub struct Command {
     /// What is logged: a level, or directives such as `info,bridge::kafka=debug`.
     #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
@@ -31,6 +37,7 @@ pub struct Command {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Run the pipelines of a file until interrupted.
+    #[command(after_help = EXIT_STATUS)]
     Run {
         /// The configuration.
         file: PathBuf,
@@ -42,6 +49,7 @@ enum Verb {
         instance: Option<String>,
     },
     /// Read a file and knock on every door that it names; changes nothing.
+    #[command(after_help = EXIT_STATUS)]
     Check {
         /// The configuration.
         file: PathBuf,
@@ -189,5 +197,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Command::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_says_the_exit_status() {
+        let mut command = Command::command();
+        let mut helps = vec![command.render_help().to_string()];
+        for verb in ["run", "check"] {
+            let verb = command.find_subcommand_mut(verb).expect("it is there");
+            helps.push(verb.render_help().to_string());
+        }
+        assert!(helps.iter().all(|help| help.contains(EXIT_STATUS)), "{helps:?}");
     }
 }

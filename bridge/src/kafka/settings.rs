@@ -30,10 +30,20 @@ pub struct Budget {
     pub partitions: usize,
 }
 
+impl Budget {
+    /// What so many partitions may come to hold, however small the budget is: a queue and a fetch
+    /// for each.
+    pub fn bytes_least(&self) -> usize {
+        self.partitions * 2 * FETCHED_PER_WIRE * FETCH_BYTES_MIN
+    }
+}
+
 /// What a record of some 150 bytes takes in memory, over what it takes on the wire.
 const FETCHED_PER_WIRE: usize = 4;
-/// One fetch of a partition brings at least this much, or small topics would starve.
-const FETCH_BYTES_MIN: usize = 64 << 10;
+/// One fetch of a partition brings at least this much: some hundred small records for a round trip.
+const FETCH_BYTES_MIN: usize = 16 << 10;
+/// A partition's queue may hold that many records, however small its share is.
+const QUEUED_RECORDS_MIN: usize = 100;
 /// The library's default for one fetch over all partitions.
 const FETCH_BYTES_MAX: usize = 50 * MIB;
 
@@ -108,7 +118,7 @@ impl Settings {
         let share = budget.bytes / budget.partitions.max(1) / 2;
         self.default(&mut config, "queued.max.messages.kbytes", (share >> 10).max(1).to_string());
         // Small records cost more than their payloads; the library counts only payloads.
-        let records = (share / RECORD_BYTES).clamp(500, 100_000);
+        let records = (share / RECORD_BYTES).clamp(QUEUED_RECORDS_MIN, 100_000);
         self.default(&mut config, "queued.min.messages", records.to_string());
         // On the wire: small records take about four times as much when they are taken apart.
         let fetch = (share / FETCHED_PER_WIRE).clamp(FETCH_BYTES_MIN, 8 * MIB);
@@ -287,6 +297,22 @@ mod tests {
         let config = Settings::new(&plan(&[])).expect("no properties").consumer(BUDGET, &[]);
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
         assert_eq!(config.get("fetch.message.max.bytes"), Some("524288"));
+    }
+
+    #[test]
+    fn queues_and_fetches_of_many_partitions_stay_within_the_budget() {
+        for partitions in [1, 4, 33, 64, 100, 128] {
+            let budget = Budget { bytes: 16 * MIB, partitions };
+            assert!(budget.bytes_least() <= budget.bytes, "{partitions}");
+            let config = Settings::new(&plan(&[])).expect("no properties").consumer(budget, &[]);
+            let number = |key| config.get(key).and_then(|text| text.parse::<usize>().ok());
+            let queue = number("queued.max.messages.kbytes").expect("set") << 10;
+            let records = number("queued.min.messages").expect("set") * RECORD_BYTES;
+            let fetch = number("fetch.message.max.bytes").expect("set") * FETCHED_PER_WIRE;
+            let held = partitions * (queue.max(records) + fetch);
+            assert!(held <= budget.bytes, "{partitions}: {held}");
+        }
+        assert!(Budget { bytes: 16 * MIB, partitions: 129 }.bytes_least() > 16 * MIB);
     }
 
     #[test]

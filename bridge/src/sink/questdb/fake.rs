@@ -52,6 +52,8 @@ pub struct State {
     pub stored: Vec<String>,
     /// Whether queries are refused.
     pub denies: bool,
+    /// Whether queries wait for their answer.
+    pub frozen: bool,
     /// Writes seen, whatever became of them: heads, lower case.
     pub writes: Vec<String>,
     /// Columns of `table_columns()`: name, whether it is an upsert key.
@@ -143,6 +145,9 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
         let answer = if head.starts_with("post /write") {
             write(&state, &head, body)
         } else {
+            while state.lock().expect("whole").frozen {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             let denies = state.lock().expect("whole").denies;
             Some((if denies { 401 } else { 200 }, query(&state, &head)))
         };

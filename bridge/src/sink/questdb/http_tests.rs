@@ -255,3 +255,15 @@ async fn who_may_not_ask_stops_too() {
     assert_eq!(fault.blame, Blame::Operator);
     assert!(fault.to_string().contains("`username`"), "{fault}");
 }
+
+#[tokio::test]
+async fn a_server_that_froze_is_told_of_while_it_is_waited_for() {
+    let (fake, bench) = start("").await;
+    let freeze = |frozen| fake.state.lock().expect("whole").frozen = frozen;
+    freeze(true);
+    bench.until("it is said", || bench.trouble().contains("no answer for 2 s")).await;
+    freeze(false);
+    bench.until("it is over", || bench.trouble().is_empty()).await;
+    assert_eq!(bench.shared.meter.retries.get(), 0, "the answer came in time");
+    bench.finish().await.expect("a clean end");
+}

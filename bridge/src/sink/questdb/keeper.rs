@@ -6,6 +6,7 @@
 //! waits for a poll with a higher number.
 
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::sink::retry::{Backoff, Trouble};
 const PAUSE: Duration = Duration::from_millis(40);
 /// Polls while nobody waits.
 const IDLE: Duration = Duration::from_secs(1);
+/// An answer that is later is told of, long before the request's time is up: a server that froze.
+const LATE: Duration = Duration::from_secs(2);
 /// Names that are asked for; with more, all tables are (the server's limit is the length of a
 /// request's head, 64 KiB).
 const NAMES_BYTES_MAX: usize = 8 << 10;
@@ -171,7 +174,7 @@ impl Keeper {
     }
 
     async fn turn(&mut self, backoff: &mut Backoff) -> Result<(), Fault> {
-        match self.poll().await {
+        match self.poll_aloud().await {
             Ok(()) => {
                 self.trouble.back(KEEPER);
                 backoff.reset();
@@ -192,6 +195,17 @@ impl Keeper {
                 Ok(())
             }
         }
+    }
+
+    /// Says so while the answer is late.
+    async fn poll_aloud(&mut self) -> Result<(), ExecError> {
+        let trouble = Arc::clone(&self.trouble);
+        let mut poll = pin!(self.poll());
+        if let Ok(done) = tokio::time::timeout(LATE, &mut poll).await {
+            return done;
+        }
+        trouble.away(KEEPER, &format!("no answer for {} s", LATE.as_secs()));
+        poll.await
     }
 
     async fn poll(&mut self) -> Result<(), ExecError> {

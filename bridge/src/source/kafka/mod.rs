@@ -44,7 +44,7 @@ use crate::config::{KafkaPlan, Start};
 use crate::kafka::errors;
 use crate::kafka::settings::{Budget, Settings};
 use crate::kafka::topics::{self, Scout};
-use crate::limits::Limits;
+use crate::limits::{Limits, MIB};
 
 /// Queues ring when they are no longer empty; should a ring be missed, a look around this often
 /// mends it.
@@ -93,6 +93,14 @@ impl KafkaSource {
         let found = Scout::new(&settings)?.topics(&plan.topics, ignored_topics)?;
         let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
         let budget = Budget { bytes: limits.fetch_bytes_max, partitions };
+        if budget.bytes_least() > budget.bytes {
+            let (least, max) = (budget.bytes_least() / MIB, budget.bytes / MIB);
+            tracing::warn!(
+                "group {}: {partitions} partitions may hold {least} MiB fetched, fetch_bytes_max \
+                 is {max} MiB: raise it, for the memory ceiling does not hold with it",
+                plan.group
+            );
+        }
         let config = settings.consumer(budget, ignored_topics);
         let bell = Arc::new(Bell::default());
         let client = join(&config, plan, &bell)?;
