@@ -1,8 +1,13 @@
 //! What is known of tables, kept for all lanes of a sink. A table or column that nobody has met
 //! is looked up, and made by SQL where that is allowed, so that line protocol never has to guess
 //! a type. The lane that asks waits; a server that is away is asked again until it answers.
+//!
+//! Tables are looked at again now and then, and soon when one refuses a row or a value does not
+//! fit: columns may have been altered. If they were, every lane asks anew.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +17,7 @@ use tokio::sync::watch;
 
 use super::ddl;
 use super::server::{ExecError, Rows, SqlClient, quote};
-use super::table::{Denied, Table, Tables, Wanted};
+use super::table::{Denied, Doubts, Table, Tables, Wanted};
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::{ColumnType, Shape};
@@ -21,6 +26,13 @@ use crate::shape::{ColumnType, Shape};
 const AGAIN: Duration = Duration::from_millis(50);
 /// The longest wait.
 const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Between two looks at tables in doubt: records that are wrong for ever cost no more than that.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After so many of them all tables are looked at: over an old connection the server may drop
+/// values of a column's former type without a word.
+const LOOKS_BETWEEN: usize = 5;
+/// At most so many at once; the others have their turn later.
+const LOOKED_AT_MAX: usize = 64;
 
 /// What is known of tables.
 pub struct Catalogue {
@@ -33,6 +45,8 @@ pub struct Catalogue {
     /// One lane at a time asks the server, so that no statement is sent twice.
     asking: tokio::sync::Mutex<()>,
     abandoned: watch::Sender<bool>,
+    doubts: Arc<Doubts>,
+    epoch: AtomicU64,
 }
 
 impl Catalogue {
@@ -42,12 +56,15 @@ impl Catalogue {
         shape: Arc<Shape>,
         sql: SqlClient,
         runtime: Handle,
+        doubts: Arc<Doubts>,
     ) -> Catalogue {
         Catalogue {
             pipeline,
             shape,
             sql,
             runtime,
+            doubts,
+            epoch: AtomicU64::new(0),
             known: Mutex::default(),
             asking: tokio::sync::Mutex::new(()),
             abandoned: watch::Sender::new(false),
@@ -62,6 +79,44 @@ impl Catalogue {
     fn known(&self, table: &str) -> Option<Arc<Table>> {
         let known = self.known.lock().expect("no one panics with it");
         known.get(&table.to_lowercase()).cloned()
+    }
+
+    /// Looks at tables for as long as it is polled.
+    pub async fn keep(&self) -> Infallible {
+        let mut from = 0;
+        loop {
+            for _ in 0..LOOKS_BETWEEN {
+                tokio::time::sleep(LOOK_EVERY).await;
+                for name in self.doubts.take() {
+                    self.renew(&name).await;
+                }
+            }
+            let mut names: Vec<String> =
+                self.known.lock().expect("no one panics with it").keys().cloned().collect();
+            names.sort_unstable();
+            from = if from < names.len() { from } else { 0 };
+            for name in names.iter().skip(from).take(LOOKED_AT_MAX) {
+                self.renew(name).await;
+            }
+            from += LOOKED_AT_MAX;
+        }
+    }
+
+    async fn renew(&self, name: &str) {
+        let _one_at_a_time = self.asking.lock().await;
+        let Some(known) = self.known(name) else { return };
+        // What keeps the server from answering is said elsewhere.
+        let Ok(seen) = self.look_up(name).await else { return };
+        if seen.as_ref() == Some(&*known) {
+            return;
+        }
+        tracing::info!("{}: table {name} has changed; its columns are looked up", self.pipeline);
+        let mut all = self.known.lock().expect("no one panics with it");
+        match seen {
+            Some(table) => all.insert(name.to_lowercase(), Arc::new(table)),
+            None => all.remove(&name.to_lowercase()),
+        };
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn ask(&self, name: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
@@ -223,5 +278,13 @@ impl Tables for Catalogue {
             return Ok(table);
         }
         self.runtime.block_on(self.ask(table, wanted))
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    fn doubt(&self, table: &str) {
+        self.doubts.add(table);
     }
 }

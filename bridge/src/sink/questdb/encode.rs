@@ -18,7 +18,7 @@ use crate::batch::{Line, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Destination, Outbox};
-use crate::reject::{Rejects, Stage};
+use crate::reject::{Reason, Rejects, Stage};
 use crate::shape::{ColumnType, Part, Shape};
 use crate::sink::Encoder;
 
@@ -30,6 +30,8 @@ pub struct IlpEncoder {
     stamper: Stamper,
     version: u8,
     couriers: u32,
+    /// Of the tables, when the targets were filled.
+    epoch: u64,
     targets: Vec<Target>,
     by_name: HashMap<String, usize, foldhash::fast::FixedState>,
     fixed: Option<usize>,
@@ -77,12 +79,26 @@ impl IlpEncoder {
             stamper,
             version,
             couriers,
+            epoch: 0,
             targets: Vec::new(),
             by_name: HashMap::default(),
             fixed: None,
             scratch: String::new(),
             row: Vec::new(),
             marks: Vec::new(),
+        }
+    }
+
+    /// Targets are asked for anew where a table has changed. They keep their places: payloads that
+    /// are open go by them.
+    fn forget_if_changed(&mut self) {
+        let epoch = self.tables.epoch();
+        if epoch == self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        for target in &mut self.targets {
+            *target = Target::new(&target.name);
         }
     }
 
@@ -291,6 +307,7 @@ impl Encoder for IlpEncoder {
         rejects: &mut Rejects,
         outbox: &mut Outbox,
     ) -> Result<(), Fault> {
+        self.forget_if_changed();
         let mut at = 0;
         // The row for which its table was last asked.
         let mut asked = None;
@@ -315,6 +332,9 @@ impl Encoder for IlpEncoder {
                     self.meet(target, rows)?;
                 }
                 Ended::Refused(refused) => {
+                    if refused.0 == Reason::WrongType {
+                        self.tables.doubt(&self.targets[target].name);
+                    }
                     at = self.refuse(records, rows, at, refused, rejects, outbox);
                 }
             }

@@ -87,6 +87,7 @@ impl Road {
                     }
                 }
                 Answered::Refused { line, detail } => {
+                    shared.doubts.add(&job.table);
                     let named = line.and_then(|line| job.record_at(line));
                     match named.or_else(|| job.only_record()) {
                         Some(position) => refuse(job, position, detail, dead_letters).await?,

@@ -34,6 +34,7 @@ impl SinkPlan for QuestDbPlan {
             Arc::clone(&context.shape),
             opening.sql(),
             context.runtime.clone(),
+            opening.doubts(),
         ));
         let couriers = self.couriers_per_lane() as u32;
         let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
@@ -43,7 +44,7 @@ impl SinkPlan for QuestDbPlan {
             let (shape, names) = (Arc::clone(&context.shape), Arc::clone(&context.names));
             Box::new(IlpEncoder::new(shape, names, tables, version, couriers))
         };
-        Ok(opening.sink(Box::new(make), Box::new(move || catalogue.abandon())))
+        Ok(opening.sink(Box::new(make), catalogue))
     }
 
     fn rebase(&mut self, base: &Path) {

@@ -55,13 +55,15 @@ pub use encode::IlpEncoder;
 pub use kind::{KIND, NEWEST};
 pub use options::{Options, QuestDbPlan};
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
-pub use sink::{Abandon, MakeEncoder, complete, explain};
+pub use sink::{MakeEncoder, complete, explain};
 pub use table::{Denied, Table, Tables, Wanted};
 
+use catalogue::Catalogue;
 use confirm::Partitions;
 use gate::Gate;
 use options::Endpoint;
 use server::Server;
+use table::Doubts;
 
 use self::keeper::Watched;
 use super::retry::Trouble;
@@ -80,6 +82,7 @@ pub(crate) struct Shared {
     partitions: Partitions,
     watched: Arc<Watched>,
     trouble: Arc<Trouble>,
+    doubts: Arc<Doubts>,
     meter: Arc<PipelineMeter>,
 }
 
@@ -99,6 +102,7 @@ impl Shared {
             gate: Gate::new(&plan)?,
             partitions: Partitions::default(),
             watched: Arc::default(),
+            doubts: Arc::default(),
             pipeline,
             plan,
             metadata,
@@ -129,8 +133,13 @@ impl Opening {
         SqlClient::new(Arc::clone(&self.shared.server))
     }
 
-    /// The sink, with what makes its encoders and what wakes those that wait for a table.
-    pub fn sink(self, make: MakeEncoder, abandon: Abandon) -> Arc<dyn Sink> {
-        Arc::new(sink::QuestDb::new(self.shared, &self.context, make, abandon))
+    /// Where couriers say which tables refuse rows.
+    pub fn doubts(&self) -> Arc<Doubts> {
+        Arc::clone(&self.shared.doubts)
+    }
+
+    /// The sink, with what makes its encoders and what is known of tables.
+    pub fn sink(self, make: MakeEncoder, catalogue: Arc<Catalogue>) -> Arc<dyn Sink> {
+        Arc::new(sink::QuestDb::new(self.shared, &self.context, make, catalogue))
     }
 }

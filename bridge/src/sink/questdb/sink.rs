@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::catalogue::Catalogue;
 use super::confirm::Keys;
 use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax};
@@ -26,8 +27,6 @@ use crate::sink::{
 
 /// Makes an encoder for one lane.
 pub type MakeEncoder = Box<dyn Fn() -> Box<dyn Encoder> + Send + Sync>;
-/// Wakes everything that waits for a table.
-pub type Abandon = Box<dyn Fn() + Send + Sync>;
 
 /// A server that refuses a key hangs up within this time, beside what its challenge took.
 const REFUSAL_MAX: Duration = Duration::from_millis(300);
@@ -84,7 +83,7 @@ pub struct QuestDb {
     shared: Arc<Shared>,
     shape: Arc<Shape>,
     make: MakeEncoder,
-    abandon: Abandon,
+    catalogue: Arc<Catalogue>,
 }
 
 impl QuestDb {
@@ -93,7 +92,7 @@ impl QuestDb {
         shared: Arc<Shared>,
         context: &SinkContext,
         make: MakeEncoder,
-        abandon: Abandon,
+        catalogue: Arc<Catalogue>,
     ) -> QuestDb {
         let plan = &shared.plan;
         if plan.transport == Transport::Tcp && plan.ack == Ack::None {
@@ -103,7 +102,7 @@ impl QuestDb {
                  without a trace; ack = \"verify\" counts them back"
             );
         }
-        QuestDb { shape: Arc::clone(&context.shape), shared, make, abandon }
+        QuestDb { shape: Arc::clone(&context.shape), shared, make, catalogue }
     }
 }
 
@@ -136,11 +135,17 @@ impl Sink for QuestDb {
             Arc::clone(&shared.trouble),
             LagMax { rows: plan.apply_lag_rows_max, transactions: plan.apply_lag_transactions_max },
         );
-        Box::pin(keeper.run(stop))
+        let catalogue = Arc::clone(&self.catalogue);
+        Box::pin(async move {
+            tokio::select! {
+                ended = keeper.run(stop) => ended,
+                never = catalogue.keep() => match never {},
+            }
+        })
     }
 
     fn abandon(&self) {
-        (self.abandon)();
+        self.catalogue.abandon();
     }
 }
 

@@ -1,7 +1,7 @@
 //! A table as the database has it, and the door through which an encoder learns of it.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 
 use crate::blame::Fault;
 use crate::reject::Reason;
@@ -46,4 +46,35 @@ pub enum Denied {
 pub trait Tables: Send + Sync {
     /// The table with at least these columns, made where that is allowed.
     fn resolve(&self, table: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied>;
+
+    /// Rises when a table turned out to be another than was said: everything is asked anew then.
+    /// Asked once for each batch.
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    /// A value did not fit into a column of this table: it may have changed.
+    fn doubt(&self, _table: &str) {}
+}
+
+/// Tables that refused rows: what is known of them may no longer be so.
+#[derive(Debug, Default)]
+pub struct Doubts(Mutex<BTreeSet<String>>);
+
+/// More tables are not doubted at once; the others have their turn when they refuse again.
+const DOUBTS_MAX: usize = 64;
+
+impl Doubts {
+    /// Adds a table.
+    pub fn add(&self, table: &str) {
+        let mut tables = self.0.lock().expect("no one panics with it");
+        if tables.len() < DOUBTS_MAX && !tables.contains(table) {
+            tables.insert(table.to_owned());
+        }
+    }
+
+    /// Takes all of them.
+    pub fn take(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.0.lock().expect("no one panics with it"))
+    }
 }
