@@ -26,18 +26,26 @@ pub(super) struct Road {
     encode: &'static str,
 }
 
-/// From the whole road to the shortest.
-pub(super) const ROADS: [Road; 3] = [
-    Road {
-        name: "alone: decode, filter, computed column, encode",
-        transforms: "[[pipeline.alone.transform]]
+/// A filter that keeps all, and a computed column.
+const TRANSFORMS: &str = "[[pipeline.alone.transform]]
 module = \"drop_cold.wasm\"
 config = { min_celsius = -100.0 }
 [[pipeline.alone.transform]]
 module = \"enrich_route.wasm\"
 config = { alarm_above = 1000.0 }
-",
+";
+
+/// From the whole road to the shortest.
+pub(super) const ROADS: [Road; 4] = [
+    Road {
+        name: "alone: decode, filter, computed column, encode",
+        transforms: TRANSFORMS,
         encode: "line-protocol",
+    },
+    Road {
+        name: "alone: decode, filter, computed column, discard",
+        transforms: TRANSFORMS,
+        encode: "none",
     },
     Road { name: "alone: decode, encode", transforms: "", encode: "line-protocol" },
     Road { name: "alone: decode, discard", transforms: "", encode: "none" },

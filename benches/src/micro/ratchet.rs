@@ -28,8 +28,8 @@ const COMMAND: &str =
 const MARK: &str = "BENCHES_RATCHET";
 /// Rounds over a batch of the shorter run.
 const ROUNDS: usize = 16;
-/// A figure may move by this share.
-const SHARE: f64 = 0.03;
+/// A figure may move by so much.
+const PERCENT: f64 = 3.0;
 
 /// A stage that is counted, by its name.
 type Make = fn() -> Result<Box<dyn Stage>>;
@@ -72,9 +72,8 @@ pub(super) fn main(accept: bool) -> Result<()> {
         return Ok(());
     }
     bail!(
-        "worse by over {:.0} %, or not comparable:\n  {}\nif it must be so: `{COMMAND} --accept`, \
+        "worse by over {PERCENT:.0} %, or not comparable:\n  {}\nif it must be so: `{COMMAND} --accept`, \
          and say why in the commit",
-        SHARE * 100.0,
         found.worse.join("\n  ")
     )
 }
@@ -181,9 +180,9 @@ fn compare(committed: &Figures, counted: &Figures) -> Found {
             };
             let percent = (now / before - 1.0) * 100.0;
             let line = format!("{name}: {before} {what} before, {now} now ({percent:+.1} %)");
-            if percent > SHARE * 100.0 {
+            if percent > PERCENT {
                 found.worse.push(line);
-            } else if percent < -SHARE * 100.0 {
+            } else if percent < -PERCENT {
                 found.better.push(line);
             }
         }
@@ -218,7 +217,7 @@ mod tests {
     #[test]
     fn what_moves_by_over_three_percent_is_told_with_both_numbers() {
         let before = figures(&[("a", 100.0), ("b", 100.0), ("c", 100.0)], &[("g", 50.0)]);
-        let within = figures(&[("a", 103.0), ("b", 97.0), ("c", 100.0)], &[("g", 51.0)]);
+        let within = figures(&[("a", 102.9), ("b", 97.1), ("c", 100.0)], &[("g", 51.0)]);
         check(&before, &within, &[], &[]);
         let moved = figures(&[("a", 103.1), ("b", 96.9), ("c", 100.0)], &[("g", 60.0)]);
         let worse = [
