@@ -126,18 +126,23 @@ pub fn row(line: &Line) -> Vec<String> {
         (None, _) => "yes, with the loss".to_owned(),
     });
     row.push(outcome.seconds.map_or("never".to_owned(), |seconds| format!("{seconds:.1}")));
+    row.push(saw(outcome).unwrap_or_else(|| "nothing".to_owned()));
+    row
+}
+
+/// Its last complaint, and its dead letters.
+fn saw(outcome: &Outcome) -> Option<String> {
     let letters = outcome.dead_letters.as_ref().map(|(count, first)| {
         format!("{count} dead letter{}: {first}", if *count == 1 { "" } else { "s" })
     });
-    let saw: Vec<String> = outcome.saw.clone().into_iter().chain(letters).collect();
-    row.push(if saw.is_empty() { "nothing".to_owned() } else { saw.join("; ") });
-    row
+    let parts: Vec<String> = outcome.saw.clone().into_iter().chain(letters).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 fn object(line: &Line) -> Value {
     let mut object = json!({
         "fault": line.case.fault,
-        "title": line.case.title(),
+        "title": format!("{}: {}", line.case.fault.title(), line.case.title()),
         "program": line.case.program,
         "transport": line.case.transport,
     });
@@ -154,7 +159,7 @@ fn object(line: &Line) -> Value {
             object["stored_before_a_restart_by_hand"] = json!(stuck.map(|(_, stored)| stored));
             object["seconds"] = json!(outcome.seconds);
             object["seconds_are"] = json!(line.case.fault.seconds());
-            object["saw"] = json!(outcome.saw);
+            object["saw"] = json!(saw(outcome));
             let letters = outcome.dead_letters.as_ref();
             object["dead_letters"] = json!(letters.map_or(0, |(count, _)| *count));
             object["first_dead_letter"] = json!(letters.map(|(_, first)| first));

@@ -45,6 +45,7 @@ pub enum End {
 #[derive(Clone, Debug)]
 pub struct Watched {
     pub end: End,
+    /// Looks that differ from the ones before.
     pub seen: Vec<Look>,
     /// From the beginning of the watch to the first commit.
     pub first_commit_s: Option<f64>,
@@ -73,25 +74,27 @@ impl Watch<'_> {
             first_commit_s: None,
             lines_at_first_commit: 0,
         };
-        let (mut last, mut changed, mut asked) = ((0, commits_before), start, start);
+        let (mut last, mut changed, mut asked) = (None, start, start);
         loop {
             // A database that is away shows nothing.
             let clock = || self.clock.elapsed().as_secs_f64();
             if let Ok((rows, commits)) = look(&self.servers.questdb) {
-                watched.seen.push(Look { at_s: clock(), rows, commits });
                 if commits > commits_before && watched.first_commit_s.is_none() {
                     watched.first_commit_s = Some(start.elapsed().as_secs_f64());
                     watched.lines_at_first_commit = process.lines().len();
                 }
-                if (rows, commits) != last {
-                    (last, changed) = ((rows, commits), Instant::now());
+                if last != Some((rows, commits)) {
+                    watched.seen.push(Look { at_s: clock(), rows, commits });
+                    (last, changed) = (Some((rows, commits)), Instant::now());
                 }
             }
             let ask = asked.elapsed() >= ASK;
             if ask {
                 asked = Instant::now();
             }
-            if let Some(end) = self.ended(process, last.0, changed.elapsed(), ask)? {
+            if let Some(end) =
+                self.ended(process, last.map_or(0, |(rows, _)| rows), changed.elapsed(), ask)?
+            {
                 watched.end = end;
                 return Ok(watched);
             }
