@@ -52,6 +52,11 @@ fn configurations_that_are_none() {
 }
 
 #[test]
+fn lines_that_no_client_should_send() {
+    drive("line_protocol");
+}
+
+#[test]
 fn mutation_goes_somewhere() {
     let seeds = vec![b"abcdefgh".to_vec()];
     let mut mutator = Mutator::new(1);

@@ -35,6 +35,12 @@ const WORDS: &[&[u8]] = &[
     b".",
     b" ",
     b"\xc3\xa4",
+    b"=\x10",
+    b"=\x0e\x0a\x01",
+    b"\\\\",
+    b"\\ ",
+    b"1i",
+    b"7t",
 ];
 
 /// A stream of inputs, the same for the same seed.

@@ -15,6 +15,7 @@ use bridge::format::{Admission, DecoderContext, KINDS, KeyPlan};
 use bridge::limits::MIB;
 use bridge::names::Names;
 use bridge::reject::{Reason, Rejects};
+use bridge::sink::questdb::reader::{self, Field, Line, Unit};
 use bridge::ticket::{Lost, Ticket};
 use bridge_abi::validate::{Answer, Checked, Limits, Walk};
 use bridge_abi::{Kind, Value};
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decode_json", body: decode_json, seeds: json_seeds },
     Target { name: "guest_rows", body: guest_rows, seeds: guest_seeds },
     Target { name: "config", body: config, seeds: config_seeds },
+    Target { name: "line_protocol", body: line_protocol, seeds: line_seeds },
 ];
 
 struct Held {
@@ -202,6 +204,129 @@ pub fn config(bytes: &[u8]) {
             assert!(mistakes.to_string().contains("fuzz.toml"), "{mistakes}");
         }
     }
+}
+
+/// How a reading ended; the line itself is told in words, for a double may be no number.
+#[derive(PartialEq, Debug)]
+enum Reading {
+    More,
+    Line(usize, String),
+    Wrong(usize),
+}
+
+fn reading(bytes: &[u8]) -> Reading {
+    match reader::read(bytes) {
+        Ok(None) => Reading::More,
+        Ok(Some((line, len))) => Reading::Line(len, format!("{line:?}")),
+        Err(misread) => Reading::Wrong(misread.at),
+    }
+}
+
+/// Line protocol as a server reads it: however the bytes come, the same is read; and a line that
+/// is written again, by a naive writer, reads as before.
+pub fn line_protocol(bytes: &[u8]) {
+    let mut rest = bytes;
+    loop {
+        let whole = reading(rest);
+        let mut ended = None;
+        for cut in 0..rest.len() {
+            let part = reading(&rest[..cut]);
+            if part != Reading::More {
+                assert_eq!(part, whole, "the first {cut} bytes, and all of them");
+                ended = Some(cut);
+                break;
+            }
+        }
+        let Reading::Line(len, told) = whole else { return };
+        assert!(len > 0 && len <= rest.len() && rest[len - 1] == b'\n');
+        assert!(ended.is_none_or(|cut| cut == len), "a line ends with its last byte");
+        if let Ok(Some((line, _))) = reader::read(rest) {
+            let again = written(&line);
+            assert_eq!(reading(&again), Reading::Line(again.len(), told));
+        }
+        rest = &rest[len..];
+    }
+}
+
+fn written(line: &Line<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let bare = |out: &mut Vec<u8>, text: &str| escaped(out, text, b" ,=\n\r\\");
+    bare(&mut out, &line.table);
+    for (name, value) in &line.symbols {
+        out.push(b',');
+        bare(&mut out, name);
+        out.push(b'=');
+        bare(&mut out, value);
+    }
+    for (index, (name, field)) in line.fields.iter().enumerate() {
+        out.push(if index == 0 { b' ' } else { b',' });
+        bare(&mut out, name);
+        out.push(b'=');
+        write_field(&mut out, field);
+    }
+    if let Some((at, unit)) = line.timestamp {
+        out.extend_from_slice(format!(" {at}{}", suffix(unit)).as_bytes());
+    }
+    out.push(b'\n');
+    out
+}
+
+fn write_field(out: &mut Vec<u8>, field: &Field<'_>) {
+    match field {
+        Field::Long(value) => out.extend_from_slice(format!("{value}i").as_bytes()),
+        Field::Bool(value) => out.push(if *value { b't' } else { b'f' }),
+        Field::Decimal(digits) => out.extend_from_slice(format!("{digits}d").as_bytes()),
+        Field::Timestamp(at, unit) => {
+            out.extend_from_slice(format!("{at}{}", suffix(*unit)).as_bytes());
+        }
+        Field::Double(value) => {
+            out.extend_from_slice(b"=\x10");
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        Field::Text(text) => {
+            out.push(b'"');
+            escaped(out, text, b"\"\n\r\\");
+            out.push(b'"');
+        }
+        Field::Array(shape, values) => {
+            out.extend_from_slice(&[b'=', 14, 10, shape.len() as u8]);
+            shape.iter().for_each(|dim| out.extend_from_slice(&dim.to_le_bytes()));
+            values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        }
+    }
+}
+
+fn suffix(unit: Unit) -> char {
+    match unit {
+        Unit::Millis => 'm',
+        Unit::Micros => 't',
+        Unit::Nanos => 'n',
+    }
+}
+
+fn escaped(out: &mut Vec<u8>, text: &str, special: &[u8]) {
+    for byte in text.bytes() {
+        if special.contains(&byte) {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+}
+
+fn line_seeds() -> Vec<Vec<u8>> {
+    let mut everything = b"my\\ table,sensor=a\\,b\\=c,none= site=t,n=-5i,x=1.5,e=2.5e-7,".to_vec();
+    everything.extend_from_slice(b"w=\"say \\\"hi\\\",\\\\\",at=7t,day=8m,d=1.50d,b==\x10");
+    everything.extend_from_slice(&2.5_f64.to_le_bytes());
+    everything.extend_from_slice(b",a==\x0e\x0a\x01\x02\x00\x00\x00");
+    everything.extend_from_slice(&[10; 16]);
+    everything.extend_from_slice(b" 1700000000000000t\n");
+    let lines: [&[u8]; 4] = [
+        b"t,s=a\nt,s=a 17t\nt,s=a c=1i 0n\nt c=1i 5m\n",
+        b"t c==\x0e\x0a\x02\xff\xff\xff\xff\x00\x00\x00\x00\n",
+        b"t x=NaN,y=-Infinity,z=1e308,q=f 1\n",
+        "t\u{e4},\u{1f600}=\u{e4} \u{e4}=\"\u{1f600}\" 1n\n".as_bytes(),
+    ];
+    lines.iter().map(|line| line.to_vec()).chain([everything]).collect()
 }
 
 fn json_seeds() -> Vec<Vec<u8>> {
