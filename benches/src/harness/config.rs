@@ -45,6 +45,13 @@ pub struct Installed {
     _folder: Directory,
 }
 
+/// One pipeline of a configuration.
+#[derive(Clone, Copy)]
+pub struct Pipeline<'a> {
+    pub scenario: &'a dyn Scenario,
+    pub topic: &'a str,
+}
+
 /// Writes it. Everything that is not said here is a default, as users have it.
 pub fn install(
     brokers: &str,
@@ -54,38 +61,30 @@ pub fn install(
     transport: Transport,
     more: &[String],
 ) -> Result<Installed> {
+    install_all(brokers, questdb, &[Pipeline { scenario, topic }], transport, more)
+}
+
+/// The same, with several pipelines in one process.
+pub fn install_all(
+    brokers: &str,
+    questdb: &QuestDb,
+    pipelines: &[Pipeline<'_>],
+    transport: Transport,
+    more: &[String],
+) -> Result<Installed> {
     let (folder, http) = (Directory::create("bench")?, Port::free()?);
-    let group = format!("{topic}-{}", http.address());
-    let tcp_address = match transport {
-        Transport::Http => String::new(),
-        Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
-    };
-    let text = format!(
-        "cache = \"cache\"
-[kafka]
-brokers = \"{brokers}\"
-[http]
-listen = \"{listen}\"
-[pipeline.bench]
-topics = [\"{topic}\"]
-group = \"{group}\"
-{transforms}[pipeline.bench.table]
-name = \"{table}\"
-{lines}metadata = {metadata}
-[pipeline.bench.sink]
-kind = \"questdb\"
-transport = \"{transport}\"
-address = \"{address}\"
-{tcp_address}{more}",
-        listen = http.address(),
-        transforms = scenario.transforms(),
-        table = scenario.name(),
-        lines = scenario.table(),
-        metadata = transport.metadata(),
-        transport = transport.name(),
-        address = questdb.http_address(),
-        more = more.iter().map(|line| format!("{line}\n")).collect::<String>(),
+    let listen = http.address();
+    let first = pipelines.first().context("a configuration has a pipeline")?;
+    let group = format!("{}-{listen}", first.topic);
+    let mut text = format!(
+        "cache = \"cache\"\n[kafka]\nbrokers = \"{brokers}\"\n[http]\nlisten = \"{listen}\"\n"
     );
+    for (index, pipeline) in pipelines.iter().enumerate() {
+        // The first is called as its metrics are asked for.
+        let name = if index == 0 { "bench".to_owned() } else { format!("bench-{index}") };
+        text.push_str(&section(&name, *pipeline, &listen, questdb, transport));
+    }
+    more.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     for (name, module) in
         [("drop_cold", bridge::modules::DROP_COLD), ("enrich_route", bridge::modules::ENRICH_ROUTE)]
     {
@@ -95,4 +94,37 @@ address = \"{address}\"
     let file = folder.path().join("bridge.toml");
     std::fs::write(&file, &text).context("writing bridge.toml")?;
     Ok(Installed { file, text, group, http, _folder: folder })
+}
+
+/// The sections of one pipeline.
+fn section(
+    name: &str,
+    Pipeline { scenario, topic }: Pipeline<'_>,
+    listen: &str,
+    questdb: &QuestDb,
+    transport: Transport,
+) -> String {
+    let tcp_address = match transport {
+        Transport::Http => String::new(),
+        Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
+    };
+    format!(
+        "[pipeline.{name}]
+topics = [\"{topic}\"]
+group = \"{topic}-{listen}\"
+{transforms}[pipeline.{name}.table]
+name = \"{table}\"
+{lines}metadata = {metadata}
+[pipeline.{name}.sink]
+kind = \"questdb\"
+transport = \"{transport}\"
+address = \"{address}\"
+{tcp_address}",
+        transforms = scenario.transforms().replace("pipeline.bench", &format!("pipeline.{name}")),
+        table = scenario.destination(),
+        lines = scenario.table(),
+        metadata = transport.metadata(),
+        transport = transport.name(),
+        address = questdb.http_address(),
+    )
 }

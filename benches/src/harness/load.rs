@@ -12,6 +12,8 @@ use world::Kafka;
 
 use super::scenario::Scenario;
 
+/// Records of a megabyte pass, with what Kafka adds to them.
+const RECORD_BYTES_MAX: &str = "2000000";
 /// A broker that takes longer for one topic is not one to measure with.
 const FLUSH: Duration = Duration::from_secs(300);
 /// The scheduled producer looks at the clock this often at most.
@@ -67,7 +69,7 @@ pub struct Topic<'a> {
 /// Makes the topic and fills it.
 pub fn fill(kafka: &Kafka, topic: Topic<'_>) -> Result<Duration> {
     let Topic { name, layout, scenario, records } = topic;
-    kafka.create_topic(name, layout.partitions)?;
+    kafka.create_topic_with(name, layout.partitions, &[("max.message.bytes", RECORD_BYTES_MAX)])?;
     let start = Instant::now();
     // Batches of up to a megabyte: the consumer shall not be held up by tiny ones.
     let producer = producer(kafka, layout.compression, "50")?;
@@ -109,6 +111,7 @@ fn producer(kafka: &Kafka, compression: Compression, linger_ms: &str) -> Result<
     config.set("bootstrap.servers", kafka.brokers()).set("linger.ms", linger_ms);
     config.set("batch.size", "1000000").set("batch.num.messages", "100000");
     config.set("queue.buffering.max.messages", "1000000");
+    config.set("message.max.bytes", RECORD_BYTES_MAX);
     config.set("compression.type", compression.name());
     // In order, and none twice: a retry after a lost answer would make the count wrong.
     config.set("enable.idempotence", "true");

@@ -47,6 +47,14 @@ impl Metrics {
         self.labelled(name, "")
     }
 
+    /// The samples of all pipelines together.
+    pub fn sum(&self, name: &str) -> Result<f64> {
+        let name = format!("{name}{{");
+        let mut found = self.0.range(name.clone()..).take_while(|(key, _)| key.starts_with(&name));
+        let (_, first) = found.next().with_context(|| format!("/metrics has no {name}"))?;
+        Ok(first + found.map(|(_, value)| value).sum::<f64>())
+    }
+
     /// The quantiles of a summary.
     pub fn latency(&self, name: &str) -> Result<Latency> {
         let at = |quantile: &str| {
@@ -102,6 +110,9 @@ mod tests {
         let latency =
             Latency { p50_ms: 1.0, p90_ms: 2.0, p99_ms: 500.0, p999_ms: 1000.0, count: 9 };
         assert_eq!(metrics.latency("l").expect("it is there"), latency);
+        let two = Metrics::parse("a{pipeline=\"b\"} 7\na{pipeline=\"c\"} 2\nab{} 50\n");
+        assert_eq!(two.sum("a").expect("both are there"), 9.0);
+        assert!(two.sum("b").is_err());
         assert!(metrics.get("b").is_err() && metrics.latency("a").is_err());
     }
 }

@@ -7,7 +7,8 @@
 //!   bridge_run  a run at saturation     rate        latency at a fixed rate
 //!   sample      processor and memory    count       rows, seen from outside
 //!   metrics     what the bridge says    latency     percentiles out of counts
-//!   versus      runs against runs       result      what is said and written in the end
+//!   versus      runs against runs       scale       how cost grows
+//!   result      what is said and written in the end
 //! ```
 
 pub(crate) mod bridge_run;
@@ -19,6 +20,7 @@ pub(crate) mod metrics;
 mod rate;
 pub(crate) mod result;
 pub(crate) mod sample;
+mod scale;
 pub(crate) mod scenario;
 mod versus;
 
@@ -27,7 +29,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use world::{Kafka, QuestDb};
+use world::{Kafka, QuestDb, QuestDbOptions};
 
 pub use config::Transport;
 
@@ -61,6 +63,10 @@ pub struct Options {
     /// Measure latency at these rates, in records a second, in place of saturation: 1000,50000.
     #[arg(long, value_delimiter = ',')]
     rate: Vec<u64>,
+    /// Measure how cost grows, with so many records in each step: all series, or those whose first
+    /// words are given: partitions,tables,pipelines,lanes,columns,bytes.
+    #[arg(long, value_name = "SERIES", num_args = 0.., value_delimiter = ',')]
+    scale: Option<Vec<String>>,
     /// How long each rate is measured, in seconds.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
@@ -81,6 +87,17 @@ pub struct Options {
     json: bool,
 }
 
+impl Options {
+    /// Where the result file goes, if it goes anywhere.
+    fn folder(&self) -> Option<PathBuf> {
+        let folder = match &self.results {
+            Some(folder) => folder.clone(),
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("results"),
+        };
+        (folder != Path::new("-")).then_some(folder)
+    }
+}
+
 /// Runs it.
 pub fn main(options: &Options) -> Result<()> {
     let machine = Machine::here();
@@ -92,7 +109,11 @@ pub fn main(options: &Options) -> Result<()> {
     ensure!(options.runs > 0, "--runs must be at least 1");
     if let Some(path) = &options.against {
         ensure!(path.is_file(), "no bridge at {}", path.display());
-        ensure!(options.rate.is_empty(), "--against is for saturation, not for --rate");
+        let alone = options.rate.is_empty() && options.scale.is_none();
+        ensure!(alone, "--against is for saturation, not for --rate or --scale");
+    }
+    if let Some(names) = &options.scale {
+        return scale::run(options, names, &machine, &binary);
     }
     let (scenario, servers) = (options.scenario.scenario(), Servers::start()?);
     let bench = Bench { options, scenario: &*scenario, binary, servers };
@@ -111,11 +132,7 @@ pub fn main(options: &Options) -> Result<()> {
         false => bench.at_rates(&mut report)?,
     }
     report.print();
-    let folder = match &options.results {
-        Some(folder) => folder.clone(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("results"),
-    };
-    if folder != Path::new("-") {
+    if let Some(folder) = options.folder() {
         eprintln!("written: {}", report.write(&folder)?.display());
     }
     if options.json {
@@ -134,10 +151,15 @@ pub(crate) struct Servers {
 impl Servers {
     /// Both at once: each takes seconds.
     pub fn start() -> Result<Self> {
+        Self::start_with(QuestDbOptions::default())
+    }
+
+    /// The same, with a database that is set up otherwise.
+    pub fn start_with(options: QuestDbOptions) -> Result<Self> {
         eprintln!("starting Kafka and QuestDB");
         std::thread::scope(|scope| {
             let kafka = scope.spawn(Kafka::start);
-            let questdb = QuestDb::start().context("starting QuestDB");
+            let questdb = QuestDb::start_with(options).context("starting QuestDB");
             let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
             Ok(Servers { kafka: kafka.context("starting Kafka")?, questdb: questdb? })
         })

@@ -162,7 +162,6 @@ impl Report {
         if self.runs.is_empty() {
             name.push_str("-latency");
         }
-        let path = folder.join(format!("{name}-{transport}.json"));
         let samples: Vec<Value> = self.rates.iter().map(|at| json!(at.samples)).collect();
         let raw = json!({
             "kind": if self.runs.is_empty() { "rates" } else { "harness" },
@@ -173,11 +172,16 @@ impl Report {
             "raw_against": self.against,
             "samples_at_rates": samples,
         });
-        std::fs::create_dir_all(folder)?;
-        std::fs::write(&path, folded(&raw))
-            .with_context(|| format!("writing {}", path.display()))?;
-        Ok(path)
+        write(folder, &format!("{name}-{transport}.json"), &raw)
     }
+}
+
+/// Writes a result file; gives its path.
+pub(crate) fn write(folder: &Path, name: &str, value: &Value) -> Result<PathBuf> {
+    let path = folder.join(name);
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(&path, folded(value)).with_context(|| format!("writing {}", path.display()))?;
+    Ok(path)
 }
 
 /// One run in a line.

@@ -10,7 +10,7 @@ use super::page::escape;
 pub struct Chart {
     pub title: String,
     /// What runs along the bottom, and up the side, with units.
-    pub x_label: &'static str,
+    pub x_label: String,
     pub y_label: &'static str,
     pub x: Axis,
     pub y: Axis,
@@ -102,7 +102,7 @@ impl Chart {
              <text class=\"unit end\" x=\"{RIGHT}\" y=\"{}\">{}</text>",
             escape(self.y_label),
             BOTTOM + 34.0,
-            escape(self.x_label)
+            escape(&self.x_label)
         );
     }
 
@@ -153,7 +153,7 @@ mod tests {
     fn chart(lines: Vec<Line>) -> Chart {
         Chart {
             title: "a <b> & \"c\"".into(),
-            x_label: "seconds",
+            x_label: "seconds".into(),
             y_label: "MB",
             x: Axis::linear(10.0),
             y: Axis::linear(100.0),

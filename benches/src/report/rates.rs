@@ -54,7 +54,7 @@ fn curves(file: &ResultFile, latency: &str, said: &str) -> String {
     let min = min.max(max / 1_000.0);
     let chart = Chart {
         title: format!("{}: until {said}", file.title()),
-        x_label: "percentile",
+        x_label: "percentile".into(),
         y_label: "ms",
         x: Axis::percentiles(all().map(|(percentile, _)| *percentile).fold(0.0, f64::max)),
         y: Axis::log(min, max),

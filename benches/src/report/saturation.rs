@@ -167,6 +167,6 @@ pub fn time_chart(title: &str, unit: &'static str, lines: Vec<Line>) -> String {
     let points = || lines.iter().flat_map(|line| &line.points);
     let x = Axis::linear(points().map(|(x, _)| *x).fold(0.0, f64::max));
     let y = Axis::linear(points().map(|(_, y)| *y).fold(0.0, f64::max));
-    let (title, x_label) = (title.to_owned(), "seconds");
+    let (title, x_label) = (title.to_owned(), "seconds".to_owned());
     Chart { title, x_label, y_label: unit, x, y, lines, dots: false }.figure()
 }

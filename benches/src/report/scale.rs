@@ -47,8 +47,8 @@ fn figure(file: &ResultFile, series: &Value) -> String {
     let unit = series["cost_unit"].as_str().unwrap_or_default();
     let transport = file.summary()["transport"].as_str().unwrap_or_default();
     let chart = Chart {
-        title: format!("{} {transport}: {unit}", name(series)),
-        x_label: "",
+        title: format!("CPU s {unit}, {transport}"),
+        x_label: name(series).to_owned(),
         y_label: "CPU s",
         x: Axis::points(&at),
         y: Axis::linear(points.iter().map(|(_, cost)| *cost).fold(0.0, f64::max)),

@@ -42,7 +42,7 @@ impl Scenario for Large {
 }
 
 /// Writes a record whose text has at least so many bytes, and at most a line more.
-fn write_of(text_bytes: usize, seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) {
+pub(super) fn write_of(text_bytes: usize, seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) {
     let noise_of = |line: u64| noise(seq.wrapping_mul(64) + line);
     let source = noise(seq) % 200;
     key.clear();

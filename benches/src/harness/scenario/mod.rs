@@ -3,6 +3,7 @@
 //!
 //! Each has a file of its own, and a line in [`Name`].
 
+pub(crate) mod growing;
 mod large;
 mod market;
 mod sensors;
@@ -74,6 +75,16 @@ pub(crate) trait Scenario: Send + Sync {
 
     /// Lines of the pipeline's section `table`, besides its name and the metadata.
     fn table(&self) -> String;
+
+    /// The table's name in the configuration, which may be a template.
+    fn destination(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// The tables in which rows end.
+    fn tables(&self) -> Vec<String> {
+        vec![self.name().to_owned()]
+    }
 
     /// The partition of a record of a topic with so many; `None` leaves it to the key.
     fn partition(&self, _seq: u64, _partitions: i32) -> Option<i32> {
