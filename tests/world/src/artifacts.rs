@@ -94,6 +94,14 @@ pub fn go_program(program: &GoProgram) -> Result<PathBuf> {
     Ok(folder.join(name))
 }
 
+/// The option that keeps a server's unpacked libraries beside its data: when it is killed, they
+/// stay where they are.
+pub(crate) fn own_temporary(data: &Path) -> Result<String> {
+    let folder = data.join("java-tmp");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(format!("-Djava.io.tmpdir={}", folder.display()))
+}
+
 /// The `java` command, after a look whether there is one.
 pub fn java() -> Result<Command> {
     installed("java", "default-jdk-headless")

@@ -224,7 +224,7 @@ fn configuration(ports: &Ports, options: &QuestDbOptions) -> String {
 
 fn command(jar: &Path, root: &Path, heap: &str) -> Result<Command> {
     let mut command = artifacts::java()?;
-    command.arg(format!("-Xmx{heap}"));
+    command.arg(format!("-Xmx{heap}")).arg(artifacts::own_temporary(root)?);
     // The server formats numbers with the Java library's own routines, which are not exported.
     command.args(["--add-exports", "java.base/jdk.internal.math=io.questdb"]);
     command.arg("-p").arg(jar).args(["-m", "io.questdb/io.questdb.ServerMain"]);

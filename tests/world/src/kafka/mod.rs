@@ -141,6 +141,7 @@ impl Kafka {
 fn command(jars: &Path, properties: &Path, heap: &str) -> Result<Command> {
     let mut command = artifacts::java()?;
     command.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
+    command.arg(artifacts::own_temporary(properties.parent().context("a file lies in a folder")?)?);
     command.arg("-cp").arg(jars.join("*")).arg("kafka.Kafka").arg(properties);
     Ok(command)
 }
