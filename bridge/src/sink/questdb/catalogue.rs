@@ -125,6 +125,8 @@ impl Catalogue {
             return Ok(table);
         }
         let mut table = self.look_up(name).await?;
+        // The other lanes, and what this one knows of the table's other columns.
+        let has_changed = self.known(name).is_some_and(|known| table.as_ref() != Some(&*known));
         if table.is_none() {
             if !self.shape.create.tables {
                 return Err(Denied::Pipeline(
@@ -149,6 +151,10 @@ impl Catalogue {
         let table = Arc::new(table);
         let mut known = self.known.lock().expect("no one panics with it");
         known.insert(name.to_lowercase(), Arc::clone(&table));
+        if has_changed {
+            tracing::info!("{}: table {name} has changed; all lanes look anew", self.pipeline);
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
         Ok(table)
     }
 

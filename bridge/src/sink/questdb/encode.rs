@@ -22,6 +22,9 @@ use crate::reject::{Reason, Rejects, Stage};
 use crate::shape::{ColumnType, Part, Shape};
 use crate::sink::Encoder;
 
+/// A buffer for one row that is larger is not kept: the next such row may never come.
+const ROW_BYTES_KEPT: usize = 64 << 10;
+
 /// Encodes the rows of one lane.
 pub struct IlpEncoder {
     shape: Arc<Shape>,
@@ -161,10 +164,14 @@ impl IlpEncoder {
     }
 
     /// Learns of the columns of this batch that the target has not met: what type they are to
-    /// have is told by all rows of the batch, so that one `21` does not make a column of longs.
-    fn meet(&mut self, target: usize, rows: &RowBatch) -> Result<(), Fault> {
+    /// have is told by all of its rows in the batch, so that one `21` does not make a column of
+    /// longs.
+    fn meet(&mut self, target: usize, records: &RecordBatch, rows: &RowBatch) -> Result<(), Fault> {
         let mut fresh: Vec<(u16, ColumnType)> = Vec::new();
-        for row in rows.rows.iter().filter(|row| row.table == 0 || self.targets.len() > 1) {
+        for row in &rows.rows {
+            if self.target_of(records, rows, row) != target {
+                continue;
+            }
             for cell in rows.cells_of(row) {
                 if !self.targets[target].is_unknown(cell.column) {
                     continue;
@@ -313,10 +320,10 @@ impl Encoder for IlpEncoder {
         let mut asked = None;
         while let Some(row) = rows.rows.get(at) {
             let target = self.target_of(records, rows, row);
-            let ended = if !self.targets[target].met {
-                Ended::Unknown
-            } else if let Some(refused) = &self.targets[target].refused {
+            let ended = if let Some(refused) = &self.targets[target].refused {
                 Ended::Refused(refused.clone())
+            } else if !self.targets[target].met {
+                Ended::Unknown
             } else {
                 let (next, ended) = self.run(target, records, rows, at, outbox);
                 at = next;
@@ -329,7 +336,7 @@ impl Encoder for IlpEncoder {
                 }
                 Ended::Unknown => {
                     asked = Some(at);
-                    self.meet(target, rows)?;
+                    self.meet(target, records, rows)?;
                 }
                 Ended::Refused(refused) => {
                     if refused.0 == Reason::WrongType {
@@ -338,6 +345,9 @@ impl Encoder for IlpEncoder {
                     at = self.refuse(records, rows, at, refused, rejects, outbox);
                 }
             }
+        }
+        if self.row.len() > ROW_BYTES_KEPT {
+            self.row = Vec::new();
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ mod http_tests;
 #[cfg(test)]
 mod reader_tests;
 #[cfg(test)]
+mod route_tests;
+#[cfg(test)]
 mod tcp_tests;
 
 use std::sync::Arc;

@@ -59,7 +59,7 @@ impl Lines<'_> {
                 out.extend_from_slice(&buffer[..len]);
                 return Ok(stamp);
             }
-            buffer.resize(2 * len + ROW_BYTES_USUAL, 0);
+            buffer.resize(len + ROW_BYTES_USUAL, 0);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bridge_abi::Cell;
+use bridge_abi::{Cell, Kind};
 
 use super::fragment::Fragment;
 use super::line;
@@ -91,10 +91,10 @@ impl Target {
     }
 
     /// Whether another cell of the row goes into the same column and stands before: the first one
-    /// is written, as the database would have it.
+    /// that is not null is written, as the database would have it.
     pub fn stands_before(&self, cells: &[Cell], column: u16) -> bool {
         let name = |column: u16| self.columns.get(&column).map(|(name, _)| name.as_str());
-        cells.iter().any(|cell| name(cell.column) == name(column))
+        cells.iter().any(|cell| cell.kind != Kind::Null as u8 && name(cell.column) == name(column))
     }
 
     /// Why a value does not fit, for the dead letters.

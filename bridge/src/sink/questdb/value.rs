@@ -56,18 +56,20 @@ pub fn push_field(
             Ok(())
         }
         (Some(Kind::Decimal), ColumnType::Float | ColumnType::Double) => {
-            let value: f64 =
-                decimal_text(bytes, cell.flags).parse().map_err(|_| shown(cell, bytes))?;
+            let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
+            let value: f64 = text.parse().map_err(|_| shown(cell, bytes))?;
             line::push_double(out, value, version);
             Ok(())
         }
         (Some(Kind::Decimal), ColumnType::Decimal(..)) => {
-            out.all(decimal_text(bytes, cell.flags).as_bytes());
+            let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
+            out.all(text.as_bytes());
             out.byte(b'd');
             Ok(())
         }
         (Some(Kind::Decimal), ColumnType::Varchar | ColumnType::String) => {
-            line::push_string(out, decimal_text(bytes, cell.flags).as_bytes());
+            let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
+            line::push_string(out, &text);
             Ok(())
         }
         _ => Err(shown(cell, bytes)),
@@ -81,7 +83,10 @@ pub fn push_symbol(out: &mut impl Put, cell: &Cell, bytes: &[u8]) -> Result<(), 
         Some(Kind::I64) => line::push_digits(out, cell.value as i64),
         Some(Kind::F64) => line::push_double(out, f64::from_bits(cell.value), 1),
         Some(Kind::Bool) => out.all(bool_text(cell)),
-        Some(Kind::Decimal) => out.all(decimal_text(bytes, cell.flags).as_bytes()),
+        Some(Kind::Decimal) => {
+            let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
+            out.all(text.as_bytes());
+        }
         _ => return Err(shown(cell, bytes)),
     }
     Ok(())
@@ -201,11 +206,20 @@ fn is_uuid(text: &[u8]) -> bool {
 
 /// A decimal in digits, from its unscaled number (big-endian two's complement) and its scale.
 /// Numbers beyond 128 bits give no text, and so fit no column.
-fn decimal_text(unscaled: &[u8], scale: u8) -> String {
-    if unscaled.is_empty() || unscaled.len() > 16 {
-        return String::new();
+fn decimal_text(unscaled: &[u8], scale: u8) -> Option<String> {
+    let fill = if unscaled.first()? & 0x80 == 0 { 0 } else { 0xff };
+    // What only repeats the sign is no part of the number.
+    let mut unscaled = unscaled;
+    while let [first, rest @ ..] = unscaled
+        && unscaled.len() > 16
+        && *first == fill
+        && rest[0] & 0x80 == fill & 0x80
+    {
+        unscaled = rest;
     }
-    let fill = if unscaled[0] & 0x80 == 0 { 0 } else { 0xff };
+    if unscaled.len() > 16 {
+        return None;
+    }
     let mut wide = [fill; 16];
     wide[16 - unscaled.len()..].copy_from_slice(unscaled);
     let value = i128::from_be_bytes(wide);
@@ -213,7 +227,7 @@ fn decimal_text(unscaled: &[u8], scale: u8) -> String {
     let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
     let sign = if value < 0 { "-" } else { "" };
     let point = if scale > 0 { "." } else { "" };
-    format!("{sign}{whole}{point}{fraction}")
+    Some(format!("{sign}{whole}{point}{fraction}"))
 }
 
 /// A cell's value for a message.
@@ -225,7 +239,8 @@ pub fn shown(cell: &Cell, bytes: &[u8]) -> String {
         Some(Kind::Text | Kind::Symbol) => quoted(bytes),
         Some(Kind::Timestamp) => format!("timestamp {}", cell.value as i64),
         Some(Kind::Bytes) => format!("{} bytes", bytes.len()),
-        Some(Kind::Decimal) => decimal_text(bytes, cell.flags),
+        Some(Kind::Decimal) => decimal_text(bytes, cell.flags)
+            .unwrap_or_else(|| format!("a decimal of {} bytes", bytes.len())),
         Some(Kind::Array) => format!("array of {} dimensions", line::array_dims(bytes)),
         Some(Kind::Null) | None => "null".to_owned(),
     }
@@ -289,6 +304,14 @@ mod tests {
             Ok("-12.34d"),
         );
         check(cell(Kind::Decimal, 0, 3), &[5], "double", Ok("0.005"));
+        let mut wide = [0xff; 32];
+        wide[31] = 0xfe;
+        check(cell(Kind::Decimal, 0, 0), &wide, "varchar", Ok("\"-2\""));
+        wide[0] = 0;
+        for column in ["varchar", "decimal(38,0)", "double"] {
+            check(cell(Kind::Decimal, 0, 0), &wide, column, Err("a decimal of 32 bytes"));
+        }
+        assert!(push_symbol(&mut Vec::new(), &cell(Kind::Decimal, 0, 0), &wide).is_err());
         check(cell(Kind::Timestamp, 5, Unit::Millis as u8), b"", "date", Ok("5m"));
     }
 }
