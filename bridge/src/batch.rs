@@ -321,6 +321,12 @@ impl RowBatch {
         &self.arena[cell.value as usize..cell.value as usize + cell.len as usize]
     }
 
+    /// The same of any cell: one that points to nothing refers to no bytes.
+    #[inline]
+    pub fn pointed(&self, cell: &Cell) -> &[u8] {
+        if Kind::from_u8(cell.kind).is_some_and(Kind::points) { self.bytes_of(cell) } else { &[] }
+    }
+
     /// Copies bytes into the arena and returns a cell that points to them.
     #[inline]
     pub fn cell_bytes(&mut self, column: u16, kind: Kind, flags: u8, bytes: &[u8]) -> Cell {

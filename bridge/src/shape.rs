@@ -289,6 +289,32 @@ impl Template {
 }
 
 #[cfg(test)]
+impl Shape {
+    /// What tests begin with: Kafka's timestamps, and tables and columns made as they come.
+    pub fn plain(table: &str) -> Shape {
+        Shape {
+            table: Template::parse(table).expect("a name"),
+            timestamp: Timestamp::Kafka,
+            timestamp_column: "timestamp".into(),
+            symbols: vec![],
+            columns: vec![],
+            rename: vec![],
+            only: None,
+            drop: vec![],
+            metadata: Metadata::default(),
+            columns_max: 500,
+            create: Create {
+                tables: true,
+                columns: true,
+                partition_by: "DAY".into(),
+                ttl: None,
+                upsert_keys: vec![],
+            },
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

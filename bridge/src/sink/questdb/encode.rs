@@ -9,7 +9,7 @@ use bridge_abi::{Cell, Kind};
 
 use super::line;
 use super::metadata::last_header;
-use super::row::{Lines, Refused, Unwritten, is_text, pointed};
+use super::row::{Lines, Refused, Unwritten, is_text};
 use super::stamp::{Stamp, Stamper};
 use super::table::{Tables, Wanted};
 use super::target::Target;
@@ -151,7 +151,7 @@ impl IlpEncoder {
                 Part::Field(name) => {
                     let id = self.names.columns.find(name).unwrap_or(0);
                     let cell = rows.cells_of(row).iter().find(|cell| cell.column == id && id != 0);
-                    match cell.map(|cell| (cell, pointed(rows, cell))) {
+                    match cell.map(|cell| (cell, rows.pointed(cell))) {
                         Some((cell, bytes)) if is_text(cell) => {
                             self.scratch.push_str(&String::from_utf8_lossy(bytes));
                         }
@@ -176,7 +176,7 @@ impl IlpEncoder {
                 if !self.targets[target].is_unknown(cell.column) {
                     continue;
                 }
-                let Some(kind) = inferred(cell, pointed(rows, cell)) else { continue };
+                let Some(kind) = inferred(cell, rows.pointed(cell)) else { continue };
                 match fresh.iter_mut().find(|(column, _)| *column == cell.column) {
                     Some((_, known)) => *known = wider(*known, kind),
                     None => fresh.push((cell.column, kind)),

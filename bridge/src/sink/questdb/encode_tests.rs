@@ -17,7 +17,7 @@ use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::names::Names;
 use crate::outbox::{Closing, Outbox};
 use crate::reject::Rejects;
-use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp, Written};
+use crate::shape::{ColumnType, Shape, Timestamp, Written};
 use crate::sink::Encoder;
 
 const TABLE: &str = "my table-1";
@@ -97,7 +97,6 @@ impl Tables for Obliging {
 
 fn shape() -> Shape {
     Shape {
-        table: Template::parse(TABLE).expect("a name"),
         timestamp: Timestamp::Field {
             field: STAMP.into(),
             written: Written::Number(CellUnit::Micros),
@@ -111,18 +110,7 @@ fn shape() -> Shape {
             (TEXT.into(), ColumnType::Varchar),
             (INSTANT.into(), ColumnType::Timestamp),
         ],
-        rename: vec![],
-        only: None,
-        drop: vec![],
-        metadata: Metadata::default(),
-        columns_max: 500,
-        create: Create {
-            tables: true,
-            columns: true,
-            partition_by: "DAY".into(),
-            ttl: None,
-            upsert_keys: vec![],
-        },
+        ..Shape::plain(TABLE)
     }
 }
 

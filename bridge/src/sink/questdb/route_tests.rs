@@ -14,7 +14,7 @@ use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Closing, Outbox};
 use crate::reject::Rejects;
-use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp};
+use crate::shape::{ColumnType, Shape};
 use crate::sink::Encoder;
 
 /// What each table was asked for.
@@ -91,25 +91,6 @@ fn encoded(table: &str, given: &[(Option<&str>, &[Given])]) -> Came {
             table: chosen.map_or(0, id),
         });
     }
-    let shape = Shape {
-        table: Template::parse(table).expect("a name"),
-        timestamp: Timestamp::Kafka,
-        timestamp_column: "timestamp".into(),
-        symbols: vec![],
-        columns: vec![],
-        rename: vec![],
-        only: None,
-        drop: vec![],
-        metadata: Metadata::default(),
-        columns_max: 500,
-        create: Create {
-            tables: true,
-            columns: true,
-            partition_by: "DAY".into(),
-            ttl: None,
-            upsert_keys: vec![],
-        },
-    };
     let closing = Closing {
         payload_bytes_max: usize::MAX,
         payload_rows_max: usize::MAX,
@@ -118,7 +99,8 @@ fn encoded(table: &str, given: &[(Option<&str>, &[Given])]) -> Came {
     let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
     let (mut rejects, tables) = (Rejects::default(), Arc::new(Noting::default()));
     let records = batch(given.iter().map(|_| (None, None)).collect());
-    let mut encoder = IlpEncoder::new(Arc::new(shape), names, Arc::clone(&tables) as _, 2, 1);
+    let mut encoder =
+        IlpEncoder::new(Arc::new(Shape::plain(table)), names, Arc::clone(&tables) as _, 2, 1);
     encoder.encode(&records, &rows, &mut rejects, &mut outbox).expect("a pipeline that goes on");
     outbox.close_all();
     let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();

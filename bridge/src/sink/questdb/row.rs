@@ -109,7 +109,7 @@ impl Lines<'_> {
                     if is_text(cell) {
                         line::push_escaped(out, self.text(cell));
                     } else {
-                        out.lend(|out| value::push_symbol(out, cell, pointed(self.rows, cell)))
+                        out.lend(|out| value::push_symbol(out, cell, self.rows.pointed(cell)))
                             .map_err(|shown| self.target.misfit(cell.column, &shown))?;
                     }
                 }
@@ -165,7 +165,7 @@ impl Lines<'_> {
             (BOOL, ColumnType::Boolean) => out.byte(if cell.value == 0 { b'f' } else { b't' }),
             (TEXT, ColumnType::Varchar) => line::push_string(out, self.text(cell)),
             _ => {
-                let bytes = pointed(self.rows, cell);
+                let bytes = self.rows.pointed(cell);
                 out.lend(|out| value::push_field(out, cell, bytes, column.kind, self.version))
                     .map_err(|shown| self.target.misfit(cell.column, &shown))?;
             }
@@ -183,12 +183,6 @@ impl Lines<'_> {
     fn text(&self, cell: &Cell) -> Text<'_> {
         Text::first(&self.rows.arena[cell.value as usize..], cell.len as usize)
     }
-}
-
-/// What a pointing cell points to, or nothing.
-#[inline]
-pub fn pointed<'a>(rows: &'a RowBatch, cell: &Cell) -> &'a [u8] {
-    if Kind::from_u8(cell.kind).is_some_and(Kind::points) { rows.bytes_of(cell) } else { &[] }
 }
 
 #[inline]

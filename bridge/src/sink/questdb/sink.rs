@@ -380,32 +380,16 @@ impl Finding {
 mod tests {
     use super::*;
     use crate::config::Section;
-    use crate::shape::{Create, Template, Timestamp};
 
     fn plan(options: &str) -> QuestDbPlan {
         QuestDbPlan::parse(&Section::new("sink", options.parse().expect("TOML"))).expect("a plan")
     }
 
     fn shape(create: bool) -> Shape {
-        Shape {
-            table: Template::parse("t").expect("a name"),
-            timestamp: Timestamp::Kafka,
-            timestamp_column: "ts".into(),
-            symbols: vec![],
-            columns: vec![],
-            rename: vec![],
-            only: None,
-            drop: vec![],
-            metadata: Metadata::default(),
-            columns_max: 10,
-            create: Create {
-                tables: create,
-                columns: create,
-                partition_by: "DAY".into(),
-                ttl: None,
-                upsert_keys: vec![],
-            },
-        }
+        let mut shape =
+            Shape { timestamp_column: "ts".into(), columns_max: 10, ..Shape::plain("t") };
+        (shape.create.tables, shape.create.columns) = (create, create);
+        shape
     }
 
     fn check(options: &str, create: bool, columns: &[(&str, bool)], state: FindingState) -> String {

@@ -84,7 +84,7 @@ impl Stamper {
                     .find(|cell| cell.column == *column && cell.kind != Kind::Null as u8)
                     .ok_or_else(|| missing(name))?;
                 read(cell, rows, written).ok_or_else(|| {
-                    let shown = value::shown(cell, pointed(rows, cell));
+                    let shown = value::shown(cell, rows.pointed(cell));
                     (
                         Reason::BadTimestamp,
                         format!("`{name}` is {shown}, which is no timestamp{}", how(written)),
@@ -97,7 +97,7 @@ impl Stamper {
                     let cell = cells.iter().find(|cell| cell.column == *column);
                     let cell = cell.filter(|cell| cell.kind != Kind::Null as u8);
                     let cell = cell.ok_or_else(|| missing(name))?;
-                    let bytes = pointed(rows, cell);
+                    let bytes = rows.pointed(cell);
                     if matches!(Kind::from_u8(cell.kind), Some(Kind::Text | Kind::Symbol)) {
                         self.scratch.push_str(&String::from_utf8_lossy(bytes));
                     } else {
@@ -177,10 +177,6 @@ fn read(cell: &Cell, rows: &RowBatch, written: &Written) -> Option<i128> {
 
 fn text<'a>(cell: &Cell, rows: &'a RowBatch) -> Option<&'a str> {
     std::str::from_utf8(rows.bytes_of(cell)).ok()
-}
-
-fn pointed<'a>(rows: &'a RowBatch, cell: &Cell) -> &'a [u8] {
-    if Kind::from_u8(cell.kind).is_some_and(Kind::points) { rows.bytes_of(cell) } else { &[] }
 }
 
 fn missing(name: &str) -> (Reason, String) {
