@@ -190,9 +190,11 @@ impl Taken {
         Some((self.heads.first()?.offset, self.heads.last()?.offset + 1))
     }
 
-    /// Kafka's timestamp of the last record, milliseconds since 1970.
-    pub fn last_timestamp_ms(&self) -> i64 {
-        self.heads.last().map_or(-1, |head| head.timestamp_ms)
+    /// Kafka's timestamps of the first and the last record, milliseconds since 1970; -1 where a
+    /// record has none.
+    pub fn timestamps_ms(&self) -> (i64, i64) {
+        let of = |head: Option<&Head>| head.map_or(-1, |head| head.timestamp_ms);
+        (of(self.heads.first()), of(self.heads.last()))
     }
 
     /// A batch of them, once the ledger has issued a ticket.
@@ -374,6 +376,8 @@ pub struct Payload {
     pub route: Route,
     /// When its first row came.
     pub opened: Instant,
+    /// Until when it may wait for more rows to be stored with.
+    pub due: Instant,
     /// Smallest and largest designated timestamp in the table's own unit (see
     /// `unit_per_second`), for reading back.
     pub timestamps: (i64, i64),

@@ -23,6 +23,11 @@ pub struct Limits {
     pub payload_bytes_max: usize,
     /// Rows of one payload before it is closed.
     pub payload_rows_max: usize,
+    /// Bytes that one courier holds, as payloads that it sends in one request and such that wait
+    /// for theirs: their encoded rows and positions.
+    pub commit_bytes_max: usize,
+    /// Rows of payloads that are sent in one request.
+    pub commit_rows_max: usize,
     /// The same of all open payloads of one lane.
     pub open_bytes_max: usize,
     /// Payloads that wait for one courier, at most.
@@ -80,8 +85,8 @@ impl Limits {
     /// What the bounds add up to for one pipeline: (what it is, bytes). `couriers` are those of
     /// all lanes, `sandbox_bytes` is what the transforms of one lane may hold.
     pub fn ceiling(&self, couriers: usize, sandbox_bytes: usize) -> Vec<(&'static str, usize)> {
-        let payloads = (self.courier_inbox_payloads_max + 1) * self.payload_bytes_max;
-        let courier = payloads + COURIER_BYTES;
+        let waiting = self.courier_inbox_payloads_max * self.payload_bytes_max;
+        let courier = waiting + self.commit_bytes_max.max(self.payload_bytes_max) + COURIER_BYTES;
         let letters = DEAD_LETTERS_MAX + DEAD_LETTERS_AT_HAND;
         vec![
             ("fetched by the Kafka client", self.fetch_bytes_max),
@@ -110,11 +115,13 @@ impl Default for Limits {
             batch_records_max: 2_000,
             batch_bytes_max: MIB / 2,
             lane_inbox_batches_max: 4,
-            lent_bytes_max: 12 * MIB,
+            lent_bytes_max: 10 * MIB,
             fetch_bytes_max: 16 * MIB,
-            payload_bytes_max: 7 * MIB,
+            payload_bytes_max: 2 * MIB,
             payload_rows_max: 100_000,
-            open_bytes_max: 8 * MIB,
+            commit_bytes_max: 15 * MIB,
+            commit_rows_max: 250_000,
+            open_bytes_max: 6 * MIB,
             courier_inbox_payloads_max: 1,
             linger: Duration::from_millis(25),
             linger_behind: Duration::from_millis(500),

@@ -90,6 +90,7 @@ pub struct Outbox {
     index: HashMap<Destination, usize, foldhash::fast::FixedState>,
     closed: Vec<(u32, Payload)>,
     now: Instant,
+    linger: Duration,
 }
 
 impl Outbox {
@@ -102,12 +103,14 @@ impl Outbox {
             index: HashMap::default(),
             closed: Vec::new(),
             now,
+            linger: Duration::ZERO,
         }
     }
 
-    /// Sets the time that payloads opened from now on bear.
-    pub fn set_now(&mut self, now: Instant) {
+    /// Sets the time that payloads opened from now on bear, and the age at which they are due.
+    pub fn set_pace(&mut self, now: Instant, linger: Duration) {
         self.now = now;
+        self.linger = linger;
     }
 
     /// The open payload of a destination, with a share of the ticket; opens one if there is none.
@@ -121,6 +124,7 @@ impl Outbox {
                     shares: Vec::new(),
                     route: to.route,
                     opened: self.now,
+                    due: self.now + self.linger,
                     timestamps: (i64::MAX, i64::MIN),
                 };
                 self.open.push((to, payload));

@@ -349,6 +349,11 @@ pub struct LimitsDraft {
     pub payload_bytes_max: Option<Bytes>,
     /// Rows of one payload before it is closed.
     pub payload_rows_max: Option<usize>,
+    /// Bytes that one courier holds: the payloads of one request over HTTP, and such that wait for
+    /// theirs.
+    pub commit_bytes_max: Option<Bytes>,
+    /// Rows of payloads that are sent in one request over HTTP.
+    pub commit_rows_max: Option<usize>,
     /// The same of all open payloads of one lane.
     pub open_bytes_max: Option<Bytes>,
     /// Payloads that wait for one courier, at most.

@@ -32,6 +32,8 @@ pub fn apply(section: &Section, limits: &mut Limits) -> Result<(), Mistake> {
         fetch_bytes_max.0,
         payload_bytes_max.0,
         payload_rows_max,
+        commit_bytes_max.0,
+        commit_rows_max,
         open_bytes_max.0,
         courier_inbox_payloads_max,
         linger.0,

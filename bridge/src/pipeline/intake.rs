@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::alarm::{Alarm, Stop};
 use super::lane::{Pace, Work};
 use super::ledger::{Complete, Ledger};
+use super::step::Step;
 use crate::batch::{PartitionIndex, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::limits::Limits;
@@ -64,6 +65,7 @@ pub struct Intake {
     partitions: BTreeMap<PartitionIndex, Partition>,
     /// Of each ticket that is out.
     takings: HashMap<u64, Taking, foldhash::fast::FixedState>,
+    step: Step,
     rotation: usize,
     behind: bool,
     lag_at: Instant,
@@ -116,6 +118,7 @@ impl Intake {
             pool: parts.pool,
             partitions: BTreeMap::new(),
             takings: HashMap::default(),
+            step: Step::default(),
             rotation: 0,
             behind: false,
             lag_at: now,
@@ -255,6 +258,7 @@ impl Intake {
             if read.is_some_and(|p| matches!(p.standing, Standing::Read { .. } | Standing::Ended)) {
                 let name = self.source.name_of(rewind.partition);
                 tracing::info!("{name} is read again from offset {}", rewind.next);
+                self.step.forget(rewind.partition);
                 self.source.rewind(rewind.partition, rewind.next)?;
             }
         }
@@ -323,6 +327,7 @@ impl Intake {
         for partition in &drained {
             self.ledger.forget(*partition);
             self.partitions.remove(partition);
+            self.step.forget(*partition);
         }
         self.meter.partitions.set(self.partitions.len() as i64);
         self.source.release(&drained)
@@ -342,6 +347,7 @@ impl Intake {
             return Ok(0);
         }
         self.rotation = (self.rotation + 1) % reading.len();
+        let oldest = self.step.oldest(now);
         let (mut records, mut blocked) = (0, 0);
         for step in 0..reading.len() {
             let (partition, lane) = reading[(self.rotation + step) % reading.len()];
@@ -351,6 +357,9 @@ impl Intake {
                 && (lent == 0 || lent + self.limits.batch_held_max() <= self.limits.lent_bytes_max);
             if !room || !self.ledger.may_issue(partition) {
                 blocked += 1;
+                continue;
+            }
+            if !self.step.may_take(partition, oldest) {
                 continue;
             }
             records += self.take_from(partition, lane, now)?;
@@ -376,7 +385,8 @@ impl Intake {
         self.meter.bytes_in.add(bytes as u64);
         let route = self.ledger.route(partition, first);
         let ticket = self.ledger.issue(partition, first, next);
-        let timestamp_ms = taken.last_timestamp_ms();
+        let (first_ms, timestamp_ms) = taken.timestamps_ms();
+        self.step.took(partition, (first_ms, timestamp_ms), now);
         self.takings.insert(ticket.id(), Taking { timestamp_ms, records: records as u64 });
         let batch = taken.into_batch(partition, self.source.name_of(partition), ticket, route);
         self.lent_bytes.fetch_add(held, Ordering::AcqRel);
@@ -445,6 +455,7 @@ impl Intake {
             let read = self.ledger.issued(lag.partition).unwrap_or(lag.position).max(lag.position);
             let behind = (lag.end - read).max(0);
             total += behind;
+            self.step.left(lag.partition, behind);
             if show {
                 shown.push((self.source.name_of(lag.partition).to_string(), behind));
             }

@@ -82,7 +82,7 @@ impl Lane {
 
     /// One batch: decoded, transformed, encoded into the open payloads of its destinations.
     fn fill(&mut self, batch: RecordBatch, pace: Pace) -> Result<(), Fault> {
-        self.outbox.set_now(pace.now);
+        self.outbox.set_pace(pace.now, pace.linger);
         self.rows.clear();
         let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects);
         for transform in &mut self.transforms {

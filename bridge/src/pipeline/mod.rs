@@ -13,6 +13,7 @@ mod open;
 mod ring;
 mod run;
 mod sample;
+mod step;
 #[cfg(test)]
 mod tests;
 

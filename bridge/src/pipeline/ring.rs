@@ -21,7 +21,7 @@ use crate::limits::{DEAD_LETTERS_MAX, Limits};
 use crate::observe::PipelineMeter;
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
-use crate::sink::{CourierDoors, Home, Sink};
+use crate::sink::{Commit, CourierDoors, Home, Sink};
 use crate::source::Source;
 use crate::transform::Transform;
 
@@ -86,7 +86,8 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
                 let (sender, inbox) = mpsc::channel(parts.limits.courier_inbox_payloads_max);
                 let (home, dead_letters) = (home.clone(), letters.clone());
                 let (pool, reset) = (Arc::clone(&pool), reset_seen.clone());
-                let doors = CourierDoors { inbox, home, dead_letters, pool, reset };
+                let commit = commit(&parts.limits);
+                let doors = CourierDoors { inbox, home, dead_letters, pool, commit, reset };
                 tasks.push(watched(runtime, alarm, parts.sink.courier(number).run(doors)));
                 sender
             })
@@ -141,6 +142,10 @@ fn closing(limits: &Limits) -> Closing {
         payload_rows_max: limits.payload_rows_max,
         open_bytes_max: limits.open_bytes_max,
     }
+}
+
+fn commit(limits: &Limits) -> Commit {
+    Commit { bytes_max: limits.commit_bytes_max, rows_max: limits.commit_rows_max }
 }
 
 /// A task that raises the alarm when it fails, and can be ended.

@@ -138,6 +138,15 @@ pub trait Encoder: Send {
     ) -> Result<(), Fault>;
 }
 
+/// How much a courier may hold, and send as one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Commit {
+    /// Bytes of all payloads at hand, the positions of their rows included.
+    pub bytes_max: usize,
+    /// Rows of one request.
+    pub rows_max: usize,
+}
+
 /// A courier's doors.
 pub struct CourierDoors {
     /// Payloads to be stored; closed when the lane has ended: store the rest, then return.
@@ -148,6 +157,8 @@ pub struct CourierDoors {
     pub dead_letters: mpsc::Sender<Rejected>,
     /// Emptied buffers go back to the lanes.
     pub pool: Arc<Pool>,
+    /// What a courier may hold, and send as one.
+    pub commit: Commit,
     /// Raised when a partition must be let go although something is under way: drop the
     /// connection, give back every payload at hand with [`crate::batch::Verdict::Rewind`].
     pub reset: watch::Receiver<u64>,

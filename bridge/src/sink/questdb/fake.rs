@@ -21,7 +21,7 @@ use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
 use crate::shape::Metadata;
-use crate::sink::{Courier, CourierDoors, Home};
+use crate::sink::{Commit, Courier, CourierDoors, Home};
 use crate::ticket::{Lost, Ticket};
 
 /// Everything in a test happens within this.
@@ -173,10 +173,28 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)>
         }
     }
     let head = head.to_lowercase();
+    if head.contains("transfer-encoding: chunked") {
+        return Some((head, chunks(stream).await?));
+    }
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |n| n.trim().parse().expect("a number"))];
     stream.read_exact(&mut body).await.ok()?;
     Some((head, body))
+}
+
+async fn chunks(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        stream.read_line(&mut size).await.ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok()?;
+        let mut chunk = vec![0; size + 2];
+        stream.read_exact(&mut chunk).await.ok()?;
+        body.extend_from_slice(&chunk[..size]);
+        if size == 0 {
+            return Some(body);
+        }
+    }
 }
 
 /// The answer to a write; `None` hangs up, status 0 stalls.
@@ -407,6 +425,7 @@ impl Bench {
             home: Home::new(home, Arc::new(|| {})),
             dead_letters,
             pool: Arc::clone(&pool),
+            commit: Commit { bytes_max: 1 << 20, rows_max: 1_000 },
             reset: resets,
         };
         let keeper = Keeper::new(
@@ -467,6 +486,7 @@ impl Bench {
             shares: vec![ticket.into_share()],
             route,
             opened: Instant::now(),
+            due: Instant::now(),
             timestamps: (0, 1_000),
         }
     }

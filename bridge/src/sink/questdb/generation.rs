@@ -207,6 +207,7 @@ mod tests {
             shares: vec![],
             route: Route::Primary,
             opened: Instant::now(),
+            due: Instant::now(),
             timestamps: (rows.len() as i64, 10),
         }
     }

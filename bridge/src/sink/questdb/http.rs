@@ -1,10 +1,12 @@
-//! Stores payloads over HTTP: one table a request, one request in flight. A 204 is believed once
+//! Stores payloads over HTTP: one table a request, one request in flight, which grows by what
+//! comes while it is sent. A 204 is believed once
 //! the first poll of `tables()` that began after it still shows the table that the connection
 //! first wrote to; until then the next payloads go on.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -13,7 +15,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::answer::{Answered, judge};
-use super::job::{Job, Piece, Position, Proof};
+use super::body::Body;
+use super::hand::Hand;
+use super::job::{Job, Position, Proof};
 use super::keeper::Tables;
 use super::server::{Ask, Broken, Connection};
 use crate::batch::{Payload, Receipt, Refusal, Verdict};
@@ -45,6 +49,12 @@ pub struct Road {
     backoff: Backoff,
 }
 
+/// Where payloads come from that may go along with a job.
+pub struct More<'a> {
+    hand: &'a mut Hand,
+    inbox: &'a mut mpsc::Receiver<Payload>,
+}
+
 /// A job whose every piece has its 204.
 pub struct Acked {
     job: Job,
@@ -63,22 +73,23 @@ impl Road {
         self.met.clear();
     }
 
-    /// Gets every piece of a job acknowledged; its mark. Dropped half-way, it leaves what is not
-    /// stored in the job, and no connection.
+    /// Gets every piece of a job acknowledged; its mark. What there is `more` goes along with the
+    /// first request. Dropped half-way, it leaves what is not stored in the job, and no connection.
     pub async fn store(
         &mut self,
         job: &mut Job,
+        mut more: Option<More<'_>>,
         dead_letters: &mpsc::Sender<Rejected>,
         pool: &Pool,
     ) -> Result<u64, Stopped> {
         let shared = Arc::clone(&self.shared);
         shared.watched.meet(&job.table);
-        while let Some(piece) = job.piece() {
+        while job.request().len() > 0 {
             shared.watched.open(&job.table).await;
             let connected = self.connected(&job.table).await.map_err(Stopped::Fault)?;
             let Some((connection, id)) = connected else { continue };
             let endpoint = connection.endpoint();
-            match self.send(connection, piece).await {
+            match self.send(connection, job, more.take()).await {
                 Answered::Stored => {
                     job.stored(Proof { endpoint, id }, pool);
                     if id.is_none() {
@@ -149,16 +160,48 @@ impl Road {
         Ok(self.connection.take().map(|connection| (connection, id)))
     }
 
-    async fn send(&mut self, mut connection: Connection, piece: &Piece) -> Answered {
+    async fn send(
+        &mut self,
+        mut connection: Connection,
+        job: &mut Job,
+        more: Option<More<'_>>,
+    ) -> Answered {
         let gzip = self.shared.plan.gzip;
-        let body = if gzip { compress(&piece.bytes) } else { piece.bytes.clone() };
-        let ask = Ask { path: "/write?precision=n".into(), body: Some(body), gzip };
-        let answered = match connection.send(ask).await {
+        let grows_for = job.due.saturating_duration_since(Instant::now());
+        // One compressed stream has one end.
+        let more = more.filter(|_| !gzip && !grows_for.is_zero());
+        let parts: Vec<Bytes> = job.request().map(|piece| piece.bytes.clone()).collect();
+        let (body, mut growing) = match more {
+            None if gzip => (Body::whole([compress(&parts)]), None),
+            None => (Body::whole(parts), None),
+            Some(more) => {
+                let (body, feed) = Body::growing(parts);
+                (body, Some((feed, more)))
+            }
+        };
+        let ask = Ask { path: "/write?precision=n".into(), body: Some(body), gzip, grows_for };
+        let answer = {
+            let mut exchange = std::pin::pin!(connection.send(ask));
+            loop {
+                let Some((feed, More { hand, inbox })) = &mut growing else {
+                    break exchange.await;
+                };
+                tokio::select! {
+                    answer = &mut exchange => break answer,
+                    next = hand.next(inbox, job) => match next {
+                        Some(payload) => feed.add(job.couple(payload)),
+                        None => growing = None,
+                    },
+                }
+            }
+        };
+        let answered = match answer {
             Ok(response) => judge(&response),
             Err(Broken(why)) => Answered::Again(why),
         };
         if !matches!(answered, Answered::Again(_)) {
-            self.connection = Some(connection);
+            // An answer that came before the request's end leaves a connection of no use.
+            self.connection = growing.is_none().then_some(connection);
             self.shared.trouble.back(self.who);
             self.backoff.reset();
         }
@@ -193,10 +236,13 @@ async fn refuse(
     Ok(())
 }
 
-fn compress(bytes: &[u8]) -> Bytes {
+fn compress(parts: &[Bytes]) -> Bytes {
+    let bytes: usize = parts.iter().map(Bytes::len).sum();
     // Level 1: the network is spared most of the bytes, the courier most of the time.
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
-    encoder.write_all(bytes).expect("writing to a vector does not fail");
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes / 4), Compression::fast());
+    for part in parts {
+        encoder.write_all(part).expect("writing to a vector does not fail");
+    }
     encoder.finish().expect("writing to a vector does not fail").into()
 }
 
@@ -292,6 +338,14 @@ pub async fn polled(tables: &mut watch::Receiver<Arc<Tables>>) -> Arc<Tables> {
     Arc::clone(&tables.borrow_and_update())
 }
 
+/// The payload that has waited longest.
+async fn next(hand: &mut Hand, inbox: &mut mpsc::Receiver<Payload>) -> Option<Payload> {
+    match hand.pop() {
+        Some(payload) => Some(payload),
+        None => inbox.recv().await,
+    }
+}
+
 /// A courier that stores over HTTP.
 pub struct HttpCourier {
     road: Road,
@@ -308,16 +362,18 @@ impl HttpCourier {
 
     async fn carry(mut self, mut doors: CourierDoors) -> Result<(), Fault> {
         let mut tables = self.shared.watched.subscribe();
+        let mut hand = Hand::new(doors.commit);
         let mut open = true;
-        while open || !self.unproven.is_empty() {
+        while open || !hand.is_empty() || !self.unproven.is_empty() {
+            let room = !self.unproven.is_full();
             tokio::select! {
                 biased;
-                () = raised(&mut doors.reset) => self.let_go(&mut doors).await,
+                () = raised(&mut doors.reset) => self.let_go(&mut hand, &mut doors).await,
                 seen = polled(&mut tables), if !self.unproven.is_empty() => {
                     self.settle(&seen, &doors.home).await;
                 }
-                payload = doors.inbox.recv(), if open && !self.unproven.is_full() => match payload {
-                    Some(payload) => self.store(payload, &mut doors, &mut tables).await?,
+                payload = next(&mut hand, &mut doors.inbox), if room && (open || !hand.is_empty()) => match payload {
+                    Some(payload) => self.store(payload, &mut hand, &mut doors, &mut tables).await?,
                     None => open = false,
                 },
             }
@@ -336,13 +392,15 @@ impl HttpCourier {
     async fn store(
         &mut self,
         payload: Payload,
+        hand: &mut Hand,
         doors: &mut CourierDoors,
         tables: &mut watch::Receiver<Arc<Tables>>,
     ) -> Result<(), Fault> {
         let mut job = Job::new(payload);
         let mut hang_up = false;
         let ended = {
-            let storing = self.road.store(&mut job, &doors.dead_letters, &doors.pool);
+            let more = Some(More { hand, inbox: &mut doors.inbox });
+            let storing = self.road.store(&mut job, more, &doors.dead_letters, &doors.pool);
             let mut storing = std::pin::pin!(storing);
             loop {
                 tokio::select! {
@@ -363,24 +421,24 @@ impl HttpCourier {
             Some(Ok(mark)) => self.unproven.push(job, mark),
             Some(Err(stopped)) => {
                 rewind(&doors.home, job).await;
-                self.let_go(doors).await;
+                self.let_go(hand, doors).await;
                 if let Stopped::Fault(fault) = stopped {
                     return Err(fault);
                 }
             }
             None => {
                 rewind(&doors.home, job).await;
-                self.let_go(doors).await;
+                self.let_go(hand, doors).await;
             }
         }
         Ok(())
     }
 
     /// Drops the connection and gives back everything at hand, what waits at the door included.
-    async fn let_go(&mut self, doors: &mut CourierDoors) {
+    async fn let_go(&mut self, hand: &mut Hand, doors: &mut CourierDoors) {
         self.road.hang_up();
         self.unproven.rewind(&doors.home).await;
-        while let Ok(payload) = doors.inbox.try_recv() {
+        while let Some(payload) = hand.pop().or_else(|| doors.inbox.try_recv().ok()) {
             give_back(&doors.home, payload, &doors.pool).await;
         }
     }

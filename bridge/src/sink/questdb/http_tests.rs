@@ -1,8 +1,8 @@
 //! The HTTP courier against a scripted server: every answer it can get.
 
-use super::fake::{Act, Bench, Fake};
+use super::fake::{Act, Bench, DEADLINE, Fake};
 use super::http::HttpCourier;
-use crate::batch::Route;
+use crate::batch::{Payload, Route};
 use crate::blame::Blame;
 
 async fn start(options: &str) -> (Fake, Bench) {
@@ -265,5 +265,91 @@ async fn a_server_that_froze_is_told_of_while_it_is_waited_for() {
     freeze(false);
     bench.until("it is over", || bench.trouble().is_empty()).await;
     assert_eq!(bench.shared.meter.retries.get(), 0, "the answer came in time");
+    bench.finish().await.expect("a clean end");
+}
+
+/// Payloads that may wait for each other for so long.
+fn lingering(bench: &mut Bench, table: &str, offsets: std::ops::Range<i64>) -> Payload {
+    let payload = bench.payload(table, offsets, Route::Primary);
+    Payload { due: payload.opened + DEADLINE, ..payload }
+}
+
+#[tokio::test]
+async fn what_comes_while_a_request_is_sent_goes_along_until_it_is_large() {
+    let (fake, mut bench) = start("").await;
+    for first in [0, 600, 1_200] {
+        let payload = lingering(&mut bench, "t", first..first + 600);
+        bench.send_payload(payload).await;
+    }
+    bench.stored(1_200).await;
+    assert_eq!((fake.stored(), fake.writes().len()), (lines(0..1_200), 1));
+    assert!(fake.writes()[0].contains("transfer-encoding: chunked"));
+    bench.inbox = None;
+    bench.stored(600).await;
+    assert_eq!(fake.stored(), lines(0..1_800));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn payloads_of_another_table_wait_for_their_own_request() {
+    let (fake, mut bench) = start("").await;
+    fake.table("u", 8, false);
+    for (table, first) in [("t", 0), ("u", 2), ("t", 4), ("u", 6)] {
+        let payload = lingering(&mut bench, table, first..first + 2);
+        bench.send_payload(payload).await;
+    }
+    bench.inbox = None;
+    bench.stored(4).await;
+    bench.stored(4).await;
+    let wanted = ["t v=0i", "t v=1i", "t v=4i", "t v=5i", "u v=2i", "u v=3i", "u v=6i", "u v=7i"];
+    assert_eq!((fake.stored(), fake.writes().len()), (wanted.map(str::to_owned).to_vec(), 2));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_line_refused_in_a_payload_that_went_along_is_the_right_one() {
+    let (fake, mut bench) = start("").await;
+    let first = lingering(&mut bench, "t", 0..3);
+    bench.send_payload(first).await;
+    let second = bench.payload("t", [3, -4, 5], Route::Primary);
+    bench.send_payload(Payload { due: second.opened + DEADLINE, ..second }).await;
+    bench.inbox = None;
+    assert_eq!(bench.refused().await, (4, "error in line 5: cast error".into()));
+    bench.stored(5).await;
+    assert_eq!(fake.stored(), lines([0, 1, 2, 3, 5]));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn all_that_went_along_is_sent_again_after_a_hang_up() {
+    let (fake, mut bench) = start("").await;
+    fake.script([Act::HangUp, Act::Answer(503, "later")]);
+    for first in [0, 3] {
+        let payload = lingering(&mut bench, "t", first..first + 3);
+        bench.send_payload(payload).await;
+    }
+    bench.inbox = None;
+    bench.stored(6).await;
+    assert_eq!((fake.stored(), fake.writes().len()), (lines(0..6), 3));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_reset_gives_back_what_went_along_and_what_waited() {
+    let (fake, mut bench) = start("").await;
+    fake.table("u", 8, false);
+    for table in ["t", "u", "t"] {
+        let payload = lingering(&mut bench, table, 0..2);
+        bench.send_payload(payload).await;
+    }
+    bench
+        .until("the payloads are taken", || {
+            bench.inbox.as_ref().is_some_and(|inbox| inbox.capacity() == inbox.max_capacity())
+        })
+        .await;
+    bench.reset.send_modify(|resets| *resets += 1);
+    bench.rewound(Route::Primary).await;
+    bench.rewound(Route::Primary).await;
+    assert!(fake.stored().is_empty());
     bench.finish().await.expect("a clean end");
 }

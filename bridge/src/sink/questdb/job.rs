@@ -1,5 +1,6 @@
-//! A payload while it is being stored over HTTP: in pieces, for what the server refuses is taken
-//! out, and what it refuses too often (or for its size) is halved. Pure: no I/O.
+//! Payloads while they are being stored over HTTP: in pieces, of which as many as can be travel
+//! together. What the server refuses is taken out, and what it refuses too often (or for its size)
+//! is halved. Pure: no I/O.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::batch::{Buffers, Line, PartitionIndex, Payload, Route};
+use crate::limits::LINE_BYTES;
 use crate::outbox::Pool;
 use crate::ticket::Share;
 
@@ -17,7 +19,7 @@ const REFUSALS_MAX: u32 = 8;
 /// A record, by its position.
 pub type Position = (PartitionIndex, i64);
 
-/// A payload that is being stored.
+/// Payloads of one table that are being stored.
 pub struct Job {
     /// The table.
     pub table: Arc<str>,
@@ -31,10 +33,14 @@ pub struct Job {
     pub route: Route,
     /// When its first row came.
     pub opened: Instant,
+    /// Until when its rows may wait for more.
+    pub due: Instant,
     /// On what each stored piece's acknowledgement rests.
     pub proofs: Vec<Proof>,
     /// What is left to store, the next one last.
     pieces: Vec<Piece>,
+    /// How many of them one request may carry.
+    together: usize,
 }
 
 /// On what a 204 rests: the table that the connection first wrote to was still the one.
@@ -46,7 +52,7 @@ pub struct Proof {
     pub id: Option<i64>,
 }
 
-/// Part of a payload: what one request carries.
+/// A payload, or a part of one.
 pub struct Piece {
     /// Its bytes.
     pub bytes: Bytes,
@@ -105,39 +111,75 @@ impl Job {
             bytes: 0,
             route: payload.route,
             opened: payload.opened,
+            due: payload.due,
             proofs: Vec::new(),
             pieces: if whole.lines.is_empty() { vec![] } else { vec![whole] },
+            together: usize::MAX,
         }
     }
 
-    /// The piece to be sent next.
-    pub fn piece(&self) -> Option<&Piece> {
-        self.pieces.last()
+    /// Whether a payload may be stored along with this.
+    pub fn goes_with(&self, payload: &Payload) -> bool {
+        payload.route == self.route && payload.table == self.table
     }
 
-    /// The piece was acknowledged; its buffers go back.
+    /// Adds a payload, to be stored last; its bytes.
+    pub fn couple(&mut self, payload: Payload) -> Bytes {
+        let Buffers { bytes, lines } = payload.buffers;
+        let bytes = Bytes::from(bytes);
+        self.shares.extend(payload.shares);
+        self.pieces.insert(0, Piece { bytes: bytes.clone(), lines, base: 0, refusals: 0 });
+        bytes
+    }
+
+    /// The pieces of the next request, in order.
+    pub fn request(&self) -> impl ExactSizeIterator<Item = &Piece> {
+        self.pieces.iter().rev().take(self.together)
+    }
+
+    /// Rows that are left to store.
+    pub fn rows_left(&self) -> usize {
+        self.pieces.iter().map(Piece::rows).sum()
+    }
+
+    /// What is left to store takes so much memory.
+    pub fn held_bytes(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes.len() + piece.rows() * LINE_BYTES).sum()
+    }
+
+    /// The request was acknowledged; its buffers go back.
     pub fn stored(&mut self, proof: Proof, pool: &Pool) {
-        let Some(piece) = self.pieces.pop() else { return };
-        self.rows += piece.lines.len() as u64;
-        self.bytes += piece.bytes.len() as u64;
+        let left = self.pieces.len().saturating_sub(self.together);
+        for piece in self.pieces.drain(left..) {
+            self.rows += piece.lines.len() as u64;
+            self.bytes += piece.bytes.len() as u64;
+            // Taken back without a copy where nobody else refers to them; halves are let go.
+            if piece.base == 0 && piece.bytes.is_unique() {
+                pool.put(Buffers { bytes: piece.bytes.into(), lines: piece.lines });
+            }
+        }
         if !self.proofs.contains(&proof) {
             self.proofs.push(proof);
         }
-        // Taken back without a copy where nobody else refers to them; halves are let go.
-        if piece.base == 0 && piece.bytes.is_unique() {
-            pool.put(Buffers { bytes: piece.bytes.into(), lines: piece.lines });
-        }
     }
 
-    /// The position of the record that the server's line (from 1) of this piece belongs to.
+    /// The position of the record that the server's line (from 1) of this request belongs to.
     pub fn record_at(&self, line: usize) -> Option<Position> {
-        let piece = self.pieces.last()?;
-        let index = line.checked_sub(1).filter(|index| *index < piece.lines.len())?;
-        Some(piece.position(index))
+        let mut index = line.checked_sub(1)?;
+        for piece in self.request() {
+            match index.checked_sub(piece.rows()) {
+                None => return Some(piece.position(index)),
+                Some(further) => index = further,
+            }
+        }
+        None
     }
 
-    /// The only record of this piece, if there is but one.
+    /// The only record of this request, if there is but one.
     pub fn only_record(&self) -> Option<Position> {
+        if self.request().len() > 1 {
+            return None;
+        }
         let piece = self.pieces.last()?;
         match piece.middle() {
             None if !piece.lines.is_empty() => Some(piece.position(0)),
@@ -145,7 +187,7 @@ impl Job {
         }
     }
 
-    /// Takes a refused record out of everything that is left; halves a piece that was refused
+    /// Takes a refused record out of everything that is left; halves a request that was refused
     /// too often.
     pub fn remove(&mut self, position: Position) {
         let holds =
@@ -163,8 +205,14 @@ impl Job {
         }
     }
 
-    /// Cuts the next piece in two, between records. False if it has only one.
+    /// Cuts the next request in two, between records. False if it has only one.
     pub fn halve(&mut self) -> bool {
+        let together = self.request().len();
+        if together > 1 {
+            self.together = together / 2;
+            return true;
+        }
+        self.together = 1;
         let Some(at) = self.pieces.last().and_then(Piece::middle) else { return false };
         let Some(piece) = self.pieces.pop() else { return false };
         let cut = piece.range(at).start;
@@ -207,6 +255,7 @@ mod tests {
             shares: vec![],
             route: Route::Primary,
             opened: Instant::now(),
+            due: Instant::now(),
             timestamps: (0, 0),
         };
         (payload, lines)
@@ -216,8 +265,9 @@ mod tests {
     fn serve(job: &mut Job, bad: &dyn Fn(i64) -> bool, names: bool) -> (String, Vec<i64>) {
         let (mut stored, mut refused) = (String::new(), Vec::new());
         let pool = Pool::default();
-        while let Some(piece) = job.piece() {
-            let text = String::from_utf8(piece.bytes.to_vec()).expect("it is text");
+        while job.request().len() > 0 {
+            let bytes: Vec<u8> = job.request().flat_map(|piece| piece.bytes.to_vec()).collect();
+            let text = String::from_utf8(bytes).expect("it is text");
             let offset = |line: &str| line.split(':').next().and_then(|o| o.parse().ok());
             let first = text.lines().position(|line| bad(offset(line).expect("an offset")));
             let Some(line) = first else {
@@ -243,12 +293,26 @@ mod tests {
         fn what_is_refused_goes_and_all_else_is_stored(
             runs in prop::collection::vec((1_usize..4, any::<bool>()), 1..60),
             names in any::<bool>(),
+            cuts in prop::collection::btree_set(1_usize..60, 0..5),
         ) {
             let offsets: Vec<i64> = runs.iter().enumerate()
                 .flat_map(|(offset, (rows, _))| vec![offset as i64; *rows]).collect();
             let bad = |offset: i64| runs[offset as usize].1;
-            let (payload, lines) = payload(&offsets);
-            let mut job = Job::new(payload);
+            let starts = [0].into_iter().chain(cuts.iter().copied().filter(|at| *at < runs.len()));
+            let starts: Vec<i64> = starts.map(|at| at as i64).collect();
+            let (mut job, mut lines): (Option<Job>, Vec<(i64, String)>) = (None, Vec::new());
+            for (index, start) in starts.iter().enumerate() {
+                let end = starts.get(index + 1).copied().unwrap_or(i64::MAX);
+                let inside = |offset: &i64| (*start..end).contains(offset);
+                let (payload, text) =
+                    payload(&offsets.iter().copied().filter(inside).collect::<Vec<_>>());
+                lines.extend(text);
+                match &mut job {
+                    None => job = Some(Job::new(payload)),
+                    Some(job) => drop(job.couple(payload)),
+                }
+            }
+            let mut job = job.expect("there is a first");
             let (stored, refused) = serve(&mut job, &bad, names);
             let wanted: String =
                 lines.iter().filter(|(o, _)| !bad(*o)).map(|(_, text)| text.as_str()).collect();
@@ -264,10 +328,10 @@ mod tests {
         let (payload, _) = payload(&(0..100).collect::<Vec<_>>());
         let mut job = Job::new(payload);
         for offset in 0..8 {
-            assert_eq!(job.piece().map(Piece::rows), Some(100 - offset as usize));
+            assert_eq!(job.rows_left(), 100 - offset as usize);
             job.remove((PartitionIndex(0), offset));
         }
-        assert_eq!(job.piece().map(Piece::rows), Some(46));
+        assert_eq!(job.request().map(Piece::rows).sum::<usize>(), 46);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod answer;
 mod auth;
+mod body;
 mod catalogue;
 mod confirm;
 mod ddl;
@@ -17,6 +18,7 @@ mod encode;
 mod fragment;
 mod gate;
 mod generation;
+mod hand;
 mod http;
 mod job;
 mod keeper;

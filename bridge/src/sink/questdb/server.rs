@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT};
@@ -22,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::body::Body;
 use super::dial::{Dialer, in_words};
 use super::options::{Credentials, Endpoint, Held, QuestDbPlan};
 use crate::blame::Fault;
@@ -51,9 +51,11 @@ pub struct Ask {
     /// Path and query.
     pub path: String,
     /// A body makes it a POST.
-    pub body: Option<Bytes>,
+    pub body: Option<Body>,
     /// Whether the body is compressed.
     pub gzip: bool,
+    /// The body's end may be so far away.
+    pub grows_for: Duration,
 }
 
 /// What came back.
@@ -164,7 +166,7 @@ type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 /// One keep-alive connection. After an error it is of no more use.
 pub struct Connection {
     endpoint: usize,
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Body>,
     driver: Option<Driver>,
     host: HeaderValue,
     authorization: Option<HeaderValue>,
@@ -186,8 +188,9 @@ impl Connection {
 
     /// Sends a request and reads the answer whole.
     pub async fn send(&mut self, ask: Ask) -> Result<Response, Broken> {
-        let length = ask.body.as_ref().map_or(0, Bytes::len) as u64;
-        let within = self.request_timeout + Duration::from_secs(length / THROUGHPUT_MIN);
+        let length = ask.body.as_ref().map_or(0, Body::bytes);
+        let sending = Duration::from_secs(length / THROUGHPUT_MIN) + ask.grows_for;
+        let within = self.request_timeout + sending;
         let request = self.request(ask)?;
         let (sender, driver) = (&mut self.sender, &mut self.driver);
         let exchange = async {
@@ -202,7 +205,7 @@ impl Connection {
         }
     }
 
-    fn request(&self, ask: Ask) -> Result<Request<Full<Bytes>>, Broken> {
+    fn request(&self, ask: Ask) -> Result<Request<Body>, Broken> {
         let method = if ask.body.is_some() { "POST" } else { "GET" };
         let mut request = Request::builder()
             .method(method)
@@ -215,8 +218,7 @@ impl Connection {
         if ask.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        let body = Full::new(ask.body.unwrap_or_default());
-        request.body(body).map_err(|error| Broken(error.to_string()))
+        request.body(ask.body.unwrap_or_default()).map_err(|error| Broken(error.to_string()))
     }
 }
 
@@ -351,15 +353,23 @@ impl SqlClient {
         let current = self.server.current();
         if let Some(mut connection) = kept.take()
             && connection.endpoint() == current
-            && let Ok(response) =
-                connection.send(Ask { path: path.clone(), body: None, gzip: false }).await
+            && let Ok(response) = connection
+                .send(Ask {
+                    path: path.clone(),
+                    body: None,
+                    gzip: false,
+                    grows_for: Duration::ZERO,
+                })
+                .await
         {
             *kept = Some(connection);
             return Ok(response);
         }
         let attempt = async {
             let mut connection = self.server.connect().await?;
-            let response = connection.send(Ask { path, body: None, gzip: false }).await?;
+            let response = connection
+                .send(Ask { path, body: None, gzip: false, grows_for: Duration::ZERO })
+                .await?;
             Ok((connection, response))
         };
         match attempt.await {

@@ -498,7 +498,7 @@ async fn advance(
     (dead_letters, pool): (&mpsc::Sender<Rejected>, &Pool),
 ) -> Result<Step, Fault> {
     if let Some(job) = job {
-        return Ok(match road.store(job, dead_letters, pool).await {
+        return Ok(match road.store(job, None, dead_letters, pool).await {
             Ok(mark) => Step::Acked(mark),
             Err(stopped) => Step::Stopped(stopped),
         });
