@@ -7,26 +7,34 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+/// Parts that were added and not yet sent.
+const PARTS_MAX: usize = 16;
 
 /// A body. One that may grow has no length, and is sent in chunks.
 #[derive(Debug, Default)]
 pub struct Body {
     parts: VecDeque<Bytes>,
     bytes: u64,
-    more: Option<UnboundedReceiver<Bytes>>,
+    more: Option<Receiver<Bytes>>,
 }
 
-/// Adds to a body that may grow; dropping it ends the body. Not bounded: whoever adds holds the
-/// bytes anyhow, until they are stored.
+/// Adds to a body that may grow; dropping it ends the body.
 #[derive(Debug)]
-pub struct Feed(UnboundedSender<Bytes>);
+pub struct Feed(Sender<Bytes>);
 
 impl Feed {
-    /// Sends these too.
-    pub fn add(&self, bytes: Bytes) {
-        // Where nobody takes them any more, the exchange says why.
-        let _ = self.0.send(bytes);
+    /// Waits for room for one part; false where nobody takes any more.
+    pub async fn room(&self) -> bool {
+        self.0.reserve().await.is_ok()
+    }
+
+    /// Sends this too, once there is room.
+    pub fn add(&self, part: Bytes) {
+        // Nobody else adds, so room that was there is there. Where nobody takes any more, the
+        // exchange says why.
+        let _ = self.0.try_send(part);
     }
 }
 
@@ -40,7 +48,7 @@ impl Body {
 
     /// A body that begins with these parts.
     pub fn growing(parts: impl IntoIterator<Item = Bytes>) -> (Body, Feed) {
-        let (sender, more) = unbounded_channel();
+        let (sender, more) = channel(PARTS_MAX);
         (Body { more: Some(more), ..Body::whole(parts) }, Feed(sender))
     }
 

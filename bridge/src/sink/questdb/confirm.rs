@@ -25,7 +25,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Commits come after the end of stream, a moment later on a server that is well; what is still
 /// missing then, and not in the write-ahead log either, is sent again over HTTP.
 const COMMIT_MAX: Duration = Duration::from_secs(1);
-/// Between counts.
+/// Before a count.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Partitions that one query asks about; the request's head must stay within the server's bound.
 const PARTITIONS_MAX: usize = 32;
@@ -97,8 +97,11 @@ impl Confirmer {
         let mut left: Vec<&TableSpans> = manifest.tables.iter().collect();
         let mut patience = Instant::now() + COMMIT_MAX;
         let mut backoff = Backoff::default();
-        let mut applied = false;
+        let mut last = false;
         loop {
+            // A count sees only what is applied, and costs the server more than asking for that.
+            sleep(PAUSE).await;
+            self.applied(&left).await;
             let missing = match self.missing(&mut left).await {
                 Ok(None) => return Ok(()),
                 Ok(Some(missing)) => missing,
@@ -108,21 +111,16 @@ impl Confirmer {
                     tracing::debug!("counting rows back: {away}");
                     sleep(backoff.next_wait()).await;
                     patience = Instant::now() + COMMIT_MAX;
-                    applied = false;
+                    last = false;
                     continue;
                 }
             };
             backoff.reset();
-            if applied {
+            if last {
                 return Err(missing);
             }
-            if Instant::now() >= patience {
-                // The last count is taken after everything that is in the log was applied.
-                self.applied(&left).await;
-                applied = true;
-            } else {
-                sleep(PAUSE).await;
-            }
+            // One more count: this one began before the server had to have committed.
+            last = Instant::now() >= patience;
         }
     }
 

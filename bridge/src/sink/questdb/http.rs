@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::answer::{Answered, judge};
-use super::body::Body;
+use super::body::{Body, Feed};
 use super::hand::Hand;
 use super::job::{Job, Position, Proof};
 use super::keeper::Tables;
@@ -188,7 +188,7 @@ impl Road {
                 };
                 tokio::select! {
                     answer = &mut exchange => break answer,
-                    next = hand.next(inbox, job) => match next {
+                    next = along(feed, hand.next(inbox, job)) => match next {
                         Some(payload) => feed.add(job.couple(payload)),
                         None => growing = None,
                     },
@@ -216,6 +216,11 @@ impl Road {
         self.shared.server.fail_over(endpoint);
         tokio::time::sleep(self.backoff.next_wait()).await;
     }
+}
+
+/// The next payload that goes along, once there is room for it.
+async fn along(feed: &Feed, next: impl Future<Output = Option<Payload>>) -> Option<Payload> {
+    if feed.room().await { next.await } else { None }
 }
 
 /// Puts a record aside: to the dead letters first, then out of the job. Either both or neither.
@@ -365,17 +370,20 @@ impl HttpCourier {
         let mut hand = Hand::new(doors.commit);
         let mut open = true;
         while open || !hand.is_empty() || !self.unproven.is_empty() {
-            let room = !self.unproven.is_full();
+            let ready = (open || !hand.is_empty()) && !self.unproven.is_full();
             tokio::select! {
                 biased;
                 () = raised(&mut doors.reset) => self.let_go(&mut hand, &mut doors).await,
                 seen = polled(&mut tables), if !self.unproven.is_empty() => {
                     self.settle(&seen, &doors.home).await;
                 }
-                payload = next(&mut hand, &mut doors.inbox), if room && (open || !hand.is_empty()) => match payload {
-                    Some(payload) => self.store(payload, &mut hand, &mut doors, &mut tables).await?,
-                    None => open = false,
-                },
+                payload = next(&mut hand, &mut doors.inbox), if ready => {
+                    let Some(payload) = payload else {
+                        open = false;
+                        continue;
+                    };
+                    self.store(payload, &mut hand, &mut doors, &mut tables).await?;
+                }
             }
         }
         self.shared.trouble.back(self.road.who);
