@@ -200,7 +200,11 @@ pub fn line(run: &Run) -> String {
     )
 }
 
-/// JSON, a line for what has no objects or lists in it: thousands of samples stay readable.
+/// Columns that a line of samples fills.
+const COLUMNS: usize = 120;
+
+/// JSON, a line for what has no objects or lists in it, and as many samples in a line as have room:
+/// thousands of them stay readable.
 pub(crate) fn folded(value: &Value) -> String {
     let mut text = String::new();
     fold(value, 0, &mut text);
@@ -209,9 +213,8 @@ pub(crate) fn folded(value: &Value) -> String {
 }
 
 fn fold(value: &Value, depth: usize, text: &mut String) {
-    let flat = |value: &Value| !value.is_object() && !value.is_array();
     let (open, close, members): (_, _, Vec<(Option<&String>, &Value)>) = match value {
-        Value::Object(map) if !map.values().all(flat) || map.len() > 8 => {
+        Value::Object(map) if !is_line(map) => {
             ('{', '}', map.iter().map(|(key, value)| (Some(key), value)).collect())
         }
         Value::Array(list) if !list.iter().all(flat) || list.iter().any(Value::is_string) => {
@@ -219,6 +222,11 @@ fn fold(value: &Value, depth: usize, text: &mut String) {
         }
         other => return text.push_str(&other.to_string()),
     };
+    if let Value::Array(list) = value
+        && list.iter().all(|value| value.as_object().is_some_and(is_line))
+    {
+        return fill(list, depth, text);
+    }
     text.push(open);
     for (index, (key, member)) in members.into_iter().enumerate() {
         text.push_str(if index == 0 { "\n" } else { ",\n" });
@@ -233,6 +241,39 @@ fn fold(value: &Value, depth: usize, text: &mut String) {
     text.push(close);
 }
 
+fn flat(value: &Value) -> bool {
+    !value.is_object() && !value.is_array()
+}
+
+/// Whether an object stands in one line.
+fn is_line(map: &serde_json::Map<String, Value>) -> bool {
+    map.values().all(flat) && map.len() <= 8
+}
+
+/// Samples, as many in a line as have room.
+fn fill(samples: &[Value], depth: usize, text: &mut String) {
+    let indent = " ".repeat(depth + 1);
+    text.push_str("[\n");
+    text.push_str(&indent);
+    let mut column = indent.len();
+    for (index, sample) in samples.iter().enumerate() {
+        let sample = sample.to_string();
+        if index > 0 {
+            text.push(',');
+            if column + sample.len() > COLUMNS {
+                text.push('\n');
+                text.push_str(&indent);
+                column = indent.len();
+            }
+        }
+        column += sample.len() + 1;
+        text.push_str(&sample);
+    }
+    text.push('\n');
+    text.push_str(&" ".repeat(depth));
+    text.push(']');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +282,7 @@ mod tests {
     fn folding_changes_no_value() {
         let value = json!({
             "a": [1, 2.5, null], "b": {"c": "d\"e"}, "f": [{"g": [{}]}, "h"], "i": {}, "j": [],
-            "k": [["l"], {"m": {"n": true}}],
+            "k": [["l"], {"m": {"n": true}}], "o": vec![json!({"p": 1.5, "q": "r"}); 50],
         });
         let text = folded(&value);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("it is JSON"), value);

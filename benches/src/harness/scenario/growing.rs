@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::sensors::{self, Sensors};
+use super::sensors::{self, Sensors, as_sensors};
 use super::{Scenario, filter, large, noise, ts_us};
 
 /// Records of `sensors`, spread evenly over so many sensors, each with a table of its own.
@@ -18,21 +18,7 @@ impl Scenario for Tables {
         sensors::write_of(noise(seq) % self.0, seq, key, value);
     }
 
-    fn columns(&self) -> String {
-        Sensors.columns()
-    }
-
-    fn computed(&self) -> &'static str {
-        Sensors.computed()
-    }
-
-    fn transforms(&self) -> String {
-        Sensors.transforms()
-    }
-
-    fn table(&self) -> String {
-        Sensors.table()
-    }
+    as_sensors!();
 
     fn destination(&self) -> String {
         "tables_{field.sensor}".to_owned()
@@ -60,21 +46,7 @@ impl Scenario for OfPipeline {
         Sensors.write(seq, key, value);
     }
 
-    fn columns(&self) -> String {
-        Sensors.columns()
-    }
-
-    fn computed(&self) -> &'static str {
-        Sensors.computed()
-    }
-
-    fn transforms(&self) -> String {
-        Sensors.transforms()
-    }
-
-    fn table(&self) -> String {
-        Sensors.table()
-    }
+    as_sensors!();
 
     fn destination(&self) -> String {
         format!("sensors_{}", self.0)

@@ -49,6 +49,28 @@ columns = { temperature = \"double\", humidity = \"double\", pressure = \"double
     }
 }
 
+/// What a scenario says whose records are those of `sensors` with other keys or tables.
+macro_rules! as_sensors {
+    () => {
+        fn columns(&self) -> String {
+            Sensors.columns()
+        }
+
+        fn computed(&self) -> &'static str {
+            Sensors.computed()
+        }
+
+        fn transforms(&self) -> String {
+            Sensors.transforms()
+        }
+
+        fn table(&self) -> String {
+            Sensors.table()
+        }
+    };
+}
+pub(super) use as_sensors;
+
 /// Writes the record of a sensor.
 pub(super) fn write_of(sensor: u64, seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) {
     let noise = noise(seq);

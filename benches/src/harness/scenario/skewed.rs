@@ -1,7 +1,7 @@
 //! `skewed`: the records of `sensors`, but few keys carry most of them: each of the first has twice
 //! as many as the next, so that one partition holds half the topic.
 
-use super::sensors::{self, Sensors};
+use super::sensors::{self, Sensors, as_sensors};
 use super::{Scenario, noise};
 
 pub(crate) struct Skewed;
@@ -15,21 +15,7 @@ impl Scenario for Skewed {
         sensors::write_of(sensor(seq), seq, key, value);
     }
 
-    fn columns(&self) -> String {
-        Sensors.columns()
-    }
-
-    fn computed(&self) -> &'static str {
-        Sensors.computed()
-    }
-
-    fn transforms(&self) -> String {
-        Sensors.transforms()
-    }
-
-    fn table(&self) -> String {
-        Sensors.table()
-    }
+    as_sensors!();
 }
 
 /// One of ten records is of any sensor, the others are of sensors whose shares halve.
