@@ -19,6 +19,29 @@ pub struct Kind<Plan: ?Sized> {
     pub parse: fn(&Section) -> Result<Box<Plan>, Mistake>,
 }
 
+/// What a pipeline asks of a kind that it cannot do: a mistake in the configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unable {
+    /// The key to change: its path below the section of whoever asked.
+    pub key: &'static str,
+    /// What cannot be, lower case, without a full stop.
+    pub message: String,
+    /// What would be right.
+    pub help: String,
+}
+
+impl Unable {
+    /// What cannot be, at which key, and what would be right.
+    pub fn new(key: &'static str, message: impl Into<String>, help: impl Into<String>) -> Unable {
+        Unable { key, message: message.into(), help: help.into() }
+    }
+
+    /// The mistake that it is, in the section of whoever asked.
+    pub fn mistake(self, section: &Section) -> Mistake {
+        section.mistake(self.key, self.message).help(self.help)
+    }
+}
+
 /// Reads a kind's options from its section.
 pub fn options<T: DeserializeOwned>(section: &Section) -> Result<T, Mistake> {
     section.options()

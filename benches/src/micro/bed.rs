@@ -88,6 +88,7 @@ impl Bed {
             pipeline: Arc::clone(&plan.name),
             names: Arc::clone(&names),
             shape: Arc::new(plan.shape.clone()),
+            delivery: plan.delivery,
             meter: Arc::new(PipelineMeter::default()),
             runtime: runtime.handle().clone(),
         };

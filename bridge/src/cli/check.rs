@@ -53,8 +53,9 @@ fn in_columns(plan: &Plan, found: &Findings) -> String {
         let pipeline = plan.pipelines.iter().find(|pipeline| pipeline.name == *name);
         if let Some(pipeline) = pipeline {
             text.push_str(&format!(
-                "{:SUBJECT$}at least once; memory ceiling {}; {}, {} (see: bridge explain)\n",
+                "{:SUBJECT$}{}; memory ceiling {}; {}, {} (see: bridge explain)\n",
                 "delivery",
+                pipeline.delivery,
                 units::show_bytes(plan.ceiling_bytes()),
                 counted(pipeline.limits.lanes, "lane"),
                 counted(pipeline.couriers(), "connection"),

@@ -7,6 +7,7 @@ use crate::config::{PipelinePlan, Plan, RejectsPlan};
 use crate::format::KeyPlan;
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::{Part, Shape, Template, Timestamp, Written};
+use crate::sink::Delivery;
 
 /// The whole plan.
 pub fn explain(plan: &Plan) -> String {
@@ -80,6 +81,7 @@ impl Page {
         for line in pipeline.sink.explain() {
             self.line("", line);
         }
+        self.line("delivery", delivery(pipeline));
         self.line("connections", pipeline.couriers().to_string());
         self.line(
             "rejects",
@@ -226,6 +228,20 @@ fn bounds(limits: &Limits) -> Vec<(&'static str, String)> {
         ("reject_share_max", format!("{reject_share_max} of one reason")),
         ("reject_window", format!("{reject_window} records")),
     ]
+}
+
+fn delivery(pipeline: &PipelinePlan) -> String {
+    let keys = pipeline.shape.create.upsert_keys.join(", ");
+    match (pipeline.delivery, keys.as_str()) {
+        (Delivery::ExactlyOnce, "") => "exactly once".to_owned(),
+        (Delivery::ExactlyOnce, keys) => format!(
+            "exactly once: a replay writes rows over themselves, by the keys ({keys}); tables \
+             without them are refused; in transforms the clock stands still"
+        ),
+        (Delivery::AtLeastOnce, _) => "at least once: a replay after a crash stores rows again; \
+             where a table has upsert keys, over themselves"
+            .to_owned(),
+    }
 }
 
 fn template(template: &Template) -> String {

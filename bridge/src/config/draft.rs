@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::schema::{FormatSection, SinkSection, SourceSection, TransformSection};
 use super::units::{Bytes, Span};
+use crate::sink::Delivery;
 
 /// A configuration file of the bridge.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
@@ -80,6 +81,9 @@ pub struct PipelineDraft {
     pub transform: Raw<Vec<TransformSection>>,
     /// What rows must become.
     pub table: Raw<TableDraft>,
+    /// What a replay may leave behind: `"at-least-once"` (default) or `"exactly-once"`, which not
+    /// every sink can do; see docs/delivery.md.
+    pub delivery: Option<Delivery>,
     /// Where rows go. Default `{ kind = "questdb" }` on localhost.
     pub sink: Raw<SinkSection>,
     /// Where refused records go. Default: the topic `{topic}.dead-letters`; without Kafka, the file

@@ -18,8 +18,10 @@ use super::{limits, table};
 use crate::format::{self, Admission, KeyPlan};
 use crate::kind::Kind;
 use crate::limits::{Limits, MIB};
+use crate::shape::Shape;
+use crate::sink::{self, Delivery, SinkPlan};
 use crate::source::{self, SourcePlan};
-use crate::{sink, transform};
+use crate::transform;
 
 /// What the command line says besides the file.
 #[derive(Clone, Default, Debug)]
@@ -127,9 +129,10 @@ fn pipeline(
     let key = found.keep(key_plan(&section.below("key"), section.has("key")));
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));
+    let delivery = draft.as_ref().and_then(|draft| draft.delivery).unwrap_or_default();
     let mut transforms = Vec::new();
     for transform in section.each("transform") {
-        transforms.extend(found.keep(parse_transform(transform, &limits)));
+        transforms.extend(found.keep(parse_transform(transform, &limits, delivery)));
     }
     let mut sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
     if let Some((_, sink)) = &mut sink {
@@ -137,16 +140,8 @@ fn pipeline(
     }
     let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
     let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));
-    let table_section = section.below("table");
-    let shape = table::shape(&table_section).map_err(|mistakes| found.0.extend(mistakes)).ok();
-    let shape = shape.map(|mut shape| {
-        if let Some((_, sink)) = &sink {
-            sink.complete(&mut shape);
-        }
-        let key = key.as_ref().unwrap_or(&KeyPlan::Ignore);
-        found.0.extend(table::cross_check(&table_section, &shape, key));
-        shape
-    });
+    let asked = Asked { sink: sink.as_ref().map(|(_, sink)| &**sink), key: key.as_ref(), delivery };
+    let shape = shape(section, &asked, &mut found);
     if !found.0.is_empty() {
         return Err(found.0);
     }
@@ -168,11 +163,35 @@ fn pipeline(
         },
         transforms,
         shape: shape.expect(WHOLE),
+        delivery,
         sink_kind,
         sink,
         rejects: rejects.expect(WHOLE),
         limits,
     })
+}
+
+/// Who has a say in what rows must become.
+struct Asked<'a> {
+    sink: Option<&'a dyn SinkPlan>,
+    key: Option<&'a KeyPlan>,
+    delivery: Delivery,
+}
+
+/// What rows must become: as the table's section says, and as the sink needs it.
+fn shape(section: &Section, asked: &Asked<'_>, found: &mut Found) -> Option<Shape> {
+    let own = section.below("table");
+    let shape = table::shape(&own).map_err(|mistakes| found.0.extend(mistakes));
+    let mut shape = shape.ok()?;
+    if let Some(sink) = asked.sink {
+        sink.complete(&mut shape);
+        if asked.delivery == Delivery::ExactlyOnce {
+            let able = sink.exactly_once(&mut shape);
+            found.keep(able.map_err(|unable| unable.mistake(section)));
+        }
+    }
+    found.0.extend(table::cross_check(&own, &shape, asked.key.unwrap_or(&KeyPlan::Ignore)));
+    Some(shape)
 }
 
 /// The kind that a section names, or the room's default, reads its options.
@@ -197,6 +216,7 @@ fn parse_kind<P: ?Sized>(
 fn parse_transform(
     section: Section,
     limits: &Limits,
+    delivery: Delivery,
 ) -> Result<Box<dyn transform::TransformPlan>, Mistake> {
     const DEFAULT: &str = "guest";
     if !section.has("kind") && !section.has("module") {
@@ -210,10 +230,15 @@ fn parse_transform(
             .with_default(
                 "deadline",
                 Value::String(format!("{}us", limits.guest_deadline.as_micros())),
-            ),
+            )
+            .with_default("deterministic", Value::Boolean(delivery == Delivery::ExactlyOnce)),
         _ => section,
     };
-    parse_kind(&section, transform::KINDS, "kind", DEFAULT).map(|(_, plan)| plan)
+    let (_, plan) = parse_kind(&section, transform::KINDS, "kind", DEFAULT)?;
+    if delivery == Delivery::ExactlyOnce {
+        plan.repeats().map_err(|unable| unable.mistake(&section))?;
+    }
+    Ok(plan)
 }
 
 /// Kafka by the pipeline's own keys, or what its section names.

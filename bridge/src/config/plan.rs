@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::format::{Admission, FormatPlan, KeyPlan};
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::Shape;
-use crate::sink::SinkPlan;
+use crate::sink::{Delivery, SinkPlan};
 use crate::source::SourcePlan;
 use crate::transform::TransformPlan;
 
@@ -45,6 +45,8 @@ pub struct PipelinePlan {
     pub transforms: Vec<Box<dyn TransformPlan>>,
     /// What rows must become.
     pub shape: Shape,
+    /// What a replay may leave behind.
+    pub delivery: Delivery,
     /// The sink's kind.
     pub sink_kind: &'static str,
     /// Where they go.

@@ -7,6 +7,7 @@ use super::*;
 use crate::format::KeyPlan;
 use crate::limits::MIB;
 use crate::shape::{ColumnType, Timestamp, Written};
+use crate::sink::Delivery;
 
 fn parse(text: &str) -> Result<Plan, Box<Mistakes>> {
     parse_with(text, &Overrides::default())
@@ -492,4 +493,56 @@ error: pipeline.p.rejects.topic: a topic needs Kafka, and the source is not it
         let shown = parse(&text).expect_err("the file has a mistake").to_string();
         assert!(shown.contains(said), "{said} is not in\n{shown}");
     }
+}
+
+#[test]
+fn exactly_once_asks_for_keys_and_for_transforms_that_repeat() {
+    let plan = parse(&readings(
+        "delivery = \"exactly-once\"\n[pipeline.readings.table]\ntimestamp = { field = \"ts\" }",
+    ));
+    let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+    let [pipeline] = plan.pipelines.as_slice() else { panic!("one pipeline") };
+    assert_eq!(pipeline.delivery, Delivery::ExactlyOnce);
+    let keys = pipeline.shape.create.upsert_keys.join(" ");
+    assert_eq!(keys, "ts kafka_topic kafka_partition kafka_offset kafka_row");
+    check(
+        &readings(
+            "delivery = \"exactly-once\"\n[[pipeline.readings.transform]]\n\
+             module = \"a.wasm\"\ndeterministic = false\n[pipeline.readings.table]\n\
+             timestamp = \"server\"",
+        ),
+        r#"
+error: pipeline.readings.transform.0.deterministic: a clock and chance give a replay other rows
+ --> bridge.toml:6:17
+  |
+6 | deterministic = false
+  |                 ^^^^^ take it out: with delivery = "exactly-once" the clock stands still
+
+error: pipeline.readings.table.timestamp: by the server's clock a replay is another row, and "exactly-once" has none
+ --> bridge.toml:8:13
+  |
+8 | timestamp = "server"
+  |             ^^^^^^^^ timestamp = { field = "..." }, or "kafka"
+"#,
+    );
+    check(
+        &readings(
+            "delivery = \"exactly-once\"\n[[pipeline.readings.transform]]\n\
+             module = \"a.wasm\"\non_failure = \"bypass\"\n[pipeline.readings.sink]\n\
+             kind = \"memory\"",
+        ),
+        r#"
+error: pipeline.readings.delivery: this sink cannot store exactly once
+ --> bridge.toml:3:12
+  |
+3 | delivery = "exactly-once"
+  |            ^^^^^^^^^^^^^^ delivery = "at-least-once", or kind = "questdb"
+
+error: pipeline.readings.transform.0.on_failure: a deadline may pass at one try and not at the next
+ --> bridge.toml:6:14
+  |
+6 | on_failure = "bypass"
+  |              ^^^^^^^^ on_failure = "dead-letter", or "stop"
+"#,
+    );
 }

@@ -55,6 +55,7 @@ fn load(
         pipeline: Arc::clone(&plan.name),
         names: Arc::clone(&names),
         shape: Arc::new(plan.shape.clone()),
+        delivery: plan.delivery,
         meter: Arc::clone(meter),
         runtime: around.runtime.clone(),
     })?;

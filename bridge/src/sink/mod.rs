@@ -5,17 +5,19 @@ pub mod memory;
 pub mod questdb;
 pub mod retry;
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::batch::{Payload, Receipt, RecordBatch, RowBatch};
 use crate::blame::{Blame, Fault};
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::names::Names;
 use crate::observe::PipelineMeter;
 use crate::outbox::{Outbox, Pool};
@@ -29,6 +31,26 @@ pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND, memory::KIND];
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What a replay may leave behind. Every row arrives in either case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// A row that is read again after a crash may be stored twice.
+    #[default]
+    AtLeastOnce,
+    /// Each row is there once, however often it was read. A sink that cannot do it refuses.
+    ExactlyOnce,
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Delivery::AtLeastOnce => "at least once",
+            Delivery::ExactlyOnce => "exactly once",
+        })
+    }
+}
+
 /// A sink as configured.
 pub trait SinkPlan: Send + Sync + Debug {
     /// Makes the sink; opens nothing.
@@ -38,6 +60,13 @@ pub trait SinkPlan: Send + Sync + Debug {
     /// What the configuration asks of the shape: columns that the sink needs (the line protocol
     /// over TCP with read-back needs topic, partition, offset and row).
     fn complete(&self, shape: &mut Shape);
+    /// Gives the shape what `delivery = "exactly-once"` needs, or says why it cannot be; keys are
+    /// those below the pipeline, such as `sink.ack`. Called after [`SinkPlan::complete`], also for
+    /// the shape of each table that is declared.
+    fn exactly_once(&self, _shape: &mut Shape) -> Result<(), Unable> {
+        let help = "delivery = \"at-least-once\", or kind = \"questdb\"";
+        Err(Unable::new("delivery", "this sink cannot store exactly once", help))
+    }
     /// How many couriers it wants for each lane.
     fn couriers_per_lane(&self) -> usize;
     /// Lines of `bridge explain`: what is promised, what `Stored` means.
@@ -53,6 +82,8 @@ pub struct SinkContext {
     pub names: Arc<Names>,
     /// What rows must become.
     pub shape: Arc<Shape>,
+    /// What a replay may leave behind.
+    pub delivery: Delivery,
     /// Counters.
     pub meter: Arc<PipelineMeter>,
     /// Where the sink's own I/O runs while a lane waits for it (a table that nobody has met).

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::batch::{RecordBatch, RowBatch};
 use crate::blame::Fault;
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::names::Names;
 use crate::observe::TransformMeter;
 use crate::reject::Rejects;
@@ -23,6 +23,9 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn name(&self) -> &str;
     /// Loads what is shared by all lanes; refuses what can never run.
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault>;
+    /// Whether the same record gives the same rows at a replay, as far as that is in our hands; if
+    /// not, which key of its section says so. Asked where a replay must leave nothing behind.
+    fn repeats(&self) -> Result<(), Unable>;
     /// What one instance may hold at most, in bytes, for the memory ceiling; there is one for
     /// each lane.
     fn memory_bytes_max(&self) -> usize {

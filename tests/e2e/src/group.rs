@@ -80,6 +80,16 @@ impl Group {
         })
     }
 
+    /// Waits for a moment with records that are not committed and work that is not acknowledged.
+    pub fn wait_busy(&self, bridge: &Bridge, within: Duration) -> Result<()> {
+        bridge.wait(within, "work under way", || {
+            let lag = self.lag()?;
+            let under_way = bridge.metrics()?.sum("bridge_queued_bytes")?;
+            ensure!(lag > 0 && under_way > 0.0, "lag {lag}, {under_way} bytes under way");
+            Ok(())
+        })
+    }
+
     /// Waits until more is committed than was; gives how much.
     pub fn wait_progress(&self, bridge: &Bridge, than: i64, within: Duration) -> Result<i64> {
         bridge.wait(within, "a commit", || {

@@ -72,7 +72,7 @@ fn outlive(bench: &'static Bench, setup: Setup) -> Result<(String, u64)> {
     let lasting = Duration::from_secs(pick(20, 60));
     group.wait_progress(&bridge, 0, BUSY)?;
     for victim in victims() {
-        await_busy(&bridge, &group).with_context(|| format!("before killing {victim:?}"))?;
+        group.wait_busy(&bridge, BUSY).with_context(|| format!("before killing {victim:?}"))?;
         let seconds = kill(bench, victim, &installed, &mut bridge, &group)
             .with_context(|| format!("after killing {victim:?}"))?;
         println!("{victim:?} killed: back at work {seconds:.2} s after its return");
@@ -87,16 +87,6 @@ fn outlive(bench: &'static Bench, setup: Setup) -> Result<(String, u64)> {
     println!("{count} records; the last {behind} were caught up in {seconds:.1} s");
     bridge.stop_well(Duration::from_secs(30))?;
     Ok((installed.setup.table.clone(), count))
-}
-
-/// Waits for a moment with records that are not committed and work that is not acknowledged.
-fn await_busy(bridge: &Bridge, group: &Group) -> Result<()> {
-    bridge.wait(BUSY, "work under way", || {
-        let lag = group.lag()?;
-        let under_way = bridge.metrics()?.sum("bridge_queued_bytes")?;
-        ensure!(lag > 0 && under_way > 0.0, "lag {lag}, {under_way} bytes under way");
-        Ok(())
-    })
 }
 
 /// Kills and brings back; the seconds from the return to the first commit after it.

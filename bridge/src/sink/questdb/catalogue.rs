@@ -11,16 +11,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ddl;
-use super::server::{ExecError, Rows, SqlClient, quote};
+use super::once::{self, Lack};
+use super::server::{ExecError, Rows, SqlClient};
 use super::table::{Denied, Doubts, Table, Tables, Wanted};
 use crate::blame::Fault;
 use crate::reject::Reason;
-use crate::shape::{ColumnType, Shape};
+use crate::shape::Shape;
+use crate::sink::{Delivery, SinkContext};
 
 /// The first wait before a server that is away is asked again, doubled up to the longest.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -40,6 +41,7 @@ pub struct Catalogue {
     shape: Arc<Shape>,
     sql: SqlClient,
     runtime: Handle,
+    delivery: Delivery,
     /// By lower-case name. The lock is held for look-ups only, never while SQL runs.
     known: Mutex<HashMap<String, Arc<Table>>>,
     /// One lane at a time asks the server, so that no statement is sent twice.
@@ -51,18 +53,13 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Knows nothing yet.
-    pub fn new(
-        pipeline: Arc<str>,
-        shape: Arc<Shape>,
-        sql: SqlClient,
-        runtime: Handle,
-        doubts: Arc<Doubts>,
-    ) -> Catalogue {
+    pub fn new(context: &SinkContext, sql: SqlClient, doubts: Arc<Doubts>) -> Catalogue {
         Catalogue {
-            pipeline,
-            shape,
+            pipeline: Arc::clone(&context.pipeline),
+            shape: Arc::clone(&context.shape),
             sql,
-            runtime,
+            runtime: context.runtime.clone(),
+            delivery: context.delivery,
             doubts,
             epoch: AtomicU64::new(0),
             known: Mutex::default(),
@@ -112,7 +109,8 @@ impl Catalogue {
         }
         tracing::info!("{}: table {name} has changed; its columns are looked up", self.pipeline);
         let mut all = self.known.lock().expect("no one panics with it");
-        match seen {
+        // One that a replay would leave rows in is asked for again, and refused there.
+        match seen.filter(|table| self.judge(table).is_ok()) {
             Some(table) => all.insert(name.to_lowercase(), Arc::new(table)),
             None => all.remove(&name.to_lowercase()),
         };
@@ -147,6 +145,7 @@ impl Catalogue {
         let table = table.ok_or_else(|| {
             Denied::Pipeline(Fault::world(format!("table {name} was made and is not there")))
         })?;
+        self.judge(&table)?;
         let table = self.with_columns(table, wanted).await?;
         let table = Arc::new(table);
         let mut known = self.known.lock().expect("no one panics with it");
@@ -156,6 +155,19 @@ impl Catalogue {
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
         Ok(table)
+    }
+
+    /// Where each row must be there once, a table that cannot see to it stops the pipeline.
+    fn judge(&self, table: &Table) -> Result<(), Denied> {
+        let exactly_once = self.delivery == Delivery::ExactlyOnce;
+        let lack = exactly_once.then(|| once::lack(&self.shape, table)).flatten();
+        match lack {
+            None => Ok(()),
+            Some(Lack { note, fix }) => {
+                let message = format!("{}: table {} {note}", self.pipeline, table.name);
+                Err(Denied::Pipeline(Fault::operator(message).hint(fix)))
+            }
+        }
     }
 
     /// Adds what is missing: the record's own columns first, for they must not be the ones that
@@ -200,41 +212,10 @@ impl Catalogue {
     /// The table as the database has it.
     async fn look_up(&self, name: &str) -> Result<Option<Table>, Denied> {
         let refused = |why: String| (Reason::BadName, format!("looking for table {name}: {why}"));
-        let about = format!(
-            "SELECT id, table_name, designatedTimestamp, walEnabled FROM tables() WHERE lower(table_name) = {}",
-            quote(&name.to_lowercase())
-        );
-        let about = self.run(&about, &refused).await?;
-        let Some(row) = about.rows.first() else { return Ok(None) };
-        let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let columns =
-            format!("SELECT \"column\", type, upsertKey FROM table_columns({})", quote(&text(1)));
-        let columns = self.run(&columns, &refused).await?;
-        let mut table = Table {
-            name: text(1).into(),
-            id: row.first().and_then(Value::as_i64).unwrap_or(-1),
-            timestamp: None,
-            columns: HashMap::new(),
-            upsert_keys: Vec::new(),
-            wal: row.get(3).and_then(Value::as_bool).unwrap_or(false),
-        };
-        for column in &columns.rows {
-            let (Some(name), Some(kind)) =
-                (column.first().and_then(Value::as_str), column.get(1).and_then(Value::as_str))
-            else {
-                continue;
-            };
-            // A type that is not known is left to the server's judgement, as text.
-            let kind = ColumnType::parse(kind).unwrap_or(ColumnType::Varchar);
-            table.columns.insert(name.to_lowercase(), kind);
-            if name == text(2) {
-                table.timestamp = Some((name.to_owned(), kind));
-            }
-            if column.get(2).and_then(Value::as_bool) == Some(true) {
-                table.upsert_keys.push(name.to_owned());
-            }
-        }
-        Ok(Some(table))
+        let about = self.run(&Table::about(name), &refused).await?;
+        let Some(about) = about.rows.first() else { return Ok(None) };
+        let columns = self.run(&Table::columns_of(about), &refused).await?;
+        Ok(Some(Table::read(about, &columns)))
     }
 
     /// Runs a statement; asks again for as long as the server is away.

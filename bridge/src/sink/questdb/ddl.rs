@@ -80,6 +80,12 @@ pub fn create(shape: &Shape, table: &str, wanted: &[Wanted]) -> String {
     sql
 }
 
+/// `ALTER TABLE … DEDUP ENABLE`, which also replaces the keys that a table has.
+pub fn enable_upserts(table: &str, keys: &[String]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
+    format!("ALTER TABLE {} DEDUP ENABLE UPSERT KEYS({})", quoted(table), keys.join(", "))
+}
+
 /// `ALTER TABLE … ADD COLUMN` for one column.
 pub fn add_column(table: &str, column: &Wanted) -> String {
     let (table, name) = (quoted(table), quoted(&column.name));

@@ -8,9 +8,9 @@ use super::encode::IlpEncoder;
 use super::options::{Options, QuestDbPlan};
 use super::sink::{complete, explain};
 use super::table::Tables;
-use super::{Opening, SqlClient};
+use super::{Opening, SqlClient, once};
 use crate::blame::Fault;
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
 use crate::sink::{Encoder, Sink, SinkContext, SinkPlan};
 
@@ -29,13 +29,7 @@ pub const NEWEST: u8 = 2;
 impl SinkPlan for QuestDbPlan {
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
         let opening = Opening::new(self.clone(), context.clone())?;
-        let catalogue = Arc::new(Catalogue::new(
-            Arc::clone(&context.pipeline),
-            Arc::clone(&context.shape),
-            opening.sql(),
-            context.runtime.clone(),
-            opening.doubts(),
-        ));
+        let catalogue = Arc::new(Catalogue::new(&context, opening.sql(), opening.doubts()));
         let couriers = self.couriers_per_lane() as u32;
         let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
         let make = move || -> Box<dyn Encoder> {
@@ -53,6 +47,10 @@ impl SinkPlan for QuestDbPlan {
 
     fn complete(&self, shape: &mut Shape) {
         complete(self, shape);
+    }
+
+    fn exactly_once(&self, shape: &mut Shape) -> Result<(), Unable> {
+        once::prepare(self, shape)
     }
 
     fn couriers_per_lane(&self) -> usize {

@@ -25,6 +25,7 @@ mod keeper;
 mod kind;
 mod line;
 mod metadata;
+mod once;
 mod options;
 mod put;
 pub mod reader;

@@ -4,17 +4,19 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::Shared;
 use super::catalogue::Catalogue;
 use super::confirm::Keys;
+use super::ddl;
 use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax};
+use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
-use super::server::{Broken, ExecError, SqlClient, quote};
+use super::server::{Broken, ExecError, SqlClient};
+use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
 use crate::batch::{PartitionIndex, RecordBatch, RowBatch};
 use crate::blame::{Blame, Fault};
@@ -22,7 +24,7 @@ use crate::outbox::Outbox;
 use crate::reject::Rejects;
 use crate::shape::{Metadata, Shape};
 use crate::sink::{
-    BoxFuture, Courier, CourierDoors, Encoder, Finding, FindingState, Sink, SinkContext,
+    BoxFuture, Courier, CourierDoors, Delivery, Encoder, Finding, FindingState, Sink, SinkContext,
 };
 
 /// Makes an encoder for one lane.
@@ -42,13 +44,16 @@ pub const ROW: &str = "kafka_row";
 
 /// Gives the shape the columns that are counted back.
 pub fn complete(plan: &QuestDbPlan, shape: &mut Shape) {
-    if !plan.verifies() {
-        return;
+    if plan.verifies() {
+        ask_for_position(&mut shape.metadata);
     }
-    let Metadata { topic, partition, offset, row, .. } = &mut shape.metadata;
-    for (column, name) in [(topic, TOPIC), (partition, PARTITION), (offset, OFFSET), (row, ROW)] {
-        column.get_or_insert_with(|| name.to_owned());
-    }
+}
+
+/// Asks for the columns that say where a row comes from; their names, the user's where given.
+pub fn ask_for_position(metadata: &mut Metadata) -> [String; 4] {
+    let Metadata { topic, partition, offset, row, .. } = metadata;
+    [(topic, TOPIC), (partition, PARTITION), (offset, OFFSET), (row, ROW)]
+        .map(|(column, name)| column.get_or_insert_with(|| name.to_owned()).clone())
 }
 
 /// Lines of `bridge explain`.
@@ -82,6 +87,7 @@ pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
 pub struct QuestDb {
     shared: Arc<Shared>,
     shape: Arc<Shape>,
+    delivery: Delivery,
     make: MakeEncoder,
     catalogue: Arc<Catalogue>,
 }
@@ -102,7 +108,8 @@ impl QuestDb {
                  without a trace; ack = \"verify\" counts them back"
             );
         }
-        QuestDb { shape: Arc::clone(&context.shape), shared, make, catalogue }
+        let (shape, delivery) = (Arc::clone(&context.shape), context.delivery);
+        QuestDb { shape, delivery, shared, make, catalogue }
     }
 }
 
@@ -184,6 +191,7 @@ impl Encoder for Noting {
 struct Inspection {
     shared: Arc<Shared>,
     shape: Arc<Shape>,
+    delivery: Delivery,
     sql: SqlClient,
 }
 
@@ -192,6 +200,7 @@ impl Inspection {
         Inspection {
             shared: Arc::clone(&sink.shared),
             shape: Arc::clone(&sink.shape),
+            delivery: sink.delivery,
             sql: SqlClient::new(Arc::clone(&sink.shared.server)),
         }
     }
@@ -276,77 +285,69 @@ impl Inspection {
         }
     }
 
-    async fn table(&self, table: &str) -> Result<Finding, ExecError> {
-        let about = format!(
-            "SELECT walEnabled, designatedTimestamp FROM tables() WHERE lower(table_name) = {}",
-            quote(&table.to_lowercase())
-        );
-        let about = self.sql.exec(&about).await?;
-        let Some(row) = about.rows.first() else {
-            let (state, note) = match self.shape.create.tables {
-                true => (FindingState::Ok, "does not exist yet: the bridge makes it"),
-                false => (FindingState::Fail, "does not exist, and the bridge may not make it"),
-            };
-            return Ok(Finding { state, ..finding("table", table, note.into()) });
+    async fn table(&self, name: &str) -> Result<Finding, ExecError> {
+        let about = self.sql.exec(&Table::about(name)).await?;
+        let Some(about) = about.rows.first() else {
+            if self.shape.create.tables {
+                let note = "does not exist yet: the bridge makes it";
+                return Ok(Finding::ok("table", name, note));
+            }
+            let note = "does not exist, and the bridge may not make it";
+            return Ok(finding("table", name, note.into()).fix(ddl::create(
+                &self.shape,
+                name,
+                &[],
+            )));
         };
-        if row.first().and_then(Value::as_bool) != Some(true) {
-            let fix = format!("ALTER TABLE '{table}' SET TYPE WAL, then restart QuestDB");
-            return Ok(finding("table", table, "is not a WAL table".into()).fix(fix));
+        let columns = self.sql.exec(&Table::columns_of(about)).await?;
+        let table = Table::read(about, &columns);
+        if !table.wal {
+            let fix = format!("ALTER TABLE '{name}' SET TYPE WAL, then restart QuestDB");
+            return Ok(finding("table", name, "is not a WAL table".into()).fix(fix));
         }
-        let timestamp = row.get(1).and_then(Value::as_str).unwrap_or_default();
-        let columns = format!("SELECT \"column\", upsertKey FROM table_columns({})", quote(table));
-        let columns = self.sql.exec(&columns).await?;
-        let read =
-            |row: &Vec<Value>| Some((row.first()?.as_str()?.to_owned(), row.get(1)?.as_bool()?));
-        let columns: Vec<(String, bool)> = columns.rows.iter().filter_map(read).collect();
-        Ok(self.judge(table, timestamp, &columns))
-    }
-
-    /// What an existing table's columns mean for replays and for counting.
-    fn judge(&self, table: &str, timestamp: &str, columns: &[(String, bool)]) -> Finding {
-        judge(&self.shared.plan, &self.shape, table, timestamp, columns)
+        Ok(judge(&self.shared.plan, &self.shape, self.delivery, &table))
     }
 }
 
-fn judge(
-    plan: &QuestDbPlan,
-    shape: &Shape,
-    table: &str,
-    timestamp: &str,
-    columns: &[(String, bool)],
-) -> Finding {
+/// What an existing table's columns mean for replays and for counting.
+fn judge(plan: &QuestDbPlan, shape: &Shape, delivery: Delivery, table: &Table) -> Finding {
+    let name = &*table.name;
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
-    let keys: Vec<&str> =
-        columns.iter().filter(|(_, key)| *key).map(|(name, _)| name.as_str()).collect();
+    let keys: Vec<&str> = table.upsert_keys.iter().map(String::as_str).collect();
     let counted = Keys::of(&shape.metadata).filter(|_| plan.verifies());
     if let Some(counted) = counted {
-        let has = |name: &&str| columns.iter().any(|(column, _)| same(column, name));
+        let has = |name: &&str| table.columns.contains_key(&name.to_lowercase());
         let lacking: Vec<&str> = counted.names().into_iter().filter(|name| !has(name)).collect();
         if !lacking.is_empty() && !shape.create.columns {
             let note = format!("has no {}, and the bridge may not add them", lacking.join(", "));
-            return finding("table", table, note)
+            return finding("table", name, note)
                 .fix("add them, or use transport = \"http\", which needs none of them");
         }
         let is_key = |name: &&str| keys.iter().any(|key| same(key, name));
         let merged: Vec<&str> = counted.names().into_iter().filter(|n| !is_key(n)).collect();
-        if !keys.is_empty() && !merged.is_empty() {
+        if delivery == Delivery::AtLeastOnce && !keys.is_empty() && !merged.is_empty() {
             let note = format!(
                 "upsert keys ({}) lack {}: rows that replace each other cannot be counted back",
                 keys.join(", "),
                 merged.join(", ")
             );
-            return finding("table", table, note)
+            return finding("table", name, note)
                 .fix("use transport = \"http\", whose answers are proof");
         }
     }
-    if !keys.is_empty() {
-        let note = format!("exists, upsert keys ({})", keys.join(", "));
-        return Finding { state: FindingState::Ok, ..finding("table", table, note) };
+    if delivery == Delivery::ExactlyOnce
+        && let Some(Lack { note, fix }) = once::lack(shape, table)
+    {
+        return finding("table", name, note).fix(fix);
     }
+    if !keys.is_empty() {
+        return Finding::ok("table", name, format!("exists, upsert keys ({})", keys.join(", ")));
+    }
+    let timestamp = table.timestamp.as_ref().map_or("", |(name, _)| name);
     let m = &shape.metadata;
     let or = |name: &Option<String>, default: &str| name.clone().unwrap_or(default.to_owned());
     let fix = format!(
-        "ALTER TABLE '{table}' DEDUP ENABLE UPSERT KEYS({timestamp}, {}, {}, {}, {}) (with these \
+        "ALTER TABLE '{name}' DEDUP ENABLE UPSERT KEYS({timestamp}, {}, {}, {}, {}) (with these \
          columns asked for), or a stable key of your own that never repeats within one {timestamp}",
         or(&m.topic, TOPIC),
         or(&m.partition, PARTITION),
@@ -354,7 +355,7 @@ fn judge(
         or(&m.row, ROW),
     );
     let note = "exists, no upsert keys: a replay after a crash may store rows twice";
-    Finding { state: FindingState::Warn, ..finding("table", table, note.into()) }.fix(fix)
+    Finding { state: FindingState::Warn, ..finding("table", name, note.into()) }.fix(fix)
 }
 
 /// A finding that will not run, until it is said otherwise.
@@ -380,6 +381,7 @@ impl Finding {
 mod tests {
     use super::*;
     use crate::config::Section;
+    use crate::shape::ColumnType;
 
     fn plan(options: &str) -> QuestDbPlan {
         QuestDbPlan::parse(&Section::new("sink", options.parse().expect("TOML"))).expect("a plan")
@@ -396,9 +398,17 @@ mod tests {
         let plan = plan(options);
         let mut shape = shape(create);
         complete(&plan, &mut shape);
-        let columns: Vec<(String, bool)> =
-            columns.iter().map(|(name, key)| ((*name).to_owned(), *key)).collect();
-        let finding = judge(&plan, &shape, "t", "ts", &columns);
+        let is_key = |column: &&(&str, bool)| column.1;
+        let name = |column: &(&str, bool)| column.0.to_owned();
+        let table = Table {
+            name: "t".into(),
+            id: 1,
+            timestamp: Some(("ts".to_owned(), ColumnType::Timestamp)),
+            columns: columns.iter().map(|c| (name(c), ColumnType::Long)).collect(),
+            upsert_keys: columns.iter().filter(is_key).map(name).collect(),
+            wal: true,
+        };
+        let finding = judge(&plan, &shape, Delivery::AtLeastOnce, &table);
         assert_eq!(finding.state, state, "{}", finding.note);
         format!("{} | {}", finding.note, finding.fix.unwrap_or_default())
     }

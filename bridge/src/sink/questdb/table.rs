@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
+
+use super::server::{Rows, quote};
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::ColumnType;
@@ -22,6 +25,53 @@ pub struct Table {
     pub upsert_keys: Vec<String>,
     /// Whether it is a WAL table.
     pub wal: bool,
+}
+
+impl Table {
+    /// The statement that finds a table, by its name in any case.
+    pub fn about(name: &str) -> String {
+        format!(
+            "SELECT id, table_name, designatedTimestamp, walEnabled FROM tables() \
+             WHERE lower(table_name) = {}",
+            quote(&name.to_lowercase())
+        )
+    }
+
+    /// The statement that tells the columns of what was found.
+    pub fn columns_of(about: &[Value]) -> String {
+        let name = about.get(1).and_then(Value::as_str).unwrap_or_default();
+        format!("SELECT \"column\", type, upsertKey FROM table_columns({})", quote(name))
+    }
+
+    /// Reads what both answered.
+    pub fn read(about: &[Value], columns: &Rows) -> Table {
+        let text = |at: usize| about.get(at).and_then(Value::as_str).unwrap_or_default();
+        let mut table = Table {
+            name: text(1).into(),
+            id: about.first().and_then(Value::as_i64).unwrap_or(-1),
+            timestamp: None,
+            columns: HashMap::new(),
+            upsert_keys: Vec::new(),
+            wal: about.get(3).and_then(Value::as_bool).unwrap_or(false),
+        };
+        for column in &columns.rows {
+            let (Some(name), Some(kind)) =
+                (column.first().and_then(Value::as_str), column.get(1).and_then(Value::as_str))
+            else {
+                continue;
+            };
+            // A type that is not known is left to the server's judgement, as text.
+            let kind = ColumnType::parse(kind).unwrap_or(ColumnType::Varchar);
+            table.columns.insert(name.to_lowercase(), kind);
+            if name == text(2) {
+                table.timestamp = Some((name.to_owned(), kind));
+            }
+            if column.get(2).and_then(Value::as_bool) == Some(true) {
+                table.upsert_keys.push(name.to_owned());
+            }
+        }
+        table
+    }
 }
 
 /// A column that rows need.

@@ -22,8 +22,6 @@ pub(super) struct Host {
     pub(super) limiter: Limiter,
     pub(super) names: Arc<Names>,
     pub(super) deterministic: bool,
-    /// What `random_get` gives next, where it must always be the same.
-    pub(super) seed: u64,
     /// The message behind a refusal, a panic or an exit.
     pub(super) failed: Option<String>,
     /// Columns interned so far, while they are collected: during init.
@@ -50,7 +48,6 @@ impl Host {
             limiter: Limiter::new(memory_max),
             names,
             deterministic,
-            seed: 0,
             failed: None,
             collected: None,
             lines: Vec::new(),

@@ -34,7 +34,7 @@ use self::lane::Guest;
 use self::options::{Meant, OnFailure};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::observe::TransformMeter;
 use crate::transform::{LoadContext, Loaded, Transform, TransformPlan};
 
@@ -67,6 +67,24 @@ impl TransformPlan for Plan {
                 .hint("`module` is relative to the configuration file")
         })?;
         Ok(Box::new(load(&self.0, &file, &bytes, context, false)?))
+    }
+
+    fn repeats(&self) -> Result<(), Unable> {
+        if !self.0.deterministic {
+            return Err(Unable::new(
+                "deterministic",
+                "a clock and chance give a replay other rows",
+                "take it out: with delivery = \"exactly-once\" the clock stands still",
+            ));
+        }
+        if self.0.on_failure == OnFailure::Bypass {
+            return Err(Unable::new(
+                "on_failure",
+                "a deadline may pass at one try and not at the next",
+                "on_failure = \"dead-letter\", or \"stop\"",
+            ));
+        }
+        Ok(())
     }
 
     fn memory_bytes_max(&self) -> usize {

@@ -30,7 +30,8 @@ pub(super) struct Options {
     /// What happens to a record on which the module traps, or passes its deadline.
     #[serde(default)]
     on_failure: OnFailure,
-    /// A constant clock and fixed random bytes, so that a replay gives the same rows.
+    /// A constant clock and constant random bytes, so that a replay gives the same rows. Default
+    /// false; true where `delivery` is `"exactly-once"`.
     #[serde(default)]
     deterministic: bool,
 }

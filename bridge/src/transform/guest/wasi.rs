@@ -158,6 +158,9 @@ fn no_sizes(mut caller: Caller<'_, Host>, count: i32, bytes: i32) -> wasmtime::R
 fn random_get(mut caller: Caller<'_, Host>, ptr: i32, len: i32) -> wasmtime::Result<i32> {
     let (memory, host) = memory(&mut caller)?;
     let room = slice_mut(memory, ptr, len)?;
+    // Each call begins anew: a replay cuts batches elsewhere, and deals them to other instances,
+    // so what was drawn before must not count.
+    let mut seed = 0u64;
     if !host.deterministic {
         return match SystemRandom::new().fill(room) {
             Ok(()) => Ok(SUCCESS),
@@ -166,8 +169,8 @@ fn random_get(mut caller: Caller<'_, Host>, ptr: i32, len: i32) -> wasmtime::Res
     }
     for chunk in room.chunks_mut(8) {
         // SplitMix64: any fixed sequence would do.
-        host.seed = host.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = host.seed;
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = seed;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
