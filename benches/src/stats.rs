@@ -1,6 +1,11 @@
 //! Figures out of runs: medians with their spread, and readings between two samples.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+/// Seconds in a file, to the millisecond: a sample takes about as long.
+pub fn to_the_millisecond<S: Serializer>(seconds: &f64, to: S) -> Result<S::Ok, S::Error> {
+    ((seconds * 1e3).round() / 1e3).serialize(to)
+}
 
 /// The middle of some runs, and how far they lie apart.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -41,18 +41,29 @@ pub struct Destination {
 }
 
 /// Emptied buffers on their way back to the lanes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
     free: Mutex<Vec<Buffers>>,
+    /// Room in the buffers that are kept for reuse; more is freed, so that a time of many large
+    /// payloads leaves nothing behind.
+    bytes_max: usize,
     /// Encoded bytes in payloads that were closed and whose buffers are not back.
     queued: AtomicUsize,
 }
 
-/// Room in the buffers that are kept for reuse; more is freed, so that a time of many large
-/// payloads leaves nothing behind.
-const POOL_BYTES_MAX: usize = 16 * MIB;
+impl Default for Pool {
+    fn default() -> Pool {
+        Pool::new(16 * MIB)
+    }
+}
 
 impl Pool {
+    /// A pool that keeps so much. Couriers give back at once what one commit held: what does not
+    /// fit is made and grown again for the next, and the system clears its pages once more.
+    pub fn new(bytes_max: usize) -> Pool {
+        Pool { free: Mutex::default(), bytes_max, queued: AtomicUsize::new(0) }
+    }
+
     /// Empty buffers, used before if there are any.
     pub fn get(&self) -> Buffers {
         self.free.lock().expect("no one panics with the pool").pop().unwrap_or_default()
@@ -75,7 +86,7 @@ impl Pool {
         let room =
             |buffers: &Buffers| buffers.bytes.capacity() + buffers.lines.capacity() * LINE_BYTES;
         let mut free = self.free.lock().expect("no one panics with the pool");
-        if free.iter().map(room).sum::<usize>() + room(&buffers) <= POOL_BYTES_MAX {
+        if free.iter().map(room).sum::<usize>() + room(&buffers) <= self.bytes_max {
             free.push(buffers);
         }
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Look {
     /// Since the case began.
+    #[serde(serialize_with = "crate::stats::to_the_millisecond")]
     pub at_s: f64,
     /// Visible.
     pub rows: u64,

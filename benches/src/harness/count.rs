@@ -13,6 +13,7 @@ const BEAT: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Seen {
     /// Since the run began.
+    #[serde(serialize_with = "crate::stats::to_the_millisecond")]
     pub at_s: f64,
     pub rows: u64,
 }

@@ -73,13 +73,11 @@ impl Pace {
     pub fn records(self) -> u64 {
         self.per_second * (self.lead + self.measured).as_secs()
     }
-
-    /// Each look costs the database processor time that the pipeline could have, more of it the
-    /// more is being written: a look every 10 ms took it a core at 50,000 records a second.
-    fn visible_beat(self) -> Duration {
-        Duration::from_millis(if self.per_second <= 20_000 { 50 } else { 250 })
-    }
 }
+
+/// From one look at the table to the next. Each costs the database processor time that the pipeline
+/// could have: every 10 ms took it a core at 50,000 records a second.
+const VISIBLE_BEAT: Duration = Duration::from_millis(50);
 
 /// From one look at the receipts to the next. Each costs the bridge some tens of microseconds.
 const ACKED_BEAT: Duration = Duration::from_millis(10);
@@ -130,7 +128,7 @@ pub fn at_rate(
         records,
         acked: percentiles(&acked).context("counting receipts")?,
         visible: percentiles(&seen).context("counting rows")?,
-        visible_beat_ms: pace.visible_beat().as_millis() as u64,
+        visible_beat_ms: VISIBLE_BEAT.as_millis() as u64,
         acked_by_its_own_clock: own,
         bridge_cpu_share: bridge / measured_s,
         cpu_s_per_million: bridge / (pace.per_second as f64 * measured_s) * 1e6,
@@ -157,7 +155,7 @@ fn feed(
         let producer = scope.spawn(|| load::scheduled(kafka, topic, pace.per_second, start));
         let acked = scope.spawn(|| until_acked(running, start, topic.records, within));
         let seen = count::until_all_every(
-            pace.visible_beat(),
+            VISIBLE_BEAT,
             questdb,
             table,
             start,

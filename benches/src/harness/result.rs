@@ -201,7 +201,7 @@ pub fn line(run: &Run) -> String {
 }
 
 /// Columns that a line of samples fills.
-const COLUMNS: usize = 120;
+const COLUMNS: usize = 160;
 
 /// JSON, a line for what has no objects or lists in it, and as many samples in a line as have room:
 /// thousands of them stay readable.

@@ -16,8 +16,10 @@ const BEAT: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Sample {
     /// Since the run began.
+    #[serde(serialize_with = "crate::stats::to_the_millisecond")]
     pub at_s: f64,
     /// User and system, all threads, since the process began.
+    #[serde(serialize_with = "crate::stats::to_the_millisecond")]
     pub cpu_s: f64,
     pub rss_bytes: u64,
 }

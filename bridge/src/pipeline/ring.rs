@@ -70,7 +70,8 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     let (reset, reset_seen) = watch::channel(0_u64);
     let (keeper_stop, keeper_stopped) = watch::channel(false);
     let home = Home::new(receipts_in, parts.source.waker());
-    let pool = Arc::new(Pool::default());
+    let couriers = parts.benches.len() * parts.couriers_per_lane;
+    let pool = Arc::new(Pool::new(couriers * parts.limits.commit_bytes_max));
     let lent_bytes = Arc::new(AtomicUsize::new(0));
     let (letters, letters_inbox) = mpsc::channel(DEAD_LETTERS_MAX);
     let office = spawn(&parts.name, "letters", alarm, {
