@@ -70,8 +70,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     let (reset, reset_seen) = watch::channel(0_u64);
     let (keeper_stop, keeper_stopped) = watch::channel(false);
     let home = Home::new(receipts_in, parts.source.waker());
-    let couriers = parts.benches.len() * parts.couriers_per_lane;
-    let pool = Arc::new(Pool::new(couriers * parts.limits.commit_bytes_max));
+    let pool = Arc::new(pool(&parts));
     let lent_bytes = Arc::new(AtomicUsize::new(0));
     let (letters, letters_inbox) = mpsc::channel(DEAD_LETTERS_MAX);
     let office = spawn(&parts.name, "letters", alarm, {
@@ -143,6 +142,12 @@ fn closing(limits: &Limits) -> Closing {
         payload_rows_max: limits.payload_rows_max,
         open_bytes_max: limits.open_bytes_max,
     }
+}
+
+/// Room for the buffers of a commit of each courier.
+fn pool(parts: &Parts) -> Pool {
+    let couriers = parts.benches.len() * parts.couriers_per_lane;
+    Pool::new(couriers * parts.limits.commit_bytes_max)
 }
 
 fn commit(limits: &Limits) -> Commit {
