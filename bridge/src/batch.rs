@@ -381,6 +381,8 @@ pub struct Payload {
     /// Smallest and largest designated timestamp in the table's own unit (see
     /// `unit_per_second`), for reading back.
     pub timestamps: (i64, i64),
+    /// Which of its table's layouts its rows have; 0 where rows say themselves what they are.
+    pub layout: u32,
 }
 
 /// How a payload ended.

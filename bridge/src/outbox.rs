@@ -137,6 +137,7 @@ impl Outbox {
                     opened: self.now,
                     due: self.now + self.linger,
                     timestamps: (i64::MAX, i64::MIN),
+                    layout: 0,
                 };
                 self.open.push((to, payload));
                 self.index.insert(to, self.open.len() - 1);

@@ -137,6 +137,10 @@ fn pipeline(
     let mut sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
     if let Some((_, sink)) = &mut sink {
         sink.rebase(shared.with.base);
+        if let Some((_, source)) = &origin {
+            let able = sink.adopt(source.kafka());
+            found.keep(able.map_err(|unable| unable.mistake(section)));
+        }
     }
     let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
     let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));

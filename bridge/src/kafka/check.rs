@@ -194,7 +194,7 @@ fn check_target(
             let partitions = topic.partitions.len();
             Finding::ok("rejects", target, format!("a topic, {partitions} partitions"))
         }
-        Ok(None) if prepare => match create::ensure_topic(settings, target, &source.name) {
+        Ok(None) if prepare => match create::ensure_topic(settings, target, Some(&source.name)) {
             Ok(()) => Finding::ok("rejects", target, "made".to_owned()),
             Err(fault) => Finding::failed("rejects", target, &fault),
         },

@@ -11,30 +11,40 @@ use super::settings::Settings;
 use super::topics::{REQUEST, Scout, refused};
 use crate::blame::{Blame, Fault};
 
-/// Makes sure that a topic is there; it is made with as many partitions as `like` has. Blocks.
-pub fn ensure_topic(settings: &Settings, name: &str, like: &str) -> Result<(), Fault> {
+/// Makes sure that a topic is there; it is made with as many partitions as `like` has, or as many
+/// as the broker thinks right. Blocks.
+pub fn ensure_topic(settings: &Settings, name: &str, like: Option<&str>) -> Result<(), Fault> {
     let scout = Scout::new(settings)?;
     if scout.find(name)?.is_some() {
         return Ok(());
     }
-    let partitions = scout.find(like)?.map_or(1, |topic| topic.partitions.len().max(1));
+    let partitions = match like {
+        Some(like) => scout.find(like)?.map_or(1, |topic| topic.partitions.len().max(1)) as i32,
+        None => BROKERS_OWN,
+    };
     create(settings, name, partitions)?;
-    tracing::info!("made topic {name} with {partitions} partitions");
+    match like {
+        Some(_) => tracing::info!("made topic {name} with {partitions} partitions"),
+        None => tracing::info!("made topic {name}"),
+    }
     Ok(())
 }
 
-fn create(settings: &Settings, name: &str, partitions: usize) -> Result<(), Fault> {
+/// The broker's own default of partitions, or of replicas.
+const BROKERS_OWN: i32 = -1;
+
+fn create(settings: &Settings, name: &str, partitions: i32) -> Result<(), Fault> {
     let doing = format!("making topic {name}");
     let hint = format!(
         "make it yourself: kafka-topics --bootstrap-server {} --create --topic {name} \
-         --partitions {partitions}",
-        settings.brokers()
+         --partitions {}",
+        settings.brokers(),
+        partitions.max(1)
     );
     let observer = Observer::default();
     let admin: AdminClient<Observer> =
         settings.admin().create_with_context(observer.clone()).map_err(|error| refused(&error))?;
-    // The broker's own default of replicas.
-    let topic = NewTopic::new(name, partitions as i32, TopicReplication::Fixed(-1));
+    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKERS_OWN));
     let options = AdminOptions::new().request_timeout(Some(REQUEST));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

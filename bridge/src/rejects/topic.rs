@@ -79,7 +79,8 @@ impl TopicShelf {
         for letter in letters {
             let target = self.target(&letter.source);
             if !self.known.contains(&target) {
-                create::ensure_topic(&self.settings, &target, &letter.source.topic)?;
+                let like = Some(&*letter.source.topic);
+                create::ensure_topic(&self.settings, &target, like)?;
                 self.known.insert(target);
             }
         }

@@ -1,9 +1,12 @@
 //! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
+pub mod file;
+mod hand;
 pub mod memory;
 pub mod questdb;
 pub mod retry;
+pub mod text;
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -17,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::batch::{Payload, Receipt, RecordBatch, RowBatch};
 use crate::blame::{Blame, Fault};
+use crate::config::KafkaPlan;
 use crate::kind::{Kind, Unable};
 use crate::names::Names;
 use crate::observe::PipelineMeter;
@@ -26,7 +30,7 @@ use crate::shape::Shape;
 use crate::source::Waker;
 
 /// Every sink, by name.
-pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND, memory::KIND];
+pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND, file::KIND, memory::KIND];
 
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -57,6 +61,11 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault>;
     /// Paths of files in the configuration start from this folder: the configuration's own.
     fn rebase(&mut self, _base: &Path) {}
+    /// Learns how records are read, if from Kafka, or says why that cannot be; keys are those below
+    /// the pipeline, such as `sink.topic`.
+    fn adopt(&mut self, _source: Option<&KafkaPlan>) -> Result<(), Unable> {
+        Ok(())
+    }
     /// What the configuration asks of the shape: columns that the sink needs (the line protocol
     /// over TCP with read-back needs topic, partition, offset and row).
     fn complete(&self, shape: &mut Shape);

@@ -54,6 +54,8 @@ impl Backoff {
 pub struct Trouble {
     pipeline: Arc<str>,
     sink: String,
+    /// What it does not do: `is not answering`.
+    fails: &'static str,
     meter: Arc<PipelineMeter>,
     state: Mutex<State>,
 }
@@ -73,7 +75,13 @@ struct State {
 impl Trouble {
     /// No trouble yet. `sink` is its name for people: `questdb localhost:9000`.
     pub fn new(pipeline: Arc<str>, sink: String, meter: Arc<PipelineMeter>) -> Trouble {
-        Trouble { pipeline, sink, meter, state: Mutex::default() }
+        let fails = "is not answering";
+        Trouble { pipeline, sink, fails, meter, state: Mutex::default() }
+    }
+
+    /// The same for a sink that fails in another way than by silence: `cannot be written`.
+    pub fn that(self, fails: &'static str) -> Trouble {
+        Trouble { fails, ..self }
     }
 
     /// `who` cannot reach the sink. Counts nothing; says it at most every few seconds.
@@ -86,8 +94,8 @@ impl Trouble {
         if !state.warned && state.warned_at.is_none_or(|at| now.duration_since(at) >= QUIET) {
             state.warned = true;
             state.warned_at = Some(now);
-            let (pipeline, sink) = (&self.pipeline, &self.sink);
-            tracing::warn!("{pipeline}: {sink} is not answering ({why}); retrying, nothing lost");
+            let (pipeline, sink, fails) = (&self.pipeline, &self.sink, self.fails);
+            tracing::warn!("{pipeline}: {sink} {fails} ({why}); retrying, nothing lost");
         }
         self.publish(&state);
     }
@@ -128,7 +136,7 @@ impl Trouble {
     fn publish(&self, state: &State) {
         let mut words: Vec<String> = state.tables.iter().map(|(_, why)| why.clone()).collect();
         if !state.away.is_empty() {
-            words.insert(0, format!("{} is not answering ({})", self.sink, state.why));
+            words.insert(0, format!("{} {} ({})", self.sink, self.fails, state.why));
         }
         self.meter.set_trouble(words.join("; "));
     }

@@ -262,6 +262,7 @@ const PURE: &[&str] = &[
     "sink/questdb/target",
     "sink/questdb/timestamp",
     "sink/questdb/value",
+    "sink/text/",
 ];
 
 #[test]

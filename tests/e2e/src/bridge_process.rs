@@ -39,6 +39,29 @@ impl Bridge {
         Ok(Self { process, http: http.to_owned() })
     }
 
+    /// The same, but no file of its may grow beyond so many KiB until that is lifted.
+    pub fn start_confined(arguments: &[&str], http: &str, file_kib: u64) -> Result<Self> {
+        let bridge = binary()?;
+        let bridge = bridge.to_str().context("targets have plain names")?;
+        // The signal that goes with the bound would kill; ignored, a write fails as on a full disk.
+        let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", file_kib * 2);
+        let mut command = vec!["-c", script.as_str(), "sh", bridge];
+        command.extend_from_slice(arguments);
+        let process = Process::spawn("/bin/sh".into(), command, [])?;
+        Ok(Self { process, http: http.to_owned() })
+    }
+
+    /// Lets files grow again.
+    pub fn set_free(&self) -> Result<()> {
+        let id = self.process.process_id().to_string();
+        let status = std::process::Command::new("prlimit")
+            .args(["--pid", &id, "--fsize=unlimited:"])
+            .status()
+            .context("running prlimit")?;
+        anyhow::ensure!(status.success(), "prlimit ended with {status}");
+        Ok(())
+    }
+
     /// The child.
     pub fn process(&self) -> &Process {
         &self.process

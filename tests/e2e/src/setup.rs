@@ -49,6 +49,8 @@ pub struct Setup {
     pub shape: Vec<String>,
     /// Lines of `[pipeline.readings.sink]`, after the addresses.
     pub sink: Vec<String>,
+    /// The whole of that section, where rows do not go to QuestDB.
+    pub elsewhere: Option<String>,
     /// Lines of `[pipeline.readings.rejects]`.
     pub rejects: Vec<String>,
     /// Lines of `[pipeline.readings.limits]`.
@@ -91,6 +93,7 @@ impl Setup {
             pipeline: Vec::new(),
             shape: Vec::new(),
             sink: Vec::new(),
+            elsewhere: None,
             rejects: Vec::new(),
             limits: Vec::new(),
             properties: Vec::new(),
@@ -140,21 +143,28 @@ impl Setup {
         }
         line(&format!("[pipeline.readings.table]\nname = \"{}\"", self.table));
         self.shape.iter().for_each(|of_table| line(of_table));
-        line("[pipeline.readings.sink]\nkind = \"questdb\"");
-        let transport = match self.transport {
-            Transport::Http => "http",
-            Transport::Tcp => "tcp",
-        };
-        line(&format!("transport = \"{transport}\"\naddress = \"{}\"", self.http_address));
-        if self.transport == Transport::Tcp {
-            line(&format!("tcp_address = \"{}\"", self.tcp_address));
-        }
+        line(&self.destination());
         self.sink.iter().for_each(|of_sink| line(of_sink));
         line("[pipeline.readings.rejects]");
         self.rejects.iter().for_each(|of_rejects| line(of_rejects));
         line("[pipeline.readings.limits]");
         self.limits.iter().for_each(|limit| line(limit));
         text
+    }
+
+    fn destination(&self) -> String {
+        if let Some(elsewhere) = &self.elsewhere {
+            return format!("[pipeline.readings.sink]\n{elsewhere}");
+        }
+        let (transport, tcp) = match self.transport {
+            Transport::Http => ("http", String::new()),
+            Transport::Tcp => ("tcp", format!("\ntcp_address = \"{}\"", self.tcp_address)),
+        };
+        format!(
+            "[pipeline.readings.sink]\nkind = \"questdb\"\ntransport = \"{transport}\"\n\
+             address = \"{}\"{tcp}",
+            self.http_address
+        )
     }
 
     /// Writes file and modules into a folder.

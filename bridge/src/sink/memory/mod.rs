@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use self::tables::Imagined;
+pub use self::tables::Imagined;
 use super::questdb::{IlpEncoder, NEWEST};
 use super::{BoxFuture, Courier, CourierDoors, Encoder, Finding, Sink, SinkContext, SinkPlan};
 use crate::batch::{Receipt, RecordBatch, RowBatch, Verdict};

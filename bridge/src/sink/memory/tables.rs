@@ -11,6 +11,8 @@ use crate::sink::questdb::{Denied, Table, Tables, Wanted, own_columns};
 /// Imagined tables of one sink, shared by its lanes.
 pub struct Imagined {
     shape: Arc<Shape>,
+    /// Why a name cannot be a table's, beside what line protocol itself refuses.
+    rule: fn(&str) -> Option<String>,
     /// By lower-case name. Locked once for each table or column nobody has met.
     known: Mutex<HashMap<String, Arc<Table>>>,
 }
@@ -18,7 +20,12 @@ pub struct Imagined {
 impl Imagined {
     /// No tables yet.
     pub fn new(shape: Arc<Shape>) -> Imagined {
-        Imagined { shape, known: Mutex::default() }
+        Imagined { shape, rule: |_| None, known: Mutex::default() }
+    }
+
+    /// The same, with a rule for names of tables.
+    pub fn ruled(self, rule: fn(&str) -> Option<String>) -> Imagined {
+        Imagined { rule, ..self }
     }
 
     /// A table as the shape would have it made.
@@ -47,6 +54,9 @@ fn add(table: &mut Table, wanted: &[Wanted]) {
 
 impl Tables for Imagined {
     fn resolve(&self, table: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
+        if let Some(fault) = (self.rule)(table) {
+            return Err(Denied::Record(Reason::BadName, fault));
+        }
         let mut known = self.known.lock().expect("no one panics with it");
         let id = known.len() as i64;
         let one =

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use bridge_abi::{Cell, Kind};
 
 use super::line;
-use super::metadata::last_header;
-use super::row::{Lines, Refused, Unwritten, is_text};
+use super::naming::fill_template;
+use super::row::{Lines, Refused, Unwritten};
 use super::stamp::{Stamp, Stamper};
 use super::table::{Tables, Wanted};
 use super::target::Target;
-use super::value;
 use crate::batch::{Line, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Destination, Outbox};
 use crate::reject::{Reason, Rejects, Stage};
-use crate::shape::{ColumnType, Part, Shape};
+use crate::shape::{ColumnType, Shape};
 use crate::sink::Encoder;
 
 /// A buffer for one row that is larger is not kept: the next such row may never come.
@@ -116,7 +115,8 @@ impl IlpEncoder {
         if row.table != 0 {
             self.scratch.push_str(self.names.tables.name(row.table).as_deref().unwrap_or(""));
         } else {
-            self.fill_template(records, rows, row);
+            let (table, names) = (&self.shape.table, &self.names);
+            fill_template(&mut self.scratch, table, names, records, rows, row);
         }
         if let Some(target) = self.by_name.get(self.scratch.as_str()) {
             return *target;
@@ -128,39 +128,6 @@ impl IlpEncoder {
             self.fixed = Some(target);
         }
         target
-    }
-
-    fn fill_template(&mut self, records: &RecordBatch, rows: &RowBatch, row: &Row) {
-        let shape = Arc::clone(&self.shape);
-        let record = records.get(row.source as usize);
-        for part in &shape.table.0 {
-            match part {
-                Part::Text(text) => self.scratch.push_str(text),
-                Part::Topic => self.scratch.push_str(&records.source.topic),
-                Part::Key => match record.key {
-                    Some(key) => self.scratch.push_str(&String::from_utf8_lossy(key)),
-                    None => self.scratch.push_str("null"),
-                },
-                Part::Partition => {
-                    self.scratch.push_str(itoa::Buffer::new().format(records.source.partition));
-                }
-                Part::Header(name) => {
-                    let value = last_header(records, row.source, name);
-                    self.scratch.push_str(value.as_deref().unwrap_or("null"));
-                }
-                Part::Field(name) => {
-                    let id = self.names.columns.find(name).unwrap_or(0);
-                    let cell = rows.cells_of(row).iter().find(|cell| cell.column == id && id != 0);
-                    match cell.map(|cell| (cell, rows.pointed(cell))) {
-                        Some((cell, bytes)) if is_text(cell) => {
-                            self.scratch.push_str(&String::from_utf8_lossy(bytes));
-                        }
-                        Some((cell, bytes)) => self.scratch.push_str(&value::shown(cell, bytes)),
-                        None => self.scratch.push_str("null"),
-                    }
-                }
-            }
-        }
     }
 
     /// Learns of the columns of this batch that the target has not met: what type they are to

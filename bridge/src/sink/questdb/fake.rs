@@ -488,6 +488,7 @@ impl Bench {
             opened: Instant::now(),
             due: Instant::now(),
             timestamps: (0, 1_000),
+            layout: 0,
         }
     }
 

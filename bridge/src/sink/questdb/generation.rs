@@ -209,6 +209,7 @@ mod tests {
             opened: Instant::now(),
             due: Instant::now(),
             timestamps: (rows.len() as i64, 10),
+            layout: 0,
         }
     }
 

@@ -257,6 +257,7 @@ mod tests {
             opened: Instant::now(),
             due: Instant::now(),
             timestamps: (0, 0),
+            layout: 0,
         };
         (payload, lines)
     }

@@ -25,6 +25,7 @@ mod keeper;
 mod kind;
 mod line;
 mod metadata;
+mod naming;
 mod once;
 mod options;
 mod put;
@@ -56,12 +57,21 @@ mod tcp_tests;
 use std::sync::Arc;
 
 pub use ddl::own_columns;
+pub use digits::push as push_digits;
 pub use encode::IlpEncoder;
 pub use kind::{KIND, NEWEST};
+pub use line::array_dims;
+pub use metadata::last_header;
+pub use naming::fill_template;
 pub use options::{Options, QuestDbPlan};
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
 pub use sink::{MakeEncoder, complete, explain};
+pub use stamp::{Stamp, Stamper};
 pub use table::{Denied, Table, Tables, Wanted};
+pub use timestamp::{from_iso, nanos_of, unit_by_magnitude};
+#[cfg(test)]
+pub use value::push_field;
+pub use value::{decimal_text, is_uuid, shown};
 
 use catalogue::Catalogue;
 use confirm::Partitions;

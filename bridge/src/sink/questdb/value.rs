@@ -196,7 +196,8 @@ fn push_instant(out: &mut impl Put, nanos: i128, column: ColumnType) -> Result<(
     Ok(())
 }
 
-fn is_uuid(text: &[u8]) -> bool {
+/// Whether text is a UUID in its usual form.
+pub fn is_uuid(text: &[u8]) -> bool {
     text.len() == 36
         && text.iter().enumerate().all(|(at, byte)| match at {
             8 | 13 | 18 | 23 => *byte == b'-',
@@ -206,7 +207,7 @@ fn is_uuid(text: &[u8]) -> bool {
 
 /// A decimal in digits, from its unscaled number (big-endian two's complement) and its scale.
 /// Numbers beyond 128 bits give no text, and so fit no column.
-fn decimal_text(unscaled: &[u8], scale: u8) -> Option<String> {
+pub fn decimal_text(unscaled: &[u8], scale: u8) -> Option<String> {
     let fill = if unscaled.first()? & 0x80 == 0 { 0 } else { 0xff };
     // What only repeats the sign is no part of the number.
     let mut unscaled = unscaled;

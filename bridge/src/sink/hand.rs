@@ -1,0 +1,79 @@
+//! What couriers do with payloads at hand whatever the sink: take what waits, up to the bound of
+//! one commit, and give everything back when it is wanted back.
+
+use tokio::sync::watch;
+
+use super::CourierDoors;
+use crate::batch::{Payload, Receipt, Verdict};
+use crate::limits::LINE_BYTES;
+
+/// What a courier is to do next.
+pub enum Next {
+    /// Store this.
+    Payload(Payload),
+    /// Give everything back.
+    WantedBack,
+    /// End: the lane has.
+    End,
+}
+
+impl CourierDoors {
+    /// Waits for the next payload, or until everything is wanted back.
+    pub async fn next(&mut self) -> Next {
+        tokio::select! {
+            biased;
+            () = wanted_back(&mut self.reset) => Next::WantedBack,
+            payload = self.inbox.recv() => payload.map_or(Next::End, Next::Payload),
+        }
+    }
+
+    /// Waits until the pipeline wants everything back.
+    pub async fn wanted_back(&mut self) {
+        wanted_back(&mut self.reset).await;
+    }
+
+    /// Whether the pipeline wants everything back; the question is answered by giving it.
+    pub fn is_wanted_back(&self) -> bool {
+        self.reset.has_changed().unwrap_or(false)
+    }
+
+    /// Takes what waits at the door, up to the bound of one commit.
+    pub fn take_more(&mut self, hand: &mut Vec<Payload>) {
+        let held = |payload: &Payload| {
+            payload.buffers.bytes.len() + payload.buffers.lines.len() * LINE_BYTES
+        };
+        let mut bytes: usize = hand.iter().map(held).sum();
+        let mut rows: usize = hand.iter().map(|payload| payload.buffers.lines.len()).sum();
+        while bytes < self.commit.bytes_max && rows < self.commit.rows_max {
+            let Ok(payload) = self.inbox.try_recv() else { return };
+            bytes += held(&payload);
+            rows += payload.buffers.lines.len();
+            hand.push(payload);
+        }
+    }
+
+    /// Sends a payload home as stored; its buffers go back to the lanes.
+    pub async fn stored(&self, payload: Payload) {
+        let rows = payload.buffers.lines.len() as u64;
+        self.pool.put(payload.buffers);
+        let (shares, verdict) = (payload.shares, Verdict::Stored);
+        self.home.send(Receipt { shares, verdict, rows }).await;
+    }
+
+    /// Gives back everything at hand, what waits at the door included, to be read again.
+    pub async fn give_back(&mut self, hand: &mut Vec<Payload>) {
+        self.reset.mark_unchanged();
+        while let Some(payload) = hand.pop().or_else(|| self.inbox.try_recv().ok()) {
+            let verdict = Verdict::Rewind { route: payload.route };
+            self.pool.put(payload.buffers);
+            self.home.send(Receipt { shares: payload.shares, verdict, rows: 0 }).await;
+        }
+    }
+}
+
+async fn wanted_back(reset: &mut watch::Receiver<u64>) {
+    if reset.changed().await.is_err() {
+        // Nobody is left who could want it.
+        std::future::pending::<()>().await;
+    }
+}
