@@ -50,7 +50,7 @@ fn stall(bench: &'static Bench, transport: Transport, how: Stall) -> Result<()> 
         Stall::Frozen => bench.questdb.pause()?,
         Stall::Dead => bench.questdb.kill()?,
     }
-    let lasting = Duration::from_secs(pick(15, 60));
+    let lasting = Duration::from_secs(pick(15, 600));
     let start = Instant::now();
     let mut rss_max = 0;
     bridge.wait(lasting * 2, "the end of the stall", || {
