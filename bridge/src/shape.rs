@@ -31,6 +31,30 @@ pub struct Shape {
     pub columns_max: usize,
     /// What the bridge may make.
     pub create: Create,
+    /// Tables that are declared by name, each with a shape of its own.
+    pub declared: Vec<Declared>,
+}
+
+/// A table that is declared by name.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Its name.
+    pub name: String,
+    /// What its rows must become: the pipeline's shape, and before it what is declared.
+    pub shape: Shape,
+    /// Whether it is among those that the pipeline answers for: it may give rows this name.
+    pub ours: bool,
+    /// Whether the designated timestamp's column is declared, and not only what a table gets that
+    /// the bridge makes.
+    pub timestamp: bool,
+}
+
+impl Shape {
+    /// The shape of a table's rows.
+    pub fn of(&self, table: &str) -> &Shape {
+        let declared = self.declared.iter().find(|d| d.name.eq_ignore_ascii_case(table));
+        declared.map_or(self, |declared| &declared.shape)
+    }
 }
 
 /// What the bridge makes by SQL, and how.
@@ -40,10 +64,12 @@ pub struct Create {
     pub tables: bool,
     /// Add missing columns.
     pub columns: bool,
-    /// `NONE`, `HOUR`, `DAY`, `WEEK`, `MONTH` or `YEAR`.
-    pub partition_by: String,
-    /// QuestDB's `TTL` clause, such as `30 DAYS`.
-    pub ttl: Option<String>,
+    /// Start only with tables that are as they are declared.
+    pub strict: bool,
+    /// `HOUR`, `DAY`, `WEEK`, `MONTH` or `YEAR`; `DAY` for a table that is made unless said.
+    pub partition_by: Option<&'static str>,
+    /// How long the table keeps its rows, if that is said.
+    pub ttl: Option<Ttl>,
     /// Columns of `DEDUP UPSERT KEYS` in tables that the bridge makes; empty for none.
     pub upsert_keys: Vec<String>,
 }
@@ -63,6 +89,66 @@ pub struct Metadata {
     pub timestamp: Option<String>,
     /// (header, column): the header's last value as text.
     pub headers: Vec<(String, String)>,
+}
+
+/// How long a table keeps its rows, as the database counts: in hours, or in months.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ttl {
+    /// Hours; 0 for ever.
+    Hours(u32),
+    /// Months.
+    Months(u32),
+}
+
+impl Ttl {
+    /// The largest number of any unit: what the database's own counter holds, and more than any
+    /// table lives.
+    const COUNT_MAX: u32 = 999_999;
+
+    /// Reads QuestDB's clause, such as `30 DAYS` or `12h`: one number, one unit and nothing more,
+    /// for it goes into a statement.
+    pub fn parse(text: &str) -> Option<Ttl> {
+        let digits = text.chars().take_while(char::is_ascii_digit).count();
+        let count = text[..digits].parse().ok().filter(|count| *count <= Ttl::COUNT_MAX)?;
+        Ttl::of(count, text[digits..].trim())
+    }
+
+    /// Whether it is so many whole partitions, as the database wants it.
+    pub fn fits(self, partition_by: &str) -> bool {
+        match (self, partition_by) {
+            (Ttl::Hours(0), _) | (Ttl::Hours(_), "HOUR") => true,
+            (Ttl::Hours(hours), "DAY") => hours % 24 == 0,
+            (Ttl::Hours(hours), "WEEK") => hours % (24 * 7) == 0,
+            (Ttl::Hours(_), _) => false,
+            (Ttl::Months(months), "YEAR") => months % 12 == 0,
+            (Ttl::Months(_), _) => true,
+        }
+    }
+
+    /// So many of a unit, by its name or its letter.
+    pub fn of(count: u32, unit: &str) -> Option<Ttl> {
+        let unit = unit.to_ascii_lowercase();
+        let unit = if unit.len() > 1 { unit.trim_end_matches('s') } else { &unit };
+        Some(match unit {
+            "hour" | "h" => Ttl::Hours(count),
+            "day" | "d" => Ttl::Hours(count.checked_mul(24)?),
+            "week" | "w" => Ttl::Hours(count.checked_mul(24 * 7)?),
+            "month" | "m" => Ttl::Months(count),
+            "year" | "y" => Ttl::Months(count.checked_mul(12)?),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ttl::Hours(hours) if hours % 24 == 0 => write!(f, "{} DAYS", hours / 24),
+            Ttl::Hours(hours) => write!(f, "{hours} HOURS"),
+            Ttl::Months(months) if months % 12 == 0 => write!(f, "{} YEARS", months / 12),
+            Ttl::Months(months) => write!(f, "{months} MONTHS"),
+        }
+    }
 }
 
 /// Where the designated timestamp comes from.
@@ -279,6 +365,23 @@ impl Template {
         Ok(Template(parts))
     }
 
+    /// Whether it may give this name, in any case, for some record.
+    pub fn may_be(&self, name: &str) -> bool {
+        fn from(parts: &[Part], rest: &str) -> bool {
+            match parts {
+                [] => rest.is_empty(),
+                [Part::Text(text), after @ ..] => {
+                    rest.strip_prefix(text.to_lowercase().as_str()).is_some_and(|r| from(after, r))
+                }
+                [_, after @ ..] => {
+                    let ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+                    ends.into_iter().any(|at| from(after, &rest[at..]))
+                }
+            }
+        }
+        from(&self.0, &name.to_lowercase())
+    }
+
     /// The name, if nothing in it comes from the record.
     pub fn fixed(&self) -> Option<&str> {
         match self.0.as_slice() {
@@ -306,10 +409,12 @@ impl Shape {
             create: Create {
                 tables: true,
                 columns: true,
-                partition_by: "DAY".into(),
+                strict: false,
+                partition_by: None,
                 ttl: None,
                 upsert_keys: vec![],
             },
+            declared: vec![],
         }
     }
 }
@@ -328,6 +433,44 @@ mod tests {
         assert_eq!(Template::parse("readings").expect("it is one").fixed(), Some("readings"));
         assert!(Template::parse("{nope}").is_err());
         assert!(Template::parse("{topic").is_err());
+    }
+
+    #[test]
+    fn templates_know_the_names_they_may_give() {
+        let check = |template: &str, name: &str, may: bool| {
+            let template = Template::parse(template).expect("it is one");
+            assert_eq!(template.may_be(name), may, "{template:?} {name}");
+        };
+        check("readings", "Readings", true);
+        check("readings", "reading", false);
+        check("{topic}", "anything", true);
+        check("{header.tenant}_readings", "a_readings", true);
+        check("{header.tenant}_readings", "a_readings_b", false);
+        check("a{topic}b{key}b", "axbb", true);
+        check("a{topic}b{key}b", "ab", false);
+    }
+
+    #[test]
+    fn times_to_live_are_only_that() {
+        let days = Some(Ttl::Hours(24));
+        for (ttl, read) in [
+            ("1 DAYS", days),
+            ("1 day", days),
+            ("24h", days),
+            ("2 WEEKS", Some(Ttl::Hours(336))),
+            ("1y", Some(Ttl::Months(12))),
+            ("5 m", Some(Ttl::Months(5))),
+        ] {
+            assert_eq!(Ttl::parse(ttl), read, "{ttl}");
+            let shown = read.expect("all of these are").to_string();
+            assert_eq!(Ttl::parse(&shown), read, "{shown}");
+        }
+        let fits = |ttl: &str, unit: &str| Ttl::parse(ttl).expect("it is one").fits(unit);
+        assert!(fits("36 h", "HOUR") && !fits("36 h", "DAY") && fits("5 m", "WEEK"));
+        assert!(!fits("10 d", "WEEK") && !fits("52 w", "MONTH") && fits("24 m", "YEAR"));
+        for ttl in ["", "DAYS", "30", "30 DAYS; DROP TABLE x", "1 s", "9999999 d"] {
+            assert_eq!(Ttl::parse(ttl), None, "{ttl}");
+        }
     }
 
     #[test]

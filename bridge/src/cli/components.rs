@@ -54,6 +54,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("pipeline.NAME.table.timestamp", "Timestamp"),
     ("pipeline.NAME.table.metadata", "Metadata"),
     ("pipeline.NAME.rejects", "Rejects"),
+    ("tables.NAME", "Declared"),
     ("limits and pipeline.NAME.limits", "Limits"),
 ];
 

@@ -95,14 +95,7 @@ impl Page {
     fn shape(&mut self, shape: &Shape) {
         self.line("table", template(&shape.table));
         self.line("timestamp", timestamp(shape));
-        if !shape.symbols.is_empty() {
-            self.line("symbols", shape.symbols.join(", "));
-        }
-        let columns = shape.columns.iter().map(|(name, kind)| format!("{name} {kind}"));
-        let columns: Vec<String> = columns.collect();
-        if !columns.is_empty() {
-            self.line("columns", columns.join(", "));
-        }
+        self.columns(shape);
         let renamed: Vec<String> =
             shape.rename.iter().map(|(old, new)| format!("{old} to {new}")).collect();
         if !renamed.is_empty() {
@@ -115,9 +108,29 @@ impl Page {
             self.line("dropped", shape.drop.join(", "));
         }
         self.metadata(shape);
+        self.made(shape);
+        for declared in &shape.declared {
+            self.line("declared table", declared.name.clone());
+            self.columns(&declared.shape);
+            self.made(&declared.shape);
+        }
+    }
+
+    fn columns(&mut self, shape: &Shape) {
+        if !shape.symbols.is_empty() {
+            self.line("symbols", shape.symbols.join(", "));
+        }
+        let columns = shape.columns.iter().map(|(name, kind)| format!("{name} {kind}"));
+        let columns: Vec<String> = columns.collect();
+        if !columns.is_empty() {
+            self.line("columns", columns.join(", "));
+        }
+    }
+
+    fn made(&mut self, shape: &Shape) {
         let create = &shape.create;
-        let mut made = vec![format!("partitioned by {}", create.partition_by)];
-        made.extend(create.ttl.as_ref().map(|ttl| format!("TTL {ttl}")));
+        let mut made = vec![format!("partitioned by {}", create.partition_by.unwrap_or("DAY"))];
+        made.extend(create.ttl.map(|ttl| format!("TTL {ttl}")));
         if !create.upsert_keys.is_empty() {
             made.push(format!("DEDUP UPSERT KEYS({})", create.upsert_keys.join(", ")));
         }
@@ -128,7 +141,11 @@ impl Page {
                 false => "are not made".to_owned(),
             },
         );
-        let added = if create.columns { "are added" } else { "are not added" };
+        let added = match (create.columns, create.strict) {
+            (true, _) => "are added",
+            (false, false) => "are not added",
+            (false, true) => "are not added, and a table that is not as declared is refused",
+        };
         self.line("missing columns", format!("{added}; at most {} in a table", shape.columns_max));
     }
 

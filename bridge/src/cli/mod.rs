@@ -1,11 +1,12 @@
 //! The command line: what may be asked, and who answers. Exit status 0 is well, 1 a fault, 2 a
-//! mistake in the configuration or in the command itself.
+//! mistake in the configuration or in the command itself, 3 a table that is not as declared.
 
 mod check;
 mod components;
 mod demo;
 mod explain;
 mod run;
+mod tables;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ use crate::observe::log;
 const EXIT_STATUS: &str = "Exit status:
   0  well: stopped as told, what was taken is stored and committed
   1  a fault, or something that `check` found to fail: standard error says what to do
-  2  a mistake in the configuration or in the command";
+  2  a mistake in the configuration or in the command
+  3  `tables` only: a table is not as it is declared";
 
 /// Kafka records through sandboxed WebAssembly transforms into QuestDB.
 #[derive(Parser, Debug)]
@@ -62,6 +64,12 @@ enum Verb {
         /// The configuration.
         file: PathBuf,
     },
+    /// Compare the tables that a file declares with those that are there.
+    #[command(after_help = EXIT_STATUS)]
+    Tables {
+        #[command(subcommand)]
+        verb: TablesVerb,
+    },
     /// Show the whole road on this machine, with nothing installed.
     Demo {
         /// How long.
@@ -91,6 +99,25 @@ enum Verb {
     Man,
 }
 
+#[derive(Subcommand, Debug)]
+enum TablesVerb {
+    /// Show the difference as SQL; changes nothing.
+    #[command(after_help = EXIT_STATUS)]
+    Plan {
+        /// The configuration.
+        file: PathBuf,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the difference, statement by statement, without asking.
+    #[command(after_help = EXIT_STATUS)]
+    Apply {
+        /// The configuration.
+        file: PathBuf,
+    },
+}
+
 #[derive(Clone, Copy, ValueEnum, Debug)]
 enum From {
     Earliest,
@@ -116,6 +143,8 @@ enum Failure {
     Fault(Fault),
     /// It was said already.
     Said,
+    /// It was said already: a table is not as it is declared.
+    Different,
 }
 
 impl std::convert::From<Box<Mistakes>> for Failure {
@@ -155,6 +184,7 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(Failure::Said) => ExitCode::FAILURE,
+        Err(Failure::Different) => ExitCode::from(3),
     }
 }
 
@@ -170,6 +200,10 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             let plan = Plan::load(&file, &Overrides::default())?;
             Ok(out.write_all(explain::explain(&plan).as_bytes())?)
         }
+        Verb::Tables { verb: TablesVerb::Plan { file, json } } => {
+            tables::plan(&file, json, &mut out)
+        }
+        Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
 use super::schema::{FormatSection, SinkSection, SourceSection, TransformSection};
+use super::tables::DeclaredDraft;
 use super::units::{Bytes, Span};
 use crate::sink::Delivery;
 
@@ -22,6 +23,8 @@ pub struct FileDraft {
     pub kafka: Raw<KafkaDraft>,
     /// The pipelines, by name.
     pub pipeline: Raw<Named<PipelineDraft>>,
+    /// Tables as they must be, by name; comes before what a pipeline's `table` says.
+    pub tables: Raw<Named<DeclaredDraft>>,
     /// Bounds for all pipelines; a pipeline's own come first.
     pub limits: Raw<LimitsDraft>,
     /// Where metrics and health are served.
@@ -178,6 +181,9 @@ pub struct TableDraft {
     pub auto_create: Option<bool>,
     /// Add missing columns. Default true.
     pub add_columns: Option<bool>,
+    /// Start only with tables that are as declared, make nothing, and reject records with other
+    /// columns. Default false.
+    pub strict: Option<bool>,
     /// How tables that the bridge makes are partitioned. Default `"DAY"`.
     pub partition_by: Option<PartitionByDraft>,
     /// How long tables that the bridge makes keep their rows, such as `"30 DAYS"`.

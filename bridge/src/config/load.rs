@@ -14,9 +14,9 @@ use super::node::{Node, Value};
 use super::plan::{KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 use super::section::Section;
 use super::suggest::instead_of;
-use super::{limits, table};
+use super::{limits, table, tables};
 use crate::format::{self, Admission, KeyPlan};
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
 use crate::shape::Shape;
 use crate::sink::{self, Delivery, SinkPlan};
@@ -83,7 +83,8 @@ fn plan(
     let mut limits = Limits::default();
     found.keep(limits::apply(&root.below("limits"), &mut limits));
     let http = found.keep(http(&root.below("http"))).flatten();
-    let shared = Shared { kafka, limits, with, overrides };
+    let declared = tables::read(&root.below("tables"), &mut found.0);
+    let shared = Shared { kafka, limits, with, overrides, declared };
     let mut pipelines = Vec::new();
     let sections = root.below("pipeline").tables();
     for (name, section) in &sections {
@@ -97,6 +98,9 @@ fn plan(
         found.0.push(mistake.help("begin one with [pipeline.NAME] and topics = [\"...\"]"));
     }
     found.0.extend(shared_groups(&pipelines, root));
+    if found.0.is_empty() {
+        found.0.extend(tables::assign(&shared.declared, &mut pipelines));
+    }
     if !found.0.is_empty() {
         return Err(found.0);
     }
@@ -109,6 +113,7 @@ struct Shared<'a> {
     limits: Limits,
     with: &'a Surroundings<'a>,
     overrides: &'a Overrides,
+    declared: Vec<tables::Read>,
 }
 
 fn pipeline(
@@ -144,8 +149,12 @@ fn pipeline(
     }
     let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
     let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));
-    let asked = Asked { sink: sink.as_ref().map(|(_, sink)| &**sink), key: key.as_ref(), delivery };
-    let shape = shape(section, &asked, &mut found);
+    let asked = Asked {
+        sink: sink.as_ref().map(|(_, sink)| &**sink),
+        key: key.as_ref().unwrap_or(&KeyPlan::Ignore),
+        delivery,
+    };
+    let shape = shape(section, &asked, &shared.declared, &mut found);
     if !found.0.is_empty() {
         return Err(found.0);
     }
@@ -178,23 +187,46 @@ fn pipeline(
 /// Who has a say in what rows must become.
 struct Asked<'a> {
     sink: Option<&'a dyn SinkPlan>,
-    key: Option<&'a KeyPlan>,
+    key: &'a KeyPlan,
     delivery: Delivery,
 }
 
-/// What rows must become: as the table's section says, and as the sink needs it.
-fn shape(section: &Section, asked: &Asked<'_>, found: &mut Found) -> Option<Shape> {
+impl Asked<'_> {
+    /// Gives a shape what the delivery needs.
+    fn deliver(&self, shape: &mut Shape) -> Result<(), Unable> {
+        match (self.delivery, self.sink) {
+            (Delivery::ExactlyOnce, Some(sink)) => sink.exactly_once(shape),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What rows must become: as the table's section says, as the sink needs it, and for some tables
+/// as they are declared.
+fn shape(
+    section: &Section,
+    asked: &Asked<'_>,
+    declared: &[tables::Read],
+    found: &mut Found,
+) -> Option<Shape> {
     let own = section.below("table");
     let shape = table::shape(&own).map_err(|mistakes| found.0.extend(mistakes));
     let mut shape = shape.ok()?;
     if let Some(sink) = asked.sink {
         sink.complete(&mut shape);
-        if asked.delivery == Delivery::ExactlyOnce {
-            let able = sink.exactly_once(&mut shape);
-            found.keep(able.map_err(|unable| unable.mistake(section)));
-        }
     }
-    found.0.extend(table::cross_check(&own, &shape, asked.key.unwrap_or(&KeyPlan::Ignore)));
+    let able = asked.deliver(&mut shape);
+    let is_able = found.keep(able.map_err(|unable| unable.mistake(section))).is_some();
+    found.0.extend(table::cross_check(&own, &shape, asked.key));
+    if is_able {
+        let able = |shape: &mut Shape, its: &Section| {
+            asked.deliver(shape).map_err(|mut unable| {
+                unable.key = unable.key.strip_prefix("table.").unwrap_or("");
+                unable.mistake(its)
+            })
+        };
+        found.0.extend(tables::declare(declared, &mut shape, asked.key, able));
+    }
     Some(shape)
 }
 

@@ -16,6 +16,7 @@ mod schema;
 mod section;
 mod suggest;
 mod table;
+mod tables;
 pub mod units;
 
 pub use expand::Surroundings;

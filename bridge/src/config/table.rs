@@ -8,7 +8,7 @@ use super::node::Value;
 use super::section::Section;
 use super::suggest::{instead_of, nearest};
 use crate::format::KeyPlan;
-use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp, Written};
+use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp, Ttl, Written};
 
 /// Columns that a table may have unless the user says otherwise: far more than people design, far
 /// fewer than a hostile producer's keys.
@@ -27,13 +27,7 @@ pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
     if name.is_empty() {
         keep(section.mistake("name", "a table needs a name"));
     }
-    let mut columns = Vec::new();
-    for (name, written) in &draft.columns.0 {
-        match ColumnType::parse(written) {
-            Some(kind) => columns.push((name.clone(), kind)),
-            None => keep(unknown_type(section, name, written)),
-        }
-    }
+    let columns = types(section, &draft.columns.0, &mut keep);
     let (timestamp, timestamp_column) = timestamp(section).unwrap_or_else(|mistake| {
         keep(mistake);
         (Timestamp::Kafka, "timestamp".to_owned())
@@ -42,10 +36,8 @@ pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
         keep(mistake);
         Metadata::default()
     });
-    if let Some(ttl) = draft.ttl.as_deref().filter(|ttl| !is_ttl(ttl)) {
-        let mistake = section.mistake("ttl", format!("`{ttl}` is not a time to live"));
-        keep(mistake.help("such as \"30 DAYS\" or \"12 HOURS\""));
-    }
+    let ttl = ttl(section, draft.ttl.as_deref(), &mut keep);
+    let strict = strict(section, draft.strict, &mut keep);
     let shape = Shape {
         table,
         timestamp,
@@ -58,14 +50,72 @@ pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
         metadata,
         columns_max: draft.columns_max.unwrap_or(COLUMNS_MAX),
         create: Create {
-            tables: draft.auto_create.unwrap_or(true),
-            columns: draft.add_columns.unwrap_or(true),
-            partition_by: partition_by(draft.partition_by).to_owned(),
-            ttl: draft.ttl,
+            tables: draft.auto_create.unwrap_or(!strict),
+            columns: draft.add_columns.unwrap_or(!strict),
+            strict,
+            partition_by: draft.partition_by.map(PartitionByDraft::word),
+            ttl,
             upsert_keys: draft.upsert_keys,
         },
+        declared: Vec::new(),
     };
     if mistakes.is_empty() { Ok(shape) } else { Err(mistakes) }
+}
+
+/// Columns by name and type.
+pub fn types(
+    section: &Section,
+    written: &[(String, String)],
+    keep: &mut impl FnMut(Mistake),
+) -> Vec<(String, ColumnType)> {
+    let mut columns = Vec::new();
+    for (name, written) in written {
+        match ColumnType::parse(written) {
+            Some(kind) => columns.push((name.clone(), kind)),
+            None => keep(unknown_type(section, name, written)),
+        }
+    }
+    columns
+}
+
+/// A time to live as written.
+pub fn ttl(
+    section: &Section,
+    written: Option<&str>,
+    keep: &mut impl FnMut(Mistake),
+) -> Option<Ttl> {
+    let written = written?;
+    let ttl = Ttl::parse(written);
+    if ttl.is_none() {
+        let mistake = section.mistake("ttl", format!("`{written}` is not a time to live"));
+        keep(mistake.help("such as \"30 DAYS\" or \"12 HOURS\""));
+    }
+    ttl
+}
+
+/// The database keeps whole partitions only. Where nothing is made and nothing is said of them,
+/// they are what the table has.
+pub fn ttl_fits(section: &Section, create: &Create, mistakes: &mut Vec<Mistake>) {
+    let said = create.partition_by.or(create.tables.then_some("DAY"));
+    if let (Some(ttl), Some(unit)) = (create.ttl, said)
+        && !ttl.fits(unit)
+    {
+        let message = format!("{ttl} is no multiple of a partition by {unit}");
+        let help = "QuestDB drops whole partitions: choose a multiple, or another `partition_by`";
+        mistakes.push(section.mistake("ttl", message).help(help));
+    }
+}
+
+/// Whether only tables as declared will do. Who wants that wants nothing made as rows come.
+pub fn strict(section: &Section, written: Option<bool>, keep: &mut impl FnMut(Mistake)) -> bool {
+    let strict = written.unwrap_or(false);
+    for key in ["auto_create", "add_columns"] {
+        if strict && matches!(section.value(key), Some(Value::Boolean(true))) {
+            let mistake = section.mistake(key, format!("`strict` makes nothing, and `{key}` does"));
+            keep(mistake.help("only one of them: `bridge tables apply` makes what is declared"));
+        }
+    }
+    strict
 }
 
 fn unknown_type(section: &Section, name: &str, written: &str) -> Mistake {
@@ -194,28 +244,35 @@ fn metadata(section: &Section) -> Result<Metadata, Mistake> {
     })
 }
 
-fn partition_by(draft: Option<PartitionByDraft>) -> &'static str {
-    match draft {
-        Some(PartitionByDraft::Hour) => "HOUR",
-        Some(PartitionByDraft::Week) => "WEEK",
-        Some(PartitionByDraft::Month) => "MONTH",
-        Some(PartitionByDraft::Year) => "YEAR",
-        Some(PartitionByDraft::Day) | None => "DAY",
+impl PartitionByDraft {
+    /// As SQL has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            PartitionByDraft::Hour => "HOUR",
+            PartitionByDraft::Day => "DAY",
+            PartitionByDraft::Week => "WEEK",
+            PartitionByDraft::Month => "MONTH",
+            PartitionByDraft::Year => "YEAR",
+        }
     }
-}
-
-/// It goes into a statement, so it must be what it should be and nothing more.
-fn is_ttl(ttl: &str) -> bool {
-    const UNITS: &[&str] = &["hour", "day", "week", "month", "year", "h", "d", "w", "m", "y"];
-    let digits = ttl.chars().take_while(char::is_ascii_digit).count();
-    let unit = ttl[digits..].trim().to_ascii_lowercase();
-    let unit = if unit.len() > 1 { unit.trim_end_matches('s') } else { &unit };
-    (1..=6).contains(&digits) && UNITS.contains(&unit)
 }
 
 /// What must hold between the columns of a shape that is whole.
 pub fn cross_check(section: &Section, shape: &Shape, key: &KeyPlan) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
+    symbols(section, shape, &mut mistakes);
+    renamed(section, shape, &mut mistakes);
+    metadata_names(section, shape, &mut mistakes);
+    upsert_keys(section, shape, key, &mut mistakes);
+    ttl_fits(section, &shape.create, &mut mistakes);
+    if shape.columns_max == 0 {
+        mistakes.push(section.mistake("columns_max", "must be 1 or more"));
+    }
+    mistakes
+}
+
+/// Whether no column is declared as two things.
+pub fn symbols(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
     for (index, symbol) in shape.symbols.iter().enumerate() {
         let declared = shape.columns.iter().find(|(name, _)| name == symbol);
         if let Some((_, kind)) = declared.filter(|(_, kind)| *kind != ColumnType::Symbol) {
@@ -223,13 +280,6 @@ pub fn cross_check(section: &Section, shape: &Shape, key: &KeyPlan) -> Vec<Mista
             mistakes.push(section.mistake(&format!("symbols.{index}"), message));
         }
     }
-    renamed(section, shape, &mut mistakes);
-    metadata_names(section, shape, &mut mistakes);
-    upsert_keys(section, shape, key, &mut mistakes);
-    if shape.columns_max == 0 {
-        mistakes.push(section.mistake("columns_max", "must be 1 or more"));
-    }
-    mistakes
 }
 
 fn renamed(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
@@ -286,7 +336,8 @@ fn metadata_names(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>)
     }
 }
 
-fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut Vec<Mistake>) {
+/// Whether the keys are columns that are there, the timestamp among them.
+pub fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut Vec<Mistake>) {
     let keys = &shape.create.upsert_keys;
     if keys.is_empty() {
         return;
@@ -319,20 +370,5 @@ fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &mut V
         let column = &shape.timestamp_column;
         let message = format!("`{column}`, the timestamp, must be among the keys");
         mistakes.push(section.mistake("upsert_keys", message).help(format!("add \"{column}\"")));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_to_live_are_only_that() {
-        for ttl in ["30 DAYS", "1 day", "12h", "2 WEEKS", "1y"] {
-            assert!(is_ttl(ttl), "{ttl}");
-        }
-        for ttl in ["", "DAYS", "30", "30 DAYS; DROP TABLE x", "1 s", "9999999 d"] {
-            assert!(!is_ttl(ttl), "{ttl}");
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::limits::MIB;
 use crate::shape::{ColumnType, Timestamp, Written};
 use crate::sink::Delivery;
 
-fn parse(text: &str) -> Result<Plan, Box<Mistakes>> {
+pub(super) fn parse(text: &str) -> Result<Plan, Box<Mistakes>> {
     parse_with(text, &Overrides::default())
 }
 
@@ -24,7 +24,7 @@ fn parse_with(text: &str, overrides: &Overrides) -> Result<Plan, Box<Mistakes>> 
 }
 
 /// One pipeline that is right, with the given lines put into it.
-fn readings(lines: &str) -> String {
+pub(super) fn readings(lines: &str) -> String {
     format!("[pipeline.readings]\ntopics = [\"sensors\"]\n{lines}\n")
 }
 
@@ -35,7 +35,7 @@ fn kafka(pipeline: &PipelinePlan) -> &KafkaPlan {
 
 /// What is shown for a file with mistakes.
 #[track_caller]
-fn check(text: &str, expected: &str) {
+pub(super) fn check(text: &str, expected: &str) {
     let shown = parse(text).expect_err("the file has mistakes").to_string();
     assert_eq!(shown.trim_end(), expected.trim_matches('\n'), "\n{shown}");
 }

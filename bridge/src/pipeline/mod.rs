@@ -1,7 +1,7 @@
 //! The only room that knows all the others, and the only one that spawns.
 //!
 //! `turn` makes a ring of parts and turns it; `open` makes the parts from a plan; `run` turns the
-//! rings of all pipelines until a signal comes.
+//! rings of all pipelines until a signal comes; `tables` asks sinks alone.
 
 #![expect(clippy::disallowed_methods, reason = "this is the room that spawns, and joins")]
 
@@ -14,6 +14,7 @@ mod ring;
 mod run;
 mod sample;
 mod step;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -23,3 +24,4 @@ pub use ledger::{Ledger, Rewind};
 pub use open::{Surroundings, open};
 pub use ring::{Bench, DeadLetterOffice, Parts, turn};
 pub use run::{Findings, Running, check, run, run_with};
+pub use tables::Tables;

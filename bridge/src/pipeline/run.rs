@@ -17,7 +17,7 @@ use crate::sink::Finding;
 
 /// The runtime that couriers, probes and signals share. They only move bytes: one thread is
 /// enough, and leaves the others to the lanes.
-fn runtime() -> Result<Runtime, Fault> {
+pub(super) fn runtime() -> Result<Runtime, Fault> {
     Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("couriers")

@@ -4,9 +4,12 @@
 pub mod file;
 mod hand;
 pub mod memory;
+mod migration;
 pub mod questdb;
 pub mod retry;
 pub mod text;
+
+pub use migration::{Migration, Obstacle};
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -152,6 +155,17 @@ pub trait Sink: Send + Sync {
     /// Knocks on the sink's doors: reachable, permitted, table as it must be. With `prepare` it
     /// also makes what is missing and allowed to be made.
     fn check(&self, prepare: bool) -> BoxFuture<'_, Vec<Finding>>;
+
+    /// How the tables that the file names differ from those that are there; none where the sink
+    /// has no tables.
+    fn migrations(&self) -> BoxFuture<'_, Result<Vec<Migration>, Fault>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Runs one statement of them.
+    fn migrate<'a>(&'a self, _statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async { Err(Fault::us("a statement for a sink that has no tables")) })
+    }
 
     /// An encoder for one lane.
     fn encoder(&self) -> Box<dyn Encoder>;

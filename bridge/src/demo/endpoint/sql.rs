@@ -124,6 +124,9 @@ fn of_table(name: &str, table: &Table, column: &str) -> Result<Value, String> {
         "table_name" => json!(name),
         "designatedTimestamp" => json!(table.timestamp),
         "walEnabled" => json!(true),
+        "partitionBy" => json!("DAY"),
+        "ttlValue" => json!(0),
+        "ttlUnit" => json!("HOUR"),
         "table_suspended" => json!(false),
         // What comes is visible at once: nothing is ever behind.
         "wal_txn" | "table_txn" => json!(table.rows),

@@ -30,8 +30,9 @@ impl Imagined {
 
     /// A table as the shape would have it made.
     fn fresh(&self, name: &str, id: i64) -> Table {
-        let stamp = &self.shape.timestamp_column;
-        let declared = self.shape.columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(stamp));
+        let shape = self.shape.of(name);
+        let stamp = &shape.timestamp_column;
+        let declared = shape.columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(stamp));
         let kind = declared.map_or(ColumnType::Timestamp, |(_, kind)| *kind);
         let mut table = Table {
             name: name.into(),
@@ -41,7 +42,7 @@ impl Imagined {
             upsert_keys: Vec::new(),
             wal: true,
         };
-        add(&mut table, &own_columns(&self.shape));
+        add(&mut table, &own_columns(shape));
         table
     }
 }

@@ -126,7 +126,7 @@ impl Catalogue {
         // The other lanes, and what this one knows of the table's other columns.
         let has_changed = self.known(name).is_some_and(|known| table.as_ref() != Some(&*known));
         if table.is_none() {
-            if !self.shape.create.tables {
+            if !self.shape.of(name).create.tables {
                 return Err(Denied::Pipeline(
                     Fault::operator(format!("{}: table {name} does not exist", self.pipeline))
                         .hint(format!(
@@ -173,7 +173,8 @@ impl Catalogue {
     /// Adds what is missing: the record's own columns first, for they must not be the ones that
     /// find no room.
     async fn with_columns(&self, mut table: Table, wanted: &[Wanted]) -> Result<Table, Denied> {
-        let own = ddl::own_columns(&self.shape);
+        let shape = self.shape.of(&table.name);
+        let own = ddl::own_columns(shape);
         let lacks = |table: &Table, wanted: &Wanted| {
             !table.columns.contains_key(&wanted.name.to_lowercase())
         };
@@ -184,17 +185,17 @@ impl Catalogue {
         }
         let name = table.name.to_string();
         let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
-        if !self.shape.create.columns {
+        if !shape.create.columns {
             let detail =
                 format!("table {name} has no column {}, and add_columns is off", names.join(", "));
             return Err(Denied::Record(Reason::TooManyColumns, detail));
         }
-        if table.columns.len() + missing.len() > self.shape.columns_max {
+        if table.columns.len() + missing.len() > shape.columns_max {
             let detail = format!(
                 "table {name} has {} columns; {} would pass columns_max = {}",
                 table.columns.len(),
                 names.join(", "),
-                self.shape.columns_max
+                shape.columns_max
             );
             return Err(Denied::Record(Reason::TooManyColumns, detail));
         }

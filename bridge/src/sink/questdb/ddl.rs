@@ -1,7 +1,8 @@
 //! The statements that make tables and columns.
 
 use super::table::Wanted;
-use crate::shape::{ColumnType, Shape};
+use super::wish::Wish;
+use crate::shape::{ColumnType, Shape, Ttl};
 
 /// A name in double quotes, as QuestDB's SQL takes any name.
 pub fn quoted(name: &str) -> String {
@@ -52,38 +53,47 @@ fn unique(columns: Vec<Wanted>, timestamp: &str) -> Vec<Wanted> {
     columns.into_iter().filter(fresh).collect()
 }
 
-/// `CREATE TABLE` for the shape, with these columns besides its own.
+/// `CREATE TABLE` for a table of the shape, with these columns besides its own.
 pub fn create(shape: &Shape, table: &str, wanted: &[Wanted]) -> String {
-    let mut columns = own_columns(shape);
-    columns.extend(wanted.iter().cloned());
-    let columns = unique(columns, &shape.timestamp_column);
-    let timestamp = quoted(&shape.timestamp_column);
-    let stamp_kind = shape
-        .columns
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(&shape.timestamp_column))
-        .map_or(ColumnType::Timestamp, |(_, kind)| *kind);
-    let mut sql = format!("CREATE TABLE IF NOT EXISTS {} ({timestamp} {stamp_kind}", quoted(table));
-    for column in &columns {
+    let mut wish = Wish::of(table, shape);
+    wish.columns.extend(wanted.iter().cloned());
+    wish.columns = unique(wish.columns, &wish.timestamp.name);
+    make(&wish)
+}
+
+/// `CREATE TABLE` as wanted.
+pub fn make(wish: &Wish) -> String {
+    let (table, timestamp) = (quoted(&wish.table), quoted(&wish.timestamp.name));
+    let kind = wish.timestamp.kind.unwrap_or(ColumnType::Timestamp);
+    let mut sql = format!("CREATE TABLE IF NOT EXISTS {table} ({timestamp} {kind}");
+    for column in &wish.columns {
         sql.push_str(&format!(", {} {}", quoted(&column.name), column.kind));
     }
-    let create = &shape.create;
-    sql.push_str(&format!(") TIMESTAMP({timestamp}) PARTITION BY {}", create.partition_by));
-    if let Some(ttl) = &create.ttl {
+    let partition_by = wish.partition_by.unwrap_or("DAY");
+    sql.push_str(&format!(") TIMESTAMP({timestamp}) PARTITION BY {partition_by}"));
+    if let Some(ttl) = wish.ttl.filter(|ttl| *ttl != Ttl::Hours(0)) {
         sql.push_str(&format!(" TTL {ttl}"));
     }
     sql.push_str(" WAL");
-    if !create.upsert_keys.is_empty() {
-        let keys: Vec<String> = create.upsert_keys.iter().map(|key| quoted(key)).collect();
-        sql.push_str(&format!(" DEDUP UPSERT KEYS({})", keys.join(", ")));
+    if !wish.upsert_keys.is_empty() {
+        sql.push_str(&format!(" DEDUP UPSERT KEYS({})", list(&wish.upsert_keys)));
     }
     sql
 }
 
+fn list(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
+    names.join(", ")
+}
+
+/// `ALTER TABLE … ALTER COLUMN … TYPE`.
+pub fn alter_column(table: &str, column: &str, kind: ColumnType) -> String {
+    format!("ALTER TABLE {} ALTER COLUMN {} TYPE {kind}", quoted(table), quoted(column))
+}
+
 /// `ALTER TABLE … DEDUP ENABLE`, which also replaces the keys that a table has.
 pub fn enable_upserts(table: &str, keys: &[String]) -> String {
-    let keys: Vec<String> = keys.iter().map(|key| quoted(key)).collect();
-    format!("ALTER TABLE {} DEDUP ENABLE UPSERT KEYS({})", quoted(table), keys.join(", "))
+    format!("ALTER TABLE {} DEDUP ENABLE UPSERT KEYS({})", quoted(table), list(keys))
 }
 
 /// `ALTER TABLE … ADD COLUMN` for one column.
@@ -95,29 +105,19 @@ pub fn add_column(table: &str, column: &Wanted) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::{Create, Metadata, Template, Timestamp, Written};
+    use crate::shape::Metadata;
 
     #[test]
     fn a_table_is_made_as_declared() {
-        let shape = Shape {
-            table: Template::parse("readings").expect("a name"),
-            timestamp: Timestamp::Field { field: "ts".into(), written: Written::Auto },
+        let mut shape = Shape {
             timestamp_column: "ts".into(),
             symbols: vec!["sensor".into()],
             columns: vec![("temperature".into(), ColumnType::Double)],
-            rename: vec![],
-            only: None,
-            drop: vec![],
             metadata: Metadata { offset: Some("kafka_offset".into()), ..Metadata::default() },
-            columns_max: 500,
-            create: Create {
-                tables: true,
-                columns: true,
-                partition_by: "DAY".into(),
-                ttl: Some("30 DAYS".into()),
-                upsert_keys: vec!["ts".into(), "kafka_offset".into()],
-            },
+            ..Shape::plain("readings")
         };
+        shape.create.ttl = Some(Ttl::Hours(30 * 24));
+        shape.create.upsert_keys = vec!["ts".into(), "kafka_offset".into()];
         let wanted = [Wanted { name: "we\"ird".into(), kind: ColumnType::Varchar }];
         assert_eq!(
             create(&shape, "readings", &wanted),

@@ -151,12 +151,12 @@ impl IlpEncoder {
             }
         }
         let wanted: Vec<(u16, Option<Wanted>)> =
-            fresh.iter().map(|(column, kind)| (*column, self.wanted(*column, *kind))).collect();
+            fresh.iter().map(|(id, kind)| (*id, self.wanted(target, *id, *kind))).collect();
         self.targets[target].learn(&self.shape, &*self.tables, wanted, self.version)
     }
 
     /// What the shape makes of a column: `None` if it does not become one.
-    fn wanted(&self, column: u16, inferred: ColumnType) -> Option<Wanted> {
+    fn wanted(&self, target: usize, column: u16, inferred: ColumnType) -> Option<Wanted> {
         let source = self.names.columns.name(column)?;
         if self.stamper.consumes(column)
             || self.shape.drop.iter().any(|name| **name == *source)
@@ -166,8 +166,9 @@ impl IlpEncoder {
         }
         let renamed = self.shape.rename.iter().find(|(from, _)| **from == *source);
         let name = renamed.map_or_else(|| source.to_string(), |(_, to)| to.clone());
-        let declared = self.shape.columns.iter().find(|(column, _)| *column == name);
-        let symbol = self.shape.symbols.contains(&name);
+        let shape = self.shape.of(&self.targets[target].name);
+        let declared = shape.columns.iter().find(|(column, _)| *column == name);
+        let symbol = shape.symbols.contains(&name);
         let kind =
             declared.map_or(if symbol { ColumnType::Symbol } else { inferred }, |(_, kind)| *kind);
         Some(Wanted { name, kind })

@@ -13,6 +13,7 @@ mod catalogue;
 mod confirm;
 mod ddl;
 mod dial;
+mod diff;
 mod digits;
 mod encode;
 mod fragment;
@@ -40,6 +41,7 @@ mod tcp;
 mod timestamp;
 mod tls;
 mod value;
+mod wish;
 
 #[cfg(test)]
 mod encode_tests;

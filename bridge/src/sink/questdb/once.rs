@@ -55,7 +55,7 @@ pub struct Lack {
 /// Whether replays leave nothing behind in a table. More keys than are needed do no harm: a row
 /// that is made again has the same values in all of its columns.
 pub fn lack(shape: &Shape, table: &Table) -> Option<Lack> {
-    let name = quoted(&table.name);
+    let (shape, name) = (shape.of(&table.name), quoted(&table.name));
     if !table.wal {
         return Some(Lack {
             note: "is not a WAL table, and only these have upsert keys".to_owned(),

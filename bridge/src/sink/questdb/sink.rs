@@ -11,20 +11,23 @@ use super::Shared;
 use super::catalogue::Catalogue;
 use super::confirm::Keys;
 use super::ddl;
+use super::diff::diff;
 use super::http::HttpCourier;
-use super::keeper::{Keeper, LagMax};
+use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
 use super::server::{Broken, ExecError, SqlClient};
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
+use super::wish::{self, State, Wish};
 use crate::batch::{PartitionIndex, RecordBatch, RowBatch};
 use crate::blame::{Blame, Fault};
 use crate::outbox::Outbox;
 use crate::reject::Rejects;
 use crate::shape::{Metadata, Shape};
 use crate::sink::{
-    BoxFuture, Courier, CourierDoors, Delivery, Encoder, Finding, FindingState, Sink, SinkContext,
+    BoxFuture, Courier, CourierDoors, Delivery, Encoder, Finding, FindingState, Migration, Sink,
+    SinkContext,
 };
 
 /// Makes an encoder for one lane.
@@ -116,6 +119,15 @@ impl QuestDb {
 impl Sink for QuestDb {
     fn check(&self, _prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(Inspection::of(self).look())
+    }
+
+    fn migrations(&self) -> BoxFuture<'_, Result<Vec<Migration>, Fault>> {
+        Box::pin(Inspection::of(self).migrations())
+    }
+
+    fn migrate<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+        let sql = SqlClient::new(Arc::clone(&self.shared.server));
+        Box::pin(async move { sql.exec(statement).await.map(drop).map_err(|e| told(&e)) })
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {
@@ -212,13 +224,26 @@ impl Inspection {
         if self.shared.plan.transport == Transport::Tcp {
             findings.push(self.tcp(answers).await);
         }
-        if let Some(table) = self.shape.table.fixed().filter(|_| answers) {
+        for table in wish::named(&self.shape).into_iter().filter(|_| answers) {
             match self.table(table).await {
                 Ok(finding) => findings.push(finding),
                 Err(error) => findings.push(finding("table", table, error.to_string()).away()),
             }
         }
         findings
+    }
+
+    async fn migrations(self) -> Result<Vec<Migration>, Fault> {
+        let mut migrations = Vec::new();
+        for name in wish::named(&self.shape) {
+            let found = wish::find(&self.sql, name).await.map_err(|error| {
+                let Fault { blame, message, hint } = told(&error);
+                Fault { blame, message: format!("looking for table {name}: {message}"), hint }
+            })?;
+            let (wish, found) = (Wish::of(name, &self.shape), found.map(|(_, state)| state));
+            migrations.push(diff(&wish, found.as_ref()).migration(&wish, found.as_ref()));
+        }
+        Ok(migrations)
     }
 
     async fn server(&self) -> Finding {
@@ -286,9 +311,8 @@ impl Inspection {
     }
 
     async fn table(&self, name: &str) -> Result<Finding, ExecError> {
-        let about = self.sql.exec(&Table::about(name)).await?;
-        let Some(about) = about.rows.first() else {
-            if self.shape.create.tables {
+        let Some((table, state)) = wish::find(&self.sql, name).await? else {
+            if self.shape.of(name).create.tables {
                 let note = "does not exist yet: the bridge makes it";
                 return Ok(Finding::ok("table", name, note));
             }
@@ -299,19 +323,44 @@ impl Inspection {
                 &[],
             )));
         };
-        let columns = self.sql.exec(&Table::columns_of(about)).await?;
-        let table = Table::read(about, &columns);
         if !table.wal {
             let fix = format!("ALTER TABLE '{name}' SET TYPE WAL, then restart QuestDB");
             return Ok(finding("table", name, "is not a WAL table".into()).fix(fix));
         }
-        Ok(judge(&self.shared.plan, &self.shape, self.delivery, &table))
+        let judged = judge(&self.shared.plan, &self.shape, self.delivery, &table);
+        Ok(match judged.state {
+            FindingState::Fail => judged,
+            _ => compare(judged, &self.shape, name, &state),
+        })
     }
+}
+
+/// Compares what is declared with what is there. What comes by itself, as rows do, is told; what
+/// does not is warned of, and fails where the table is strict.
+fn compare(judged: Finding, shape: &Shape, name: &str, state: &State) -> Finding {
+    let wish = Wish::of(name, shape);
+    let difference = diff(&wish, Some(state));
+    let create = &shape.of(name).create;
+    let migration = difference.migration(&wish, Some(state));
+    if migration.is_empty() {
+        return judged;
+    }
+    if difference.is_made_by(create.tables, create.columns) {
+        let note = format!("{}; columns that are missing are added as rows come", judged.note);
+        return Finding { note, ..judged };
+    }
+    let mut fix: Vec<String> = migration.statements.iter().map(|s| format!("{s};")).collect();
+    fix.extend(migration.obstacles.iter().map(|o| format!("{}: {}", o.what, o.way)));
+    fix.extend(judged.fix.clone());
+    let state = if create.strict { FindingState::Fail } else { FindingState::Warn };
+    let note = format!("{}; not as declared: {}", judged.note, migration.summary());
+    Finding { state, blame: Blame::Operator, note, ..judged }.fix(fix.join("\n"))
 }
 
 /// What an existing table's columns mean for replays and for counting.
 fn judge(plan: &QuestDbPlan, shape: &Shape, delivery: Delivery, table: &Table) -> Finding {
     let name = &*table.name;
+    let shape = shape.of(name);
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
     let keys: Vec<&str> = table.upsert_keys.iter().map(String::as_str).collect();
     let counted = Keys::of(&shape.metadata).filter(|_| plan.verifies());
@@ -356,6 +405,15 @@ fn judge(plan: &QuestDbPlan, shape: &Shape, delivery: Delivery, table: &Table) -
     );
     let note = "exists, no upsert keys: a replay after a crash may store rows twice";
     Finding { state: FindingState::Warn, ..finding("table", name, note.into()) }.fix(fix)
+}
+
+/// Why a statement was not run, and who must act.
+fn told(error: &ExecError) -> Fault {
+    match error {
+        ExecError::Denied(why) => denied(why),
+        ExecError::Refused(_) => Fault::operator(error.to_string()),
+        ExecError::Away(_) => Fault::world(error.to_string()).hint("`address` of the sink"),
+    }
 }
 
 /// A finding that will not run, until it is said otherwise.

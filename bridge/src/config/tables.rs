@@ -1,0 +1,296 @@
+//! `[tables.NAME]`: a table as it must be. What is said here comes before what a pipeline's own
+//! `table` section says; what is not said is taken from there.
+
+use schemars::JsonSchema;
+
+use super::draft::{Named, PartitionByDraft};
+use super::mistake::Mistake;
+use super::plan::PipelinePlan;
+use super::section::Section;
+use super::table;
+use crate::format::KeyPlan;
+use crate::shape::{ColumnType, Declared, Shape, Ttl};
+
+/// A table as it must be. What is not said is as the pipeline's `table` section has it.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Declared")]
+pub struct DeclaredDraft {
+    /// Types of columns, such as `temperature = "double"`.
+    columns: Named<String>,
+    /// Columns that are symbols.
+    symbols: Vec<String>,
+    /// The column of the designated timestamp.
+    timestamp: Option<String>,
+    /// How the table is partitioned.
+    partition_by: Option<PartitionByDraft>,
+    /// How long the table keeps its rows, such as `"30 DAYS"`.
+    ttl: Option<String>,
+    /// Columns of `DEDUP UPSERT KEYS`, the timestamp among them.
+    upsert_keys: Option<Vec<String>>,
+    /// Make the table if it is missing, when the first row comes.
+    auto_create: Option<bool>,
+    /// Add columns that are missing, as rows come.
+    add_columns: Option<bool>,
+    /// Start only if the table is as declared, make nothing, and reject records with other columns.
+    strict: Option<bool>,
+}
+
+/// A section, read and checked by itself.
+pub struct Read {
+    name: String,
+    section: Section,
+    columns: Vec<(String, ColumnType)>,
+    symbols: Vec<String>,
+    timestamp: Option<String>,
+    partition_by: Option<&'static str>,
+    ttl: Option<Ttl>,
+    upsert_keys: Option<Vec<String>>,
+    auto_create: Option<bool>,
+    add_columns: Option<bool>,
+    strict: Option<bool>,
+}
+
+/// Reads all of them.
+pub fn read(sections: &Section, mistakes: &mut Vec<Mistake>) -> Vec<Read> {
+    let mut all: Vec<Read> = Vec::new();
+    for (name, section) in sections.tables() {
+        if all.iter().any(|known| known.name.eq_ignore_ascii_case(&name)) {
+            let message = format!("`{name}` is declared already: names differ in more than case");
+            mistakes.push(section.mistake("", message));
+        }
+        match one(name, section) {
+            Ok(read) => all.push(read),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    all
+}
+
+fn one(name: String, section: Section) -> Result<Read, Vec<Mistake>> {
+    let draft: DeclaredDraft = section.read().map_err(|mistake| vec![mistake])?;
+    let mut mistakes = Vec::new();
+    let mut keep = |mistake| mistakes.push(mistake);
+    let columns = table::types(&section, &draft.columns.0, &mut keep);
+    let ttl = table::ttl(&section, draft.ttl.as_deref(), &mut keep);
+    table::strict(&section, draft.strict, &mut keep);
+    if draft.timestamp.as_deref() == Some("") {
+        keep(section.mistake("timestamp", "a column needs a name"));
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    Ok(Read {
+        name,
+        columns,
+        symbols: draft.symbols,
+        timestamp: draft.timestamp,
+        partition_by: draft.partition_by.map(PartitionByDraft::word),
+        ttl,
+        upsert_keys: draft.upsert_keys,
+        auto_create: draft.auto_create,
+        add_columns: draft.add_columns,
+        strict: draft.strict,
+        section,
+    })
+}
+
+/// Puts what is declared in the place of what a pipeline says. `able` gives the result what the
+/// pipeline's delivery needs.
+pub fn declare(
+    all: &[Read],
+    shape: &mut Shape,
+    key: &KeyPlan,
+    able: impl Fn(&mut Shape, &Section) -> Result<(), Mistake>,
+) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for read in all {
+        let mut own = read.over(shape);
+        mistakes.extend(able(&mut own, &read.section).err());
+        table::symbols(&read.section, &own, &mut mistakes);
+        table::upsert_keys(&read.section, &own, key, &mut mistakes);
+        table::ttl_fits(&read.section, &own.create, &mut mistakes);
+        shape.declared.push(Declared {
+            name: read.name.clone(),
+            shape: own,
+            ours: shape.table.may_be(&read.name),
+            timestamp: read.timestamp.is_some(),
+        });
+    }
+    mistakes
+}
+
+impl Read {
+    fn over(&self, base: &Shape) -> Shape {
+        let mut shape = Shape { declared: Vec::new(), ..base.clone() };
+        let is_here = |name: &String| {
+            self.symbols.contains(name) || self.columns.iter().any(|(column, _)| column == name)
+        };
+        shape.columns.retain(|(name, _)| !is_here(name));
+        shape.symbols.retain(|name| !is_here(name));
+        shape.columns.extend(self.columns.iter().cloned());
+        shape.symbols.extend(self.symbols.iter().cloned());
+        let create = &mut shape.create;
+        if let Some(timestamp) = &self.timestamp {
+            for key in create.upsert_keys.iter_mut().filter(|key| **key == shape.timestamp_column) {
+                key.clone_from(timestamp);
+            }
+            shape.timestamp_column.clone_from(timestamp);
+        }
+        create.partition_by = self.partition_by.or(create.partition_by);
+        create.ttl = self.ttl.or(create.ttl);
+        if let Some(keys) = &self.upsert_keys {
+            create.upsert_keys.clone_from(keys);
+        }
+        let strict = self.strict.unwrap_or(create.strict);
+        let made = |own: Option<bool>, base: bool| own.unwrap_or(base && !strict);
+        create.tables = made(self.auto_create, create.tables);
+        create.columns = made(self.add_columns, create.columns);
+        create.strict = strict;
+        shape
+    }
+}
+
+/// A table that no pipeline's name may give is a transform's choice. Where no pipeline has a
+/// transform, nobody writes to it.
+pub fn assign(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for read in all {
+        let is_ours = |d: &Declared| d.name == read.name && d.ours;
+        if pipelines.iter().any(|pipeline| pipeline.shape.declared.iter().any(is_ours)) {
+            continue;
+        }
+        let mut is_anyones = false;
+        for pipeline in pipelines.iter_mut().filter(|pipeline| !pipeline.transforms.is_empty()) {
+            let declared = pipeline.shape.declared.iter_mut();
+            for declared in declared.filter(|declared| declared.name == read.name) {
+                (declared.ours, is_anyones) = (true, true);
+            }
+        }
+        if !is_anyones {
+            let message = format!("no pipeline writes to `{}`", read.name);
+            let help = "`name` in a pipeline's `table`, or a transform, gives rows their table";
+            mistakes.push(read.section.mistake("", message).help(help));
+        }
+    }
+    mistakes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{check, parse, readings};
+    use crate::shape::{ColumnType, Shape, Ttl};
+
+    fn shape(text: &str) -> Shape {
+        let plan = parse(text).unwrap_or_else(|error| panic!("{error}"));
+        plan.pipelines.into_iter().next().expect("one pipeline").shape
+    }
+
+    #[test]
+    fn what_is_declared_comes_first() {
+        let shape = shape(&readings(
+            "[pipeline.readings.table]\nname = \"readings\"\ntimestamp = { field = \"ts\" }\n\
+             symbols = [\"site\", \"sensor\"]\ncolumns = { seq = \"long\", v = \"double\" }\n\
+             ttl = \"1 DAY\"\nupsert_keys = [\"ts\", \"sensor\"]\n\
+             [tables.Readings]\ncolumns = { site = \"varchar\", v = \"float\" }\n\
+             timestamp = \"time\"\npartition_by = \"HOUR\"\nstrict = true\n\
+             upsert_keys = [\"time\"]",
+        ));
+        let own = shape.of("READINGS");
+        assert!(shape.declared[0].ours && shape.declared[0].timestamp);
+        assert_eq!(own.symbols, ["sensor"]);
+        let columns: Vec<(&str, ColumnType)> =
+            own.columns.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+        let expected =
+            [("seq", ColumnType::Long), ("site", ColumnType::Varchar), ("v", ColumnType::Float)];
+        assert_eq!(columns, expected);
+        assert_eq!((own.timestamp_column.as_str(), own.create.ttl), ("time", Some(Ttl::Hours(24))));
+        assert_eq!(own.create.partition_by, Some("HOUR"));
+        assert_eq!(own.create.upsert_keys, ["time"]);
+        assert!(own.create.strict && !own.create.tables && !own.create.columns);
+        // Another table is as the pipeline has it.
+        let other = shape.of("other");
+        assert_eq!(other.symbols, ["site", "sensor"]);
+        assert!(!other.create.strict && other.create.tables && other.create.columns);
+    }
+
+    #[test]
+    fn exactly_once_reaches_what_is_declared() {
+        let pipeline = "delivery = \"exactly-once\"\n[pipeline.readings.table]\n\
+                        timestamp = { field = \"ts\" }\n[tables.a]\ntimestamp = \"at\"\n\
+                        [tables.b]\nsymbols = [\"source\"]\nupsert_keys = [\"source\", \"ts\"]";
+        let shape = shape(&readings(pipeline));
+        let keys = |table: &str| shape.of(table).create.upsert_keys.join(" ");
+        assert_eq!(keys("a"), "at kafka_topic kafka_partition kafka_offset kafka_row");
+        assert_eq!(keys("b"), "source ts");
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_stand() {
+        check(
+            &readings(
+                "[pipeline.readings.table]\nname = \"readings\"\n[tables.readings]\n\
+                 columns = { a = \"bigint\" }\nttl = \"soon\"\nstrict = true\n\
+                 auto_create = true\n[tables.nobodys]\nsymbols = [\"s\"]",
+            ),
+            r#"
+error: tables.readings.columns.a: `bigint` is not a column type
+ --> bridge.toml:6:17
+  |
+6 | columns = { a = "bigint" }
+  |                 ^^^^^^^^ QuestDB calls it `long`
+
+error: tables.readings.ttl: `soon` is not a time to live
+ --> bridge.toml:7:7
+  |
+7 | ttl = "soon"
+  |       ^^^^^^ such as "30 DAYS" or "12 HOURS"
+
+error: tables.readings.auto_create: `strict` makes nothing, and `auto_create` does
+ --> bridge.toml:9:15
+  |
+9 | auto_create = true
+  |               ^^^^ only one of them: `bridge tables apply` makes what is declared
+"#,
+        );
+        check(
+            &readings(
+                "[pipeline.readings.table]\nname = \"readings\"\n[tables.reading]\n\
+                 upsert_keys = [\"timestamp\"]\n[tables.readings]\nttl = \"36 HOURS\"\n\
+                 upsert_keys = [\"id\"]",
+            ),
+            r#"
+error: tables.readings.ttl: 36 HOURS is no multiple of a partition by DAY
+ --> bridge.toml:8:7
+  |
+8 | ttl = "36 HOURS"
+  |       ^^^^^^^^^^ QuestDB drops whole partitions: choose a multiple, or another `partition_by`
+
+error: tables.readings.upsert_keys: `timestamp`, the timestamp, must be among the keys
+ --> bridge.toml:9:15
+  |
+9 | upsert_keys = ["id"]
+  |               ^^^^^^ add "timestamp"
+
+error: tables.readings.upsert_keys.0: the upsert key `id` is no column that is declared
+ --> bridge.toml:9:16
+  |
+9 | upsert_keys = ["id"]
+  |                ^^^^ name it in `symbols`, `columns` or `metadata`
+"#,
+        );
+        check(
+            &readings(
+                "[pipeline.readings.table]\nname = \"readings\"\n[tables.reading]\n\
+                 symbols = [\"s\"]",
+            ),
+            r#"
+error: tables.reading: no pipeline writes to `reading`
+ --> bridge.toml:5:1
+  |
+5 | [tables.reading]
+  | ^^^^^^^^^^^^^^^^ `name` in a pipeline's `table`, or a transform, gives rows their table
+"#,
+        );
+    }
+}
