@@ -47,7 +47,7 @@ impl Bridge {
         let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", file_kib * 2);
         let mut command = vec!["-c", script.as_str(), "sh", bridge];
         command.extend_from_slice(arguments);
-        let process = Process::spawn("/bin/sh".into(), command, [])?;
+        let process = Process::spawn("/bin/sh", command, [])?;
         Ok(Self { process, http: http.to_owned() })
     }
 
