@@ -157,11 +157,16 @@ pub fn assign(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for read in all {
         let is_ours = |d: &Declared| d.name == read.name && d.ours;
-        if pipelines.iter().any(|pipeline| pipeline.shape.declared.iter().any(is_ours)) {
+        let mut owners =
+            pipelines.iter().filter(|pipeline| pipeline.shape.declared.iter().any(is_ours));
+        if let Some(owner) = owners.next() {
+            mistakes.extend(unheeded(read, owner));
+            mistakes.extend(owners.flat_map(|owner| unheeded(read, owner)));
             continue;
         }
         let mut is_anyones = false;
         for pipeline in pipelines.iter_mut().filter(|pipeline| !pipeline.transforms.is_empty()) {
+            mistakes.extend(unheeded(read, pipeline));
             let declared = pipeline.shape.declared.iter_mut();
             for declared in declared.filter(|declared| declared.name == read.name) {
                 (declared.ours, is_anyones) = (true, true);
@@ -174,6 +179,17 @@ pub fn assign(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
         }
     }
     mistakes
+}
+
+/// A declaration that a pipeline's sink would pass over in silence.
+fn unheeded(read: &Read, pipeline: &PipelinePlan) -> Option<Mistake> {
+    if pipeline.sink.heeds_declarations() {
+        return None;
+    }
+    let (name, kind) = (&pipeline.name, pipeline.sink_kind);
+    let message = format!("pipeline `{name}` may write here, and its sink `{kind}` heeds no table");
+    let help = format!("say it under `pipeline.{name}.table`");
+    Some(read.section.mistake("", message).help(help))
 }
 
 #[cfg(test)]
@@ -290,6 +306,21 @@ error: tables.reading: no pipeline writes to `reading`
   |
 5 | [tables.reading]
   | ^^^^^^^^^^^^^^^^ `name` in a pipeline's `table`, or a transform, gives rows their table
+"#,
+        );
+    }
+
+    #[test]
+    fn what_a_sink_would_pass_over_is_refused() {
+        check(
+            "[pipeline.p]\ntopics = [\"t\"]\nsink = { kind = \"file\", path = \"{table}\" }\n\
+             [tables.t]\nsymbols = [\"s\"]",
+            r#"
+error: tables.t: pipeline `p` may write here, and its sink `file` heeds no table
+ --> bridge.toml:4:1
+  |
+4 | [tables.t]
+  | ^^^^^^^^^^ say it under `pipeline.p.table`
 "#,
         );
     }

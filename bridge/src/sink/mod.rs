@@ -79,6 +79,10 @@ pub trait SinkPlan: Send + Sync + Debug {
         let help = "delivery = \"at-least-once\", or kind = \"questdb\"";
         Err(Unable::new("delivery", "this sink cannot store exactly once", help))
     }
+    /// Whether it heeds what `[tables.NAME]` declares.
+    fn heeds_declarations(&self) -> bool {
+        false
+    }
     /// How many couriers it wants for each lane.
     fn couriers_per_lane(&self) -> usize;
     /// Lines of `bridge explain`: what is promised, what `Stored` means.
