@@ -42,8 +42,9 @@ pub struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Appends a row, through a buffer that grows to the longest one; or nothing.
-    #[inline]
+    /// Appends a row, through a buffer that grows to the longest one; or nothing. By itself, for
+    /// within the loop over rows its many values do not all stay in registers.
+    #[inline(never)]
     pub fn append(
         &mut self,
         record: &Record<'_>,

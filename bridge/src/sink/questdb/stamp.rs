@@ -60,7 +60,8 @@ impl Stamper {
         }
     }
 
-    /// The timestamp of one row.
+    /// The timestamp of one row. What most records have is found in the caller's own loop.
+    #[inline(always)]
     pub fn stamp(
         &mut self,
         record: &Record<'_>,
@@ -75,6 +76,16 @@ impl Stamper {
         {
             return Ok(Stamp::At(ticks));
         }
+        self.any_stamp(record, rows, cells, kind)
+    }
+
+    fn any_stamp(
+        &mut self,
+        record: &Record<'_>,
+        rows: &RowBatch,
+        cells: &[Cell],
+        kind: ColumnType,
+    ) -> Result<Stamp, (Reason, String)> {
         let nanos = match &self.plan {
             Plan::Server => return Ok(Stamp::Server),
             Plan::Kafka => i128::from(record.timestamp_ms) * nanos_of(Unit::Millis),
