@@ -189,7 +189,7 @@ impl Road {
                 tokio::select! {
                     answer = &mut exchange => break answer,
                     next = along(feed, hand.next(inbox, job)) => match next {
-                        Some(payload) => feed.add(job.couple(payload)),
+                        Some(payload) => job.couple(payload).into_iter().for_each(|b| feed.add(b)),
                         None => growing = None,
                     },
                 }

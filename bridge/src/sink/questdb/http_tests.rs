@@ -321,6 +321,22 @@ async fn a_line_refused_in_a_payload_that_went_along_is_the_right_one() {
 }
 
 #[tokio::test]
+async fn a_payload_without_rows_that_went_along_stops_nothing() {
+    let (fake, mut bench) = start("").await;
+    // Refused without a line: there is but one row that it can be.
+    fake.script([Act::Answer(400, "no")]);
+    for offsets in [0..1, 1..1] {
+        let payload = lingering(&mut bench, "t", offsets);
+        bench.send_payload(payload).await;
+    }
+    bench.inbox = None;
+    assert_eq!(bench.refused().await, (0, "no".into()));
+    bench.stored(0).await;
+    assert_eq!(fake.writes().len(), 1);
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn all_that_went_along_is_sent_again_after_a_hang_up() {
     let (fake, mut bench) = start("").await;
     fake.script([Act::HangUp, Act::Answer(503, "later")]);

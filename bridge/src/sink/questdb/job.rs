@@ -63,6 +63,14 @@ pub struct Piece {
 }
 
 impl Piece {
+    /// A whole payload; `None` where every row that it was opened for was refused: a request
+    /// without rows could never be narrowed down to one.
+    fn whole(buffers: Buffers) -> Option<Piece> {
+        let Buffers { bytes, lines } = buffers;
+        let rows = !lines.is_empty();
+        rows.then(|| Piece { bytes: bytes.into(), lines, base: 0, refusals: 0 })
+    }
+
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.lines.len()
@@ -102,8 +110,6 @@ impl Piece {
 impl Job {
     /// The whole payload as one piece.
     pub fn new(payload: Payload) -> Job {
-        let Buffers { bytes, lines } = payload.buffers;
-        let whole = Piece { bytes: bytes.into(), lines, base: 0, refusals: 0 };
         Job {
             table: payload.table,
             shares: payload.shares,
@@ -113,7 +119,7 @@ impl Job {
             opened: payload.opened,
             due: payload.due,
             proofs: Vec::new(),
-            pieces: if whole.lines.is_empty() { vec![] } else { vec![whole] },
+            pieces: Piece::whole(payload.buffers).into_iter().collect(),
             together: usize::MAX,
         }
     }
@@ -123,13 +129,13 @@ impl Job {
         payload.route == self.route && payload.table == self.table
     }
 
-    /// Adds a payload, to be stored last; its bytes.
-    pub fn couple(&mut self, payload: Payload) -> Bytes {
-        let Buffers { bytes, lines } = payload.buffers;
-        let bytes = Bytes::from(bytes);
+    /// Adds a payload, to be stored last; its bytes, if it has a row.
+    pub fn couple(&mut self, payload: Payload) -> Option<Bytes> {
         self.shares.extend(payload.shares);
-        self.pieces.insert(0, Piece { bytes: bytes.clone(), lines, base: 0, refusals: 0 });
-        bytes
+        let piece = Piece::whole(payload.buffers)?;
+        let bytes = piece.bytes.clone();
+        self.pieces.insert(0, piece);
+        Some(bytes)
     }
 
     /// The pieces of the next request, in order.
