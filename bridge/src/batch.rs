@@ -363,6 +363,14 @@ pub struct Buffers {
     pub lines: Vec<Line>,
 }
 
+impl Buffers {
+    /// What they hold: short rows have positions as large as themselves.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.lines.len() * LINE_BYTES
+    }
+}
+
 /// One destination's encoded rows, and shares of the tickets that they serve.
 #[derive(Debug)]
 pub struct Payload {

@@ -175,7 +175,7 @@ impl Outbox {
                 || (now.duration_since(payload.opened) >= linger && room(to.courier))
         });
         while self.open_bytes() > self.closing.open_bytes_max {
-            let largest = self.open.iter().max_by_key(|(_, payload)| held(payload));
+            let largest = self.open.iter().max_by_key(|(_, payload)| payload.buffers.held_bytes());
             let Some((destination, _)) = largest else { break };
             self.close(*destination);
         }
@@ -204,14 +204,8 @@ impl Outbox {
     }
 
     fn open_bytes(&self) -> usize {
-        self.open.iter().map(|(_, payload)| held(payload)).sum()
+        self.open.iter().map(|(_, payload)| payload.buffers.held_bytes()).sum()
     }
-}
-
-/// What an open payload takes: short rows have positions as large as themselves.
-#[inline]
-fn held(payload: &Payload) -> usize {
-    payload.buffers.bytes.len() + payload.buffers.lines.len() * LINE_BYTES
 }
 
 #[cfg(test)]

@@ -55,6 +55,30 @@ impl Shape {
         let declared = self.declared.iter().find(|d| d.name.eq_ignore_ascii_case(table));
         declared.map_or(self, |declared| &declared.shape)
     }
+
+    /// The column that a field of the record becomes; `None` if it does not become one.
+    pub fn column_of(&self, field: &str) -> Option<String> {
+        if self.drop.iter().any(|name| name == field)
+            || self.only.as_ref().is_some_and(|only| only.iter().all(|name| name != field))
+        {
+            return None;
+        }
+        let renamed = self.rename.iter().find(|(from, _)| from == field);
+        Some(renamed.map_or(field, |(_, to)| to).to_owned())
+    }
+
+    /// The type that a column was declared with, if any.
+    pub fn kind_of(&self, column: &str) -> Option<ColumnType> {
+        let declared = self.columns.iter().find(|(name, _)| name == column);
+        let is_symbol = || self.symbols.iter().any(|name| name == column);
+        declared.map(|(_, kind)| *kind).or_else(|| is_symbol().then_some(ColumnType::Symbol))
+    }
+
+    /// The type that the designated timestamp was declared with, if any.
+    pub fn timestamp_kind(&self) -> Option<ColumnType> {
+        let is_it = |(name, _): &&(String, _)| name.eq_ignore_ascii_case(&self.timestamp_column);
+        self.columns.iter().find(is_it).map(|(_, kind)| *kind)
+    }
 }
 
 /// What the bridge makes by SQL, and how.

@@ -3,9 +3,9 @@
 
 use tokio::sync::watch;
 
-use super::CourierDoors;
+use super::{CourierDoors, Home};
 use crate::batch::{Payload, Receipt, Verdict};
-use crate::limits::LINE_BYTES;
+use crate::outbox::Pool;
 
 /// What a courier is to do next.
 pub enum Next {
@@ -39,14 +39,11 @@ impl CourierDoors {
 
     /// Takes what waits at the door, up to the bound of one commit.
     pub fn take_more(&mut self, hand: &mut Vec<Payload>) {
-        let held = |payload: &Payload| {
-            payload.buffers.bytes.len() + payload.buffers.lines.len() * LINE_BYTES
-        };
-        let mut bytes: usize = hand.iter().map(held).sum();
+        let mut bytes: usize = hand.iter().map(|payload| payload.buffers.held_bytes()).sum();
         let mut rows: usize = hand.iter().map(|payload| payload.buffers.lines.len()).sum();
         while bytes < self.commit.bytes_max && rows < self.commit.rows_max {
             let Ok(payload) = self.inbox.try_recv() else { return };
-            bytes += held(&payload);
+            bytes += payload.buffers.held_bytes();
             rows += payload.buffers.lines.len();
             hand.push(payload);
         }
@@ -64,14 +61,20 @@ impl CourierDoors {
     pub async fn give_back(&mut self, hand: &mut Vec<Payload>) {
         self.reset.mark_unchanged();
         while let Some(payload) = hand.pop().or_else(|| self.inbox.try_recv().ok()) {
-            let verdict = Verdict::Rewind { route: payload.route };
-            self.pool.put(payload.buffers);
-            self.home.send(Receipt { shares: payload.shares, verdict, rows: 0 }).await;
+            give_back(&self.home, payload, &self.pool).await;
         }
     }
 }
 
-async fn wanted_back(reset: &mut watch::Receiver<u64>) {
+/// Gives a payload back that nobody began with.
+pub async fn give_back(home: &Home, payload: Payload, pool: &Pool) {
+    let verdict = Verdict::Rewind { route: payload.route };
+    pool.put(payload.buffers);
+    home.send(Receipt { shares: payload.shares, verdict, rows: 0 }).await;
+}
+
+/// Waits until the pipeline wants everything back.
+pub async fn wanted_back(reset: &mut watch::Receiver<u64>) {
     if reset.changed().await.is_err() {
         // Nobody is left who could want it.
         std::future::pending::<()>().await;

@@ -32,8 +32,7 @@ impl Imagined {
     fn fresh(&self, name: &str, id: i64) -> Table {
         let shape = self.shape.of(name);
         let stamp = &shape.timestamp_column;
-        let declared = shape.columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(stamp));
-        let kind = declared.map_or(ColumnType::Timestamp, |(_, kind)| *kind);
+        let kind = shape.timestamp_kind().unwrap_or(ColumnType::Timestamp);
         let mut table = Table {
             name: name.into(),
             id,

@@ -158,20 +158,12 @@ impl IlpEncoder {
     /// What the shape makes of a column: `None` if it does not become one.
     fn wanted(&self, target: usize, column: u16, inferred: ColumnType) -> Option<Wanted> {
         let source = self.names.columns.name(column)?;
-        if self.stamper.consumes(column)
-            || self.shape.drop.iter().any(|name| **name == *source)
-            || self.shape.only.as_ref().is_some_and(|only| only.iter().all(|n| **n != *source))
-        {
+        if self.stamper.consumes(column) {
             return None;
         }
-        let renamed = self.shape.rename.iter().find(|(from, _)| **from == *source);
-        let name = renamed.map_or_else(|| source.to_string(), |(_, to)| to.clone());
-        let shape = self.shape.of(&self.targets[target].name);
-        let declared = shape.columns.iter().find(|(column, _)| *column == name);
-        let symbol = shape.symbols.contains(&name);
-        let kind =
-            declared.map_or(if symbol { ColumnType::Symbol } else { inferred }, |(_, kind)| *kind);
-        Some(Wanted { name, kind })
+        let name = self.shape.column_of(&source)?;
+        let declared = self.shape.of(&self.targets[target].name).kind_of(&name);
+        Some(Wanted { name, kind: declared.unwrap_or(inferred) })
     }
 
     /// Rows from `first` on into one payload, until one of them ends the run; which one.

@@ -9,7 +9,6 @@ use tokio::time::timeout_at;
 
 use super::job::Job;
 use crate::batch::Payload;
-use crate::limits::LINE_BYTES;
 use crate::sink::Commit;
 
 /// Payloads that wait for a request of their own.
@@ -44,7 +43,7 @@ impl Hand {
         job: &Job,
     ) -> Option<Payload> {
         loop {
-            let held: usize = self.waiting.iter().map(held).sum();
+            let held: usize = self.waiting.iter().map(|payload| payload.buffers.held_bytes()).sum();
             if job.rows_left() >= self.commit.rows_max
                 || job.held_bytes() + held >= self.commit.bytes_max
             {
@@ -56,8 +55,4 @@ impl Hand {
             self.waiting.push_back(timeout_at(job.due.into(), inbox.recv()).await.ok()??);
         }
     }
-}
-
-fn held(payload: &Payload) -> usize {
-    payload.buffers.bytes.len() + payload.buffers.lines.len() * LINE_BYTES
 }

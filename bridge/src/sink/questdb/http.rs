@@ -24,6 +24,7 @@ use crate::batch::{Payload, Receipt, Refusal, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
 use crate::reject::{Reason, Rejected};
+use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
 
@@ -320,21 +321,6 @@ pub async fn rewind(home: &Home, job: Job) {
     home.send(Receipt { shares: job.shares, verdict, rows: 0 }).await;
 }
 
-/// Gives a payload back that nobody began with.
-pub async fn give_back(home: &Home, payload: Payload, pool: &Pool) {
-    let verdict = Verdict::Rewind { route: payload.route };
-    pool.put(payload.buffers);
-    home.send(Receipt { shares: payload.shares, verdict, rows: 0 }).await;
-}
-
-/// Waits until the pipeline wants everything back.
-pub async fn raised(reset: &mut watch::Receiver<u64>) {
-    if reset.changed().await.is_err() {
-        // Nobody is left who could want it.
-        std::future::pending::<()>().await;
-    }
-}
-
 /// Waits for the next poll.
 pub async fn polled(tables: &mut watch::Receiver<Arc<Tables>>) -> Arc<Tables> {
     if tables.changed().await.is_err() {
@@ -373,7 +359,7 @@ impl HttpCourier {
             let ready = (open || !hand.is_empty()) && !self.unproven.is_full();
             tokio::select! {
                 biased;
-                () = raised(&mut doors.reset) => self.let_go(&mut hand, &mut doors).await,
+                () = wanted_back(&mut doors.reset) => self.let_go(&mut hand, &mut doors).await,
                 seen = polled(&mut tables), if !self.unproven.is_empty() => {
                     self.settle(&seen, &doors.home).await;
                 }
@@ -413,7 +399,7 @@ impl HttpCourier {
             loop {
                 tokio::select! {
                     biased;
-                    () = raised(&mut doors.reset) => break None,
+                    () = wanted_back(&mut doors.reset) => break None,
                     seen = polled(tables), if !self.unproven.is_empty() => {
                         hang_up |=
                             !self.unproven.settle(&seen, &self.shared, &doors.home).await;

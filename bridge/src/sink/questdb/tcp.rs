@@ -18,7 +18,7 @@ use super::confirm::{Confirmer, Keys};
 use super::dial::in_words;
 use super::gate::Trust;
 use super::generation::{Admission, Cargo, Generation};
-use super::http::{Road, Stopped, Unproven, give_back, polled, raised, rewind};
+use super::http::{Road, Stopped, Unproven, polled, rewind};
 use super::job::Job;
 use super::keeper::Tables;
 use super::server::SqlClient;
@@ -27,6 +27,7 @@ use crate::blame::Fault;
 use crate::limits::COURIER_BYTES;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
+use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
 
@@ -289,7 +290,7 @@ impl TcpCourier {
             }
             tokio::select! {
                 biased;
-                () = raised(&mut doors.reset) => self.let_go(doors).await,
+                () = wanted_back(&mut doors.reset) => self.let_go(doors).await,
                 counted = next_counted(&mut self.confirming), if !self.confirming.is_empty() => {
                     let whole = settle(&self.shared, counted, &doors.home).await;
                     self.pipe.trust.counted(whole);
@@ -371,7 +372,7 @@ impl TcpCourier {
             loop {
                 tokio::select! {
                     biased;
-                    () = raised(&mut doors.reset) => break None,
+                    () = wanted_back(&mut doors.reset) => break None,
                     counted = next_counted(&mut self.confirming),
                         if !self.confirming.is_empty() =>
                     {

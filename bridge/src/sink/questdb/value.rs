@@ -47,7 +47,8 @@ pub fn push_field(
             ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date,
         ) => {
             let unit = Unit::from_u8(cell.flags).unwrap_or(Unit::Micros);
-            push_instant(out, i128::from(cell.value as i64) * timestamp::nanos_of(unit), column)
+            let nanos = i128::from(cell.value as i64) * timestamp::nanos_of(unit);
+            push_instant(out, nanos, column).ok_or_else(|| shown(cell, bytes))
         }
         (Some(Kind::Array), ColumnType::Array(dims))
             if version >= 2 && line::array_dims(bytes) == u32::from(dims) =>
@@ -118,7 +119,8 @@ fn push_integer(
         }
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
             let nanos = timestamp::nanos_of(timestamp::unit_by_magnitude(value));
-            return push_instant(out, i128::from(value) * nanos, column);
+            return push_instant(out, i128::from(value) * nanos, column)
+                .ok_or_else(|| value.to_string());
         }
         ColumnType::Decimal(..) => {
             line::push_digits(out, value);
@@ -171,7 +173,7 @@ fn push_text(out: &mut impl Put, bytes: &[u8], column: ColumnType) -> Result<(),
         ColumnType::Long256 | ColumnType::Geohash => true,
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
             let nanos = timestamp::from_iso(text()).ok_or_else(|| quoted(bytes))?;
-            return push_instant(out, nanos, column);
+            return push_instant(out, nanos, column).ok_or_else(|| quoted(bytes));
         }
         _ => false,
     };
@@ -182,18 +184,18 @@ fn push_text(out: &mut impl Put, bytes: &[u8], column: ColumnType) -> Result<(),
     Ok(())
 }
 
-/// A point in time for a column of this type; what lies between its ticks is cut off.
-fn push_instant(out: &mut impl Put, nanos: i128, column: ColumnType) -> Result<(), Misfit> {
+/// A point in time for a column of this type; what lies between its ticks is cut off. `None` if it
+/// is beyond what the column holds.
+fn push_instant(out: &mut impl Put, nanos: i128, column: ColumnType) -> Option<()> {
     let (tick, suffix) = match column {
         ColumnType::TimestampNs => (1, b'n'),
         ColumnType::Date => (1_000_000, b'm'),
         _ => (1_000, b't'),
     };
-    let ticks = i64::try_from(nanos.div_euclid(tick))
-        .map_err(|_| format!("{nanos} nanoseconds since 1970"))?;
+    let ticks = i64::try_from(nanos.div_euclid(tick)).ok()?;
     line::push_digits(out, ticks);
     out.byte(suffix);
-    Ok(())
+    Some(())
 }
 
 /// Whether text is a UUID in its usual form.
@@ -314,5 +316,10 @@ mod tests {
         }
         assert!(push_symbol(&mut Vec::new(), &cell(Kind::Decimal, 0, 0), &wide).is_err());
         check(cell(Kind::Timestamp, 5, Unit::Millis as u8), b"", "date", Ok("5m"));
+        // Beyond what a column holds: shown as the record has it.
+        let late = cell(Kind::Timestamp, 9_223_372_037, Unit::Seconds as u8);
+        check(late, b"", "timestamp_ns", Err("timestamp 9223372037"));
+        check(int(9_223_372_037), b"", "timestamp_ns", Err("9223372037"));
+        check(text, b"2262-04-12T00:00:00Z", "timestamp_ns", Err("\"2262-04-12T00:00:00Z\""));
     }
 }

@@ -42,12 +42,11 @@ impl Wish {
         let declared = shape.declared.iter().find(|d| d.name.eq_ignore_ascii_case(table));
         let is_declared = declared.is_some_and(|declared| declared.timestamp);
         let shape = shape.of(table);
-        let name = shape.timestamp_column.clone();
-        let kind = shape.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(&name));
+        let (name, kind) = (shape.timestamp_column.clone(), shape.timestamp_kind());
         Wish {
             table: table.to_owned(),
             columns: own_columns(shape),
-            timestamp: Designated { kind: kind.map(|(_, kind)| *kind), name, is_declared },
+            timestamp: Designated { kind, name, is_declared },
             partition_by: shape.create.partition_by,
             ttl: shape.create.ttl,
             upsert_keys: shape.create.upsert_keys.clone(),

@@ -66,10 +66,8 @@ impl TextEncoder {
         rule: NameRule,
         couriers: u32,
     ) -> TextEncoder {
-        let stamp = &shape.timestamp_column;
-        let declared = shape.columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(stamp));
         TextEncoder {
-            stamp_kind: declared.map_or(ColumnType::Timestamp, |(_, kind)| *kind),
+            stamp_kind: shape.timestamp_kind().unwrap_or(ColumnType::Timestamp),
             stamper: Stamper::new(&shape, &names),
             own: own(&shape),
             plan,
@@ -172,21 +170,16 @@ impl TextEncoder {
     /// one.
     fn wanted(&self, column: u16) -> Option<(String, Option<ColumnType>)> {
         let source = self.names.columns.name(column)?;
-        if self.stamper.consumes(column)
-            || self.shape.drop.iter().any(|name| **name == *source)
-            || self.shape.only.as_ref().is_some_and(|only| only.iter().all(|n| **n != *source))
-        {
+        if self.stamper.consumes(column) {
             return None;
         }
-        let renamed = self.shape.rename.iter().find(|(from, _)| **from == *source);
-        let name = renamed.map_or_else(|| source.to_string(), |(_, to)| to.clone());
+        let name = self.shape.column_of(&source)?;
         if self.own.iter().any(|own| own.name == name) {
             // What comes from the record itself is written by us.
             return None;
         }
-        let declared = self.shape.columns.iter().find(|(column, _)| *column == name);
-        let symbol = self.shape.symbols.contains(&name).then_some(ColumnType::Symbol);
-        Some((name, declared.map(|(_, kind)| *kind).or(symbol)))
+        let declared = self.shape.kind_of(&name);
+        Some((name, declared))
     }
 
     /// Writes the rows of one record into the buffer.

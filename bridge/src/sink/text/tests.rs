@@ -298,7 +298,7 @@ proptest! {
     }
 
     #[test]
-    fn fields_are_those_of_the_csv_crate(fields in prop::collection::vec(text(), 1..6)) {
+    fn fields_are_those_of_the_csv_crate(fields in prop::collection::vec(told_alike(), 1..6)) {
         let mut own = Vec::new();
         for (at, field) in fields.iter().enumerate() {
             if at > 0 {
@@ -307,8 +307,6 @@ proptest! {
             super::csv::push_text(&mut own, field.as_bytes(), "NULL");
         }
         own.push(b'\n');
-        // Ours tells empty text from nothing by its quotes; the crate does so only where it must.
-        prop_assume!(fields.iter().all(|field| !field.is_empty() && field != "NULL"));
         prop_assert_eq!(own, written_csv(&fields));
     }
 
@@ -335,6 +333,15 @@ proptest! {
             prop_assert_eq!(ours.map(drop), theirs);
         }
     }
+}
+
+/// Text that the csv crate writes as we do: we tell empty text from nothing by its quotes, the
+/// crate quotes only where it must.
+fn told_alike() -> impl Strategy<Value = String> {
+    text().prop_map(|text| match &*text {
+        "" | "NULL" => format!("{text}+"),
+        _ => text,
+    })
 }
 
 /// A text as the csv crate reads it.
