@@ -18,6 +18,8 @@ use crate::source::kafka::owned_record;
 
 /// How long a sample may take to come: fewer records are better than none.
 const SAMPLE_MAX: Duration = Duration::from_secs(10);
+/// Between two questions for a group's coordinator.
+const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 /// How many topics are looked at one by one; an expression may match thousands.
 const TOPICS_MAX: usize = 20;
 
@@ -162,12 +164,7 @@ fn check_group(scout: &Scout, plan: &KafkaPlan, topics: &[Topic]) -> Finding {
             list.add_partition(&topic.name, *partition);
         }
     }
-    let answer = scout.client().committed_offsets(list, REQUEST);
-    let answer = answer.and_then(|list| {
-        list.elements().iter().try_for_each(|element| element.error())?;
-        Ok(list)
-    });
-    match answer {
+    match committed(scout, &list) {
         Err(error) => Finding::failed("group", &plan.group, &scout.fault(&doing, &error)),
         Ok(list) => {
             let of = list.count();
@@ -179,6 +176,24 @@ fn check_group(scout: &Scout, plan: &KafkaPlan, topics: &[Topic]) -> Finding {
             };
             Finding::ok("group", &plan.group, note)
         }
+    }
+}
+
+/// The group's offsets, as soon as it has a coordinator that is at work: a cluster that never had
+/// a group first makes the topic of their offsets.
+fn committed(scout: &Scout, list: &TopicPartitionList) -> Result<TopicPartitionList, KafkaError> {
+    let started = Instant::now();
+    loop {
+        let answer = scout.client().committed_offsets(list.clone(), REQUEST);
+        let answer = answer.and_then(|list| {
+            list.elements().iter().try_for_each(|element| element.error())?;
+            Ok(list)
+        });
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        if !code.is_some_and(errors::is_coordinator_on_its_way) || started.elapsed() > REQUEST {
+            return answer;
+        }
+        std::thread::sleep(COORDINATOR_PAUSE);
     }
 }
 

@@ -35,6 +35,15 @@ pub fn commit_may_come_later(code: RDKafkaErrorCode) -> bool {
     blame(code) == Blame::World
 }
 
+/// Whether a group's coordinator is being found, moved or started.
+pub fn is_coordinator_on_its_way(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress
+    )
+}
+
 /// A fault of doing something, with what the client said last about its connections.
 pub fn fault(doing: &str, error: &KafkaError, last_words: Option<String>) -> Fault {
     let code = error.rdkafka_error_code();
