@@ -347,6 +347,8 @@ pub struct Line {
     pub partition: PartitionIndex,
     /// Number of the row among those of its record.
     pub row: u32,
+    /// The encoder's number for its columns, where rows of several tables share a payload.
+    pub layout: u32,
     /// Position after the line's last byte in the payload.
     pub end: u32,
 }

@@ -248,7 +248,7 @@ mod tests {
         outbox.payload(to(1), &table, &ticket).buffers.bytes.resize(100, b'x');
         outbox.close_due(start, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [1], "full");
-        let line = Line { offset: 0, partition: PartitionIndex(0), row: 0, end: 0 };
+        let line = Line { offset: 0, partition: PartitionIndex(0), row: 0, layout: 0, end: 0 };
         outbox.payload(to(1), &table, &ticket).buffers.lines.resize(5, line);
         outbox.close_due(start, LINGER, |_| true);
         assert_eq!(redeem(&mut outbox), [1], "full of positions");

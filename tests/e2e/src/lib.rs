@@ -17,6 +17,7 @@ mod checks;
 mod group;
 mod load;
 mod metrics;
+mod postgres;
 mod reading;
 mod setup;
 
@@ -26,6 +27,7 @@ pub use checks::{Band, columns_of, rows_are_exact, rows_are_there, rows_missing}
 pub use group::Group;
 pub use load::{Load, paced};
 pub use metrics::Metrics;
+pub use postgres::{Held, dead_letters, held};
 pub use reading::{PARTITIONS, Reading};
 pub use setup::{Installed, Setup, Transport};
 

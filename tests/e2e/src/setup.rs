@@ -106,6 +106,12 @@ impl Setup {
         self
     }
 
+    /// Into this PostgreSQL.
+    pub fn into_postgres(mut self, address: &str) -> Self {
+        self.elsewhere = Some(format!("kind = \"postgres\"\naddress = \"{address}\""));
+        self
+    }
+
     /// With a transform more, its configuration in TOML.
     pub fn transform(mut self, module: &'static str, config: &str) -> Self {
         self.transforms.push((module, config.to_owned()));

@@ -19,6 +19,7 @@ const VERSIONS: &str = "/usr/lib/postgresql";
 pub struct PostgreSql {
     server: Server,
     port: Port,
+    psql: PathBuf,
     _home: Directory,
 }
 
@@ -53,7 +54,7 @@ impl PostgreSql {
             move || is_ready(&ready, address),
         );
         server.start()?;
-        Ok(Self { server, port, _home: home })
+        Ok(Self { server, port, psql: programs.join("psql"), _home: home })
     }
 
     /// Host and port.
@@ -64,6 +65,18 @@ impl PostgreSql {
     /// How clients connect to it.
     pub fn connection_string(&self) -> String {
         format!("postgresql://postgres@{}/postgres", self.port.address())
+    }
+
+    /// Runs statements; the rows of the last one, columns between bars.
+    pub fn sql(&self, statements: &str) -> Result<Vec<String>> {
+        let mut psql = Command::new(&self.psql);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statements]);
+        let output = psql.arg(self.connection_string()).output().context("starting psql")?;
+        if !output.status.success() {
+            bail!("{statements}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let text = String::from_utf8(output.stdout).context("reading psql's words")?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// SIGKILL to the server; its helpers notice and end.

@@ -223,6 +223,7 @@ impl IlpEncoder {
                 offset: record.offset,
                 partition: records.partition,
                 row: row.number,
+                layout: 0,
                 end: out.len() as u32,
             });
             at += 1;

@@ -476,7 +476,7 @@ impl Bench {
             buffers.bytes.extend_from_slice(line.as_bytes());
             let end = buffers.bytes.len() as u32;
             let partition = PartitionIndex(0);
-            buffers.lines.push(Line { offset: offset.abs(), partition, row: 0, end });
+            buffers.lines.push(Line { offset: offset.abs(), partition, row: 0, layout: 0, end });
         }
         self.tickets += 1;
         let ticket = Ticket::issue(self.tickets, Arc::clone(&self.lost));

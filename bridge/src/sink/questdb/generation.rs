@@ -198,7 +198,7 @@ mod tests {
     fn payload(table: &str, rows: &[(u32, i64, u32)]) -> Payload {
         let line = |(partition, offset, row): &(u32, i64, u32)| {
             let partition = PartitionIndex(*partition);
-            Line { offset: *offset, partition, row: *row, end: 0 }
+            Line { offset: *offset, partition, row: *row, layout: 0, end: 0 }
         };
         let lines = rows.iter().map(line).collect();
         Payload {

@@ -225,7 +225,7 @@ async fn along(feed: &Feed, next: impl Future<Output = Option<Payload>>) -> Opti
 }
 
 /// Puts a record aside: to the dead letters first, then out of the job. Either both or neither.
-async fn refuse(
+pub async fn refuse(
     job: &mut Job,
     position: Position,
     detail: String,

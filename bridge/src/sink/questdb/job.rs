@@ -76,7 +76,13 @@ impl Piece {
         self.lines.len()
     }
 
-    fn range(&self, index: usize) -> Range<usize> {
+    /// Which row each of its lines is.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Where the bytes of a line are among its own.
+    pub fn range(&self, index: usize) -> Range<usize> {
         let start = index.checked_sub(1).map_or(self.base, |before| self.lines[before].end);
         (start - self.base) as usize..(self.lines[index].end - self.base) as usize
     }
@@ -252,7 +258,7 @@ mod tests {
             buffers.bytes.extend_from_slice(text.as_bytes());
             let end = buffers.bytes.len() as u32;
             let partition = PartitionIndex(0);
-            buffers.lines.push(Line { offset: *offset, partition, row: 0, end });
+            buffers.lines.push(Line { offset: *offset, partition, row: 0, layout: 0, end });
             lines.push((*offset, text));
         }
         let payload = Payload {

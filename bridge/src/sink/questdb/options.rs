@@ -60,8 +60,10 @@ pub enum Ack {
 /// One address, or several to fail over to.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Addresses {
+pub enum Addresses {
+    /// One.
     One(String),
+    /// The first, and those to fail over to.
     Several(Vec<String>),
 }
 
@@ -384,7 +386,8 @@ impl Options {
     }
 }
 
-fn held(
+/// A secret as written, or its file; not both.
+pub fn held(
     section: &Section,
     key: &str,
     here: Option<&Secret>,
@@ -401,7 +404,7 @@ fn held(
 }
 
 /// A duration as said, or its default; nothing waits for no time at all.
-fn span(
+pub fn span(
     section: &Section,
     key: &str,
     said: Option<Span>,
@@ -414,7 +417,8 @@ fn span(
     }
 }
 
-fn endpoints(
+/// Addresses as written, each with the port that was said or this one.
+pub fn endpoints(
     section: &Section,
     key: &str,
     addresses: &Addresses,

@@ -86,8 +86,32 @@ impl Stamper {
         cells: &[Cell],
         kind: ColumnType,
     ) -> Result<Stamp, (Reason, String)> {
-        let nanos = match &self.plan {
-            Plan::Server => return Ok(Stamp::Server),
+        let Some(nanos) = self.nanos(record, rows, cells)? else { return Ok(Stamp::Server) };
+        if nanos < 0 {
+            let shown = format!(
+                "the timestamp is {nanos} ns before 1970, which line protocol does not take"
+            );
+            return Err((Reason::TimestampBefore1970, shown.replace("-", "")));
+        }
+        let tick = if kind == ColumnType::TimestampNs { 1 } else { 1_000 };
+        let ticks = i64::try_from(nanos / tick).map_err(|_| {
+            (
+                Reason::BadTimestamp,
+                format!("the timestamp {nanos} ns is beyond what a table can hold"),
+            )
+        })?;
+        Ok(Stamp::At(ticks))
+    }
+
+    /// The same in nanoseconds since 1970, also before; `None` is the server's clock.
+    pub fn nanos(
+        &mut self,
+        record: &Record<'_>,
+        rows: &RowBatch,
+        cells: &[Cell],
+    ) -> Result<Option<i128>, (Reason, String)> {
+        Ok(Some(match &self.plan {
+            Plan::Server => return Ok(None),
             Plan::Kafka => i128::from(record.timestamp_ms) * nanos_of(Unit::Millis),
             Plan::Field { column, name, written } => {
                 let cell = cells
@@ -123,21 +147,7 @@ impl Stamper {
                     )
                 })?
             }
-        };
-        if nanos < 0 {
-            let shown = format!(
-                "the timestamp is {nanos} ns before 1970, which line protocol does not take"
-            );
-            return Err((Reason::TimestampBefore1970, shown.replace("-", "")));
-        }
-        let tick = if kind == ColumnType::TimestampNs { 1 } else { 1_000 };
-        let ticks = i64::try_from(nanos / tick).map_err(|_| {
-            (
-                Reason::BadTimestamp,
-                format!("the timestamp {nanos} ns is beyond what a table can hold"),
-            )
-        })?;
-        Ok(Stamp::At(ticks))
+        }))
     }
 }
 

@@ -41,7 +41,8 @@ impl TlsPlan {
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
-    fn roots(&self) -> Result<RootCertStore, Fault> {
+    /// Whom this one trusts.
+    pub fn roots(&self) -> Result<RootCertStore, Fault> {
         let mut roots = RootCertStore::empty();
         let Some(path) = &self.ca else {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());

@@ -1,0 +1,371 @@
+//! Stores payloads: one connection, one transaction for each payload, with one COPY for each of its
+//! tables. A row that the server refuses by name is put aside and the others are sent again;
+//! without a name the payload is halved until it has one.
+//!
+//! ```text
+//! BEGIN · are the columns what they were? ──no──▶ rewind: written anew
+//!   └──▶ COPY t … COPY u … ──▶ COMMIT ──▶ Receipt
+//!          └── "COPY t, line 3" ──▶ dead letter, ROLLBACK, the rest again
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Shared;
+use super::failure::{Failure, Fate};
+use super::layout::Layout;
+use super::link::{Link, Part};
+use crate::batch::{Payload, Receipt, Verdict};
+use crate::blame::Fault;
+use crate::outbox::Pool;
+use crate::reject::Rejected;
+use crate::sink::questdb::http::{Stopped, give_back, raised, refuse, rewind};
+use crate::sink::questdb::job::{Job, Position, Proof};
+use crate::sink::retry::Backoff;
+use crate::sink::{BoxFuture, Courier, CourierDoors};
+
+/// Owns one connection.
+pub struct PgCourier {
+    shared: Arc<Shared>,
+    who: usize,
+    link: Option<Link>,
+    backoff: Backoff,
+}
+
+/// How a payload ended.
+enum Ended {
+    /// All of it is stored, or put aside.
+    Stored,
+    /// It was written for another table than there is now.
+    Outdated,
+}
+
+/// Why a transaction did not commit.
+struct Broken {
+    failure: Failure,
+    /// The row that the server named.
+    named: Option<Position>,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Broken {
+        Broken { failure, named: None }
+    }
+}
+
+impl PgCourier {
+    /// A courier that is not connected yet. `who` is its number.
+    pub fn new(shared: Arc<Shared>, who: usize) -> PgCourier {
+        PgCourier { shared, who, link: None, backoff: Backoff::default() }
+    }
+
+    async fn carry(mut self, mut doors: CourierDoors) -> Result<(), Fault> {
+        loop {
+            tokio::select! {
+                biased;
+                () = raised(&mut doors.reset) => self.let_go(&mut doors).await,
+                payload = doors.inbox.recv() => match payload {
+                    Some(payload) => self.deliver(payload, &mut doors).await?,
+                    None => break,
+                },
+            }
+        }
+        self.shared.trouble.back(self.who);
+        Ok(())
+    }
+
+    /// One payload, unless the pipeline wants it back.
+    async fn deliver(&mut self, payload: Payload, doors: &mut CourierDoors) -> Result<(), Fault> {
+        let mut job = Job::new(payload);
+        let ended = {
+            let storing = self.store(&mut job, &doors.dead_letters, &doors.pool);
+            tokio::select! {
+                biased;
+                () = raised(&mut doors.reset) => None,
+                ended = storing => Some(ended),
+            }
+        };
+        let stopped = match ended {
+            Some(Ok(Ended::Stored)) => {
+                let meter = &self.shared.meter;
+                meter.bytes_stored.add(job.bytes);
+                meter.stored.record(job.opened.elapsed(), job.rows);
+                let (shares, verdict, rows) = (job.shares, Verdict::Stored, job.rows);
+                doors.home.send(Receipt { shares, verdict, rows }).await;
+                return Ok(());
+            }
+            Some(Ok(Ended::Outdated)) => {
+                rewind(&doors.home, job).await;
+                return Ok(());
+            }
+            Some(Err(Stopped::Fault(fault))) => Err(fault),
+            Some(Err(Stopped::Abandoned)) | None => Ok(()),
+        };
+        rewind(&doors.home, job).await;
+        self.let_go(doors).await;
+        stopped
+    }
+
+    /// Drops the connection and gives back what waits at the door.
+    async fn let_go(&mut self, doors: &mut CourierDoors) {
+        self.link = None;
+        while let Ok(payload) = doors.inbox.try_recv() {
+            give_back(&doors.home, payload, &doors.pool).await;
+        }
+    }
+
+    /// Gets every piece of a job stored. Dropped half-way, it leaves no connection.
+    async fn store(
+        &mut self,
+        job: &mut Job,
+        dead_letters: &mpsc::Sender<Rejected>,
+        pool: &Pool,
+    ) -> Result<Ended, Stopped> {
+        while job.request().len() > 0 {
+            // Taken out while it is used: dropped half-way, the connection is gone too.
+            let Some(mut link) = self.connected().await.map_err(Stopped::Fault)? else { continue };
+            let stored = transact(&mut link, &self.shared, job).await;
+            let Err(Broken { failure, named }) = stored else {
+                self.link = Some(link);
+                self.shared.trouble.back(self.who);
+                self.backoff.reset();
+                job.stored(Proof { endpoint: 0, id: None }, pool);
+                continue;
+            };
+            match failure.fate() {
+                Fate::Record => {
+                    self.keep_after_rollback(link).await;
+                    match named.or_else(|| job.only_record()) {
+                        Some(position) => {
+                            refuse(job, position, failure.words(), dead_letters).await?;
+                        }
+                        None => {
+                            job.halve();
+                        }
+                    }
+                }
+                Fate::Changed => {
+                    self.keep_after_rollback(link).await;
+                    self.outdated(job);
+                    tokio::time::sleep(self.backoff.next_wait()).await;
+                    return Ok(Ended::Outdated);
+                }
+                Fate::TooLong => {
+                    // What takes too long as a whole may pass in halves.
+                    job.halve();
+                    self.lost(link.endpoint, &failure).await;
+                }
+                Fate::Again | Fate::Elsewhere => self.lost(link.endpoint, &failure).await,
+                Fate::Operator => return Err(Stopped::Fault(self.refused(&failure))),
+            }
+        }
+        Ok(Ended::Stored)
+    }
+
+    /// A connection to the current address. `None`: not this time.
+    async fn connected(&mut self) -> Result<Option<Link>, Fault> {
+        let current = self.shared.door.current();
+        if let Some(link) = self.link.take().filter(|link| link.endpoint == current) {
+            return Ok(Some(link));
+        }
+        match self.shared.door.open().await {
+            Ok(link) => Ok(Some(link)),
+            Err(failure) if failure.is_refusal() => Err(self.refused(&failure)),
+            Err(failure) => {
+                self.lost(current, &failure).await;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says so, moves on to the next address, and waits.
+    async fn lost(&mut self, endpoint: usize, failure: &Failure) {
+        self.link = None;
+        self.shared.meter.retries.add(1);
+        self.shared.trouble.away(self.who, &failure.words());
+        self.shared.door.fail_over(endpoint);
+        tokio::time::sleep(self.backoff.next_wait()).await;
+    }
+
+    async fn keep_after_rollback(&mut self, mut link: Link) {
+        if link.ask("ROLLBACK").await.is_ok() {
+            self.link = Some(link);
+        }
+    }
+
+    /// The tables of a job are looked at again before anything is written for them.
+    fn outdated(&self, job: &Job) {
+        for layout in layouts(job) {
+            if let Some(layout) = self.shared.catalogue.layout(layout) {
+                self.shared.catalogue.forget(&layout);
+            }
+        }
+    }
+
+    fn refused(&self, failure: &Failure) -> Fault {
+        let Shared { pipeline, name, .. } = &*self.shared;
+        let said = format!("{pipeline}: {name} refuses the bridge: {}", failure.words());
+        Fault::operator(said).hint(failure.hint())
+    }
+}
+
+impl Courier for PgCourier {
+    fn run(self: Box<Self>, doors: CourierDoors) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(self.carry(doors))
+    }
+}
+
+/// The layouts of a job's next transaction, each once, in the order of their first rows.
+fn layouts(job: &Job) -> Vec<u32> {
+    let mut layouts: Vec<u32> = Vec::new();
+    let mut last = None;
+    for line in job.request().flat_map(|piece| piece.lines()) {
+        if last != Some(line.layout) && !layouts.contains(&line.layout) {
+            layouts.push(line.layout);
+        }
+        last = Some(line.layout);
+    }
+    layouts
+}
+
+/// The rows of one layout in a job's next transaction, in as few chunks as they lie in.
+fn part<'a>(job: &Job, layout: &'a Layout) -> Part<'a> {
+    let mut chunks = Vec::new();
+    for piece in job.request() {
+        let mut from = None;
+        for (index, line) in piece.lines().iter().enumerate() {
+            match (line.layout == layout.id, from) {
+                (true, None) => from = Some(piece.range(index).start),
+                (false, Some(start)) => {
+                    chunks.push(piece.bytes.slice(start..piece.range(index).start));
+                    from = None;
+                }
+                _ => {}
+            }
+        }
+        chunks.extend(from.map(|start| piece.bytes.slice(start..)));
+    }
+    Part { layout, chunks }
+}
+
+/// The record of the row that the server names by its place (from 1) in the COPY of a layout.
+fn record_at(job: &Job, layout: u32, place: usize) -> Option<Position> {
+    let lines = job.request().flat_map(|piece| piece.lines());
+    let line = lines.filter(|line| line.layout == layout).nth(place.checked_sub(1)?)?;
+    Some((line.partition, line.offset))
+}
+
+/// One transaction with everything that a job's next request has.
+async fn transact(link: &mut Link, shared: &Shared, job: &Job) -> Result<(), Broken> {
+    let mut tables: Vec<Arc<Layout>> = Vec::new();
+    for id in layouts(job) {
+        let layout = shared.catalogue.layout(id);
+        let unknown = || Failure::Lost(format!("the layout {id} is not known"));
+        tables.push(layout.ok_or_else(unknown)?);
+    }
+    for layout in &tables {
+        link.stage(layout).await?;
+    }
+    let as_they_were = link.ask(&begin(&tables, shared.plan.statement_timeout)).await?;
+    for (layout, columns) in tables.iter().zip(&as_they_were) {
+        if columns.as_deref() != Some(layout.columns.len().to_string().as_str()) {
+            let message = format!("table {} has changed", layout.table);
+            return Err(Failure::Said { code: "42703".into(), message, context: None }.into());
+        }
+    }
+    for layout in &tables {
+        let copied = link.copy(&part(job, layout)).await;
+        copied.map_err(|failure| {
+            let line = failure.line(layout.relation());
+            let named = line.and_then(|line| record_at(job, layout.id, line));
+            Broken { failure, named }
+        })?;
+        if let Some(stage) = &layout.stage {
+            link.ask(&stage.merge).await?;
+        }
+    }
+    link.ask("COMMIT").await?;
+    Ok(())
+}
+
+/// Opens a transaction and sees to it that the tables stay what they are; a row for each.
+fn begin(tables: &[Arc<Layout>], timeout: Duration) -> String {
+    let ms = timeout.as_millis();
+    let mut statements = format!(
+        "BEGIN; SET LOCAL statement_timeout = {ms}; \
+         SET LOCAL idle_in_transaction_session_timeout = {ms}"
+    );
+    for Layout { quoted, verify, .. } in tables.iter().map(|layout| &**layout) {
+        statements.push_str(&format!("; LOCK TABLE {quoted} IN ROW EXCLUSIVE MODE; {verify}"));
+    }
+    statements
+}
+
+/// Waits until the sink is to stop: there is nothing to keep.
+pub async fn keep(mut stop: watch::Receiver<bool>) -> Result<(), Fault> {
+    // A sender that is gone has nothing left to stop.
+    let _ = stop.wait_for(|stop| *stop).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::super::layout::tests::column;
+    use super::*;
+    use crate::batch::{Buffers, Line, PartitionIndex, Route};
+    use crate::shape::Shape;
+
+    /// A job whose row `i` is the byte `i`, of these layouts.
+    fn job(of: &[u32]) -> Job {
+        let mut buffers = Buffers::default();
+        for (index, layout) in of.iter().enumerate() {
+            buffers.bytes.push(index as u8);
+            buffers.lines.push(Line {
+                offset: index as i64,
+                partition: PartitionIndex(0),
+                row: 0,
+                layout: *layout,
+                end: index as u32 + 1,
+            });
+        }
+        let (opened, shares) = (Instant::now(), vec![]);
+        let (table, route, timestamps) = ("rows".into(), Route::Primary, (0, 0));
+        Job::new(Payload { table, buffers, shares, route, opened, due: opened, timestamps })
+    }
+
+    proptest! {
+        /// The reference: the rows of each layout, one by one.
+        #[test]
+        fn rows_are_sorted_out_by_their_tables(
+            of in prop::collection::vec(0_u32..4, 1..60), cut in any::<bool>(),
+        ) {
+            let mut job = job(&of);
+            if cut {
+                job.halve();
+            }
+            let here: Vec<u8> = job.request().flat_map(|piece| piece.bytes.to_vec()).collect();
+            let mut seen = 0;
+            for id in layouts(&job) {
+                let layout = Layout::new(id, "t", &Shape::plain("t"), &[], vec![column("x", 20)]);
+                let rows: Vec<u8> =
+                    part(&job, &layout).chunks.iter().flat_map(|chunk| chunk.to_vec()).collect();
+                let wanted: Vec<u8> =
+                    here.iter().copied().filter(|row| of[usize::from(*row)] == id).collect();
+                prop_assert_eq!(&rows, &wanted);
+                for (place, row) in rows.iter().enumerate() {
+                    let at = record_at(&job, id, place + 1);
+                    prop_assert_eq!(at, Some((PartitionIndex(0), i64::from(*row))));
+                }
+                prop_assert_eq!(record_at(&job, id, rows.len() + 1), None);
+                seen += rows.len();
+            }
+            prop_assert_eq!(seen, here.len());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The sink's entry in its room's table, and how its parts are put together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Shared;
+use super::options::{Options, PostgresPlan};
+use super::sink::Postgres;
+use crate::blame::Fault;
+use crate::kind::Kind;
+use crate::shape::Shape;
+use crate::sink::{Sink, SinkContext, SinkPlan};
+
+/// The sink's entry in its room's table.
+pub const KIND: Kind<dyn SinkPlan> = Kind {
+    name: "postgres",
+    summary: "PostgreSQL by binary COPY, appending or replacing by a key",
+    example: "kind = \"postgres\"\naddress = \"localhost:5432\"\ndatabase = \"plant\"\n",
+    schema: || schemars::schema_for!(Options),
+    parse: |section| Ok(Box::new(PostgresPlan::parse(section)?)),
+};
+
+impl SinkPlan for PostgresPlan {
+    fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
+        let shared = Arc::new(Shared::new(self.clone(), &context)?);
+        Ok(Arc::new(Postgres::new(shared, context)))
+    }
+
+    fn rebase(&mut self, base: &Path) {
+        PostgresPlan::rebase(self, base);
+    }
+
+    fn complete(&self, _: &mut Shape) {}
+
+    fn couriers_per_lane(&self) -> usize {
+        self.connections_per_lane
+    }
+
+    fn explain(&self) -> Vec<String> {
+        vec![
+            format!("{}, user {}, tls {}", self.shown(), self.username, self.tls.mode.name()),
+            "stored means: the transaction that copied the rows is committed".to_owned(),
+            match self.key.is_empty() {
+                true => "a row may be there twice where the answer to a COMMIT was lost, or the \
+                         bridge was killed before its offsets were committed"
+                    .to_owned(),
+                false => format!("a row replaces the one of its key: {}", self.key.join(", ")),
+            },
+        ]
+    }
+}

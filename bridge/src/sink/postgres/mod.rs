@@ -1,0 +1,71 @@
+//! PostgreSQL. Rows become the tuples of a binary COPY in a lane; a courier stores a payload in one
+//! transaction, whatever tables it has rows of.
+//!
+//! ```text
+//! lane ──encode──▶ Payload (tuples, each with its layout) ──▶ courier ──COPY, COMMIT──▶ Receipt
+//!   └── catalogue: what columns the tables have ◀──────────────┘ are they still the same?
+//! ```
+
+mod catalogue;
+mod courier;
+mod encode;
+#[cfg(test)]
+mod encode_tests;
+mod failure;
+mod kind;
+mod layout;
+mod link;
+mod numeric;
+mod options;
+mod patient;
+mod sink;
+mod tls;
+mod tuple;
+mod value;
+
+use std::sync::Arc;
+
+pub use kind::KIND;
+
+use catalogue::Catalogue;
+use link::Door;
+use options::PostgresPlan;
+use patient::Patient;
+
+use super::SinkContext;
+use super::retry::Trouble;
+use crate::blame::Fault;
+use crate::observe::PipelineMeter;
+
+/// What all couriers of a sink share.
+struct Shared {
+    pipeline: Arc<str>,
+    /// The sink, for people.
+    name: String,
+    plan: PostgresPlan,
+    door: Arc<Door>,
+    patient: Arc<Patient>,
+    catalogue: Arc<Catalogue>,
+    trouble: Trouble,
+    meter: Arc<PipelineMeter>,
+}
+
+impl Shared {
+    /// Reads secrets; connects to nothing.
+    fn new(plan: PostgresPlan, context: &SinkContext) -> Result<Shared, Fault> {
+        let SinkContext { pipeline, shape, meter, runtime, .. } = context;
+        let door = Arc::new(Door::new(&plan, pipeline)?);
+        let patient = Arc::new(Patient::new(Arc::clone(&door)));
+        let catalogue = Arc::new(Catalogue::new(
+            Arc::clone(pipeline),
+            Arc::clone(shape),
+            plan.key.clone(),
+            Arc::clone(&patient),
+            runtime.clone(),
+        ));
+        let name = plan.shown();
+        let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
+        let (pipeline, meter) = (Arc::clone(pipeline), Arc::clone(meter));
+        Ok(Shared { pipeline, name, plan, door, patient, catalogue, trouble, meter })
+    }
+}
