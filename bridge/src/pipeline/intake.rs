@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
 use super::alarm::{Alarm, Stop};
+use super::claiming::{Answer, Claimer};
 use super::lane::{Pace, Work};
 use super::ledger::{Complete, Ledger};
 use super::step::Step;
@@ -24,6 +25,8 @@ use crate::source::{CommitPoint, Event, Source};
 enum Standing {
     /// Assigned; started as soon as nothing of an earlier assignment is out.
     Assigned,
+    /// Claimed by the claim of this number; started when it is answered.
+    Claimed { number: u64 },
     /// Read by this lane.
     Read { lane: usize },
     /// A bounded source has no more of it.
@@ -40,6 +43,9 @@ struct Partition {
     standing: Standing,
     /// Bytes of an average record so far.
     record_bytes: usize,
+    /// It was read before and is claimed again, not earlier than said; everything before this
+    /// offset is stored.
+    again: Option<(i64, Instant)>,
 }
 
 /// What the latency of a batch is reckoned from.
@@ -62,6 +68,7 @@ pub struct Intake {
     pub(super) limits: Limits,
     pub(super) lent_bytes: Arc<AtomicUsize>,
     pub(super) pool: Arc<Pool>,
+    claimer: Option<Claimer>,
     partitions: BTreeMap<PartitionIndex, Partition>,
     /// Of each ticket that is out.
     takings: HashMap<u64, Taking, foldhash::fast::FixedState>,
@@ -98,6 +105,8 @@ pub struct IntakeParts {
     pub limits: Limits,
     pub lent_bytes: Arc<AtomicUsize>,
     pub pool: Arc<Pool>,
+    /// Where the sink keeps how far partitions are.
+    pub claimer: Option<Claimer>,
 }
 
 impl Intake {
@@ -116,6 +125,7 @@ impl Intake {
             limits: parts.limits,
             lent_bytes: parts.lent_bytes,
             pool: parts.pool,
+            claimer: parts.claimer,
             partitions: BTreeMap::new(),
             takings: HashMap::default(),
             step: Step::default(),
@@ -198,7 +208,8 @@ impl Intake {
             match event {
                 Event::Assigned(partitions) => {
                     for partition in partitions {
-                        let fresh = Partition { standing: Standing::Assigned, record_bytes: 256 };
+                        let standing = Standing::Assigned;
+                        let fresh = Partition { standing, record_bytes: 256, again: None };
                         self.partitions.insert(partition, fresh);
                     }
                 }
@@ -256,39 +267,93 @@ impl Intake {
             self.meter.rewinds.add(1);
             let read = self.partitions.get(&rewind.partition);
             if read.is_some_and(|p| matches!(p.standing, Standing::Read { .. } | Standing::Ended)) {
-                let name = self.source.name_of(rewind.partition);
-                tracing::info!("{name} is read again from offset {}", rewind.next);
-                self.step.forget(rewind.partition);
-                self.source.rewind(rewind.partition, rewind.next)?;
+                match &self.claimer {
+                    None => self.rewind(rewind.partition, rewind.next)?,
+                    Some(claimer) => {
+                        let not_before = now + claimer.patience(rewind.partition);
+                        self.stand(&[rewind.partition], || Standing::Assigned);
+                        let known = self.partitions.get_mut(&rewind.partition);
+                        known.expect("it is being read").again = Some((rewind.next, not_before));
+                    }
+                }
             }
         }
-        self.start_assigned()?;
+        self.start_assigned(now)?;
+        self.start_claimed()?;
         self.release_drained(now)
     }
 
-    fn start_assigned(&mut self) -> Result<(), Fault> {
+    fn rewind(&mut self, partition: PartitionIndex, next: i64) -> Result<(), Fault> {
+        let name = self.source.name_of(partition);
+        tracing::info!("{name} is read again from offset {next}");
+        self.step.forget(partition);
+        self.source.rewind(partition, next)
+    }
+
+    fn start_assigned(&mut self, now: Instant) -> Result<(), Fault> {
         let quiet = |(at, p): (&PartitionIndex, &Partition)| {
-            let starts = matches!(p.standing, Standing::Assigned) && self.ledger.out(*at) == 0;
-            starts.then_some(*at)
+            let is_time = p.again.is_none_or(|(_, not_before)| now >= not_before);
+            let starts = matches!(p.standing, Standing::Assigned) && is_time;
+            (starts && self.ledger.out(*at) == 0).then_some(*at)
         };
         let starting: Vec<PartitionIndex> = self.partitions.iter().filter_map(quiet).collect();
         if starting.is_empty() || self.lanes.is_empty() {
             return Ok(());
         }
-        let lanes = self.lanes.len();
+        if let Some(claimer) = &mut self.claimer {
+            let name = |at: &PartitionIndex| (*at, self.source.name_of(*at));
+            let number = claimer.claim(starting.iter().map(name).collect());
+            self.stand(&starting, || Standing::Claimed { number });
+            return Ok(());
+        }
         for partition in &starting {
             self.ledger.forget(*partition);
-            let mut load = vec![0; lanes];
-            for known in self.partitions.values() {
-                if let Standing::Read { lane } = known.standing {
-                    load[lane] += 1;
-                }
-            }
-            let lane = (0..lanes).min_by_key(|lane| load[*lane]).expect("there is a lane");
-            self.stand(&[*partition], || Standing::Read { lane });
+            self.give_lane(*partition);
         }
         let at: Vec<_> = starting.into_iter().map(|partition| (partition, None)).collect();
         self.source.start(&at)
+    }
+
+    /// Starts partitions whose claim was answered, unless they are not ours any more.
+    fn start_claimed(&mut self) -> Result<(), Fault> {
+        while let Some(answer) = self.claimer.as_mut().and_then(Claimer::answer) {
+            let Answer { number: answered, claimed } = answer;
+            let mut starts = Vec::new();
+            for (partition, stored) in claimed? {
+                let waits = |known: &&mut Partition| match known.standing {
+                    Standing::Claimed { number } => number == answered,
+                    _ => false,
+                };
+                let known = self.partitions.get_mut(&partition).filter(waits);
+                let Some(known) = known.filter(|_| !self.lanes.is_empty()) else { continue };
+                let again = known.again.take();
+                self.give_lane(partition);
+                match again {
+                    // What was filtered behind the last row is not known to the sink.
+                    Some((next, _)) => self.rewind(partition, stored.unwrap_or(next).max(next))?,
+                    None => {
+                        self.ledger.forget(partition);
+                        starts.push((partition, stored));
+                    }
+                }
+            }
+            if !starts.is_empty() {
+                self.source.start(&starts)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a partition the lane that has fewest.
+    fn give_lane(&mut self, partition: PartitionIndex) {
+        let mut load = vec![0; self.lanes.len()];
+        for known in self.partitions.values() {
+            if let Standing::Read { lane } = known.standing {
+                load[lane] += 1;
+            }
+        }
+        let lane = (0..load.len()).min_by_key(|lane| load[*lane]).expect("there is a lane");
+        self.stand(&[partition], || Standing::Read { lane });
     }
 
     fn release_drained(&mut self, now: Instant) -> Result<(), Fault> {

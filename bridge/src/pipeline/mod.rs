@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the room that spawns, and joins")]
 
 mod alarm;
+mod claiming;
 mod intake;
 mod lane;
 mod ledger;

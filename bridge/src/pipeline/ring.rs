@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::alarm::{Alarm, Stop};
+use super::claiming::Claimer;
 use super::intake::{Intake, IntakeParts};
 use super::lane::{Lane, RejectGuard, Work};
 use crate::batch::RowBatch;
@@ -112,6 +113,9 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         threads.push(spawn(&parts.name, &format!("lane-{index}"), alarm, || lane.run()));
     }
     drop((letters, home));
+    let waker = parts.source.waker();
+    let claims = parts.sink.claims();
+    let claimer = claims.map(|claims| Claimer::new(claims, runtime.clone(), waker));
     let intake = Intake::new(IntakeParts {
         source: parts.source,
         lanes: inboxes,
@@ -122,6 +126,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         limits: parts.limits,
         lent_bytes,
         pool,
+        claimer,
     });
     let end = catch_unwind(AssertUnwindSafe(|| intake.run()))
         .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))));

@@ -17,12 +17,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::batch::{Payload, Receipt, RecordBatch, RowBatch};
+use crate::batch::{PartitionIndex, Payload, Receipt, RecordBatch, RowBatch, TopicPartition};
 use crate::blame::{Blame, Fault};
 use crate::config::KafkaPlan;
 use crate::kind::{Kind, Unable};
@@ -184,6 +185,28 @@ pub trait Sink: Send + Sync {
 
     /// Tells everything that waits (a lane, for a table) to give up: the pipeline is stopped hard.
     fn abandon(&self);
+
+    /// Who claims partitions before they are read, where the sink itself keeps how far each is.
+    fn claims(&self) -> Option<Arc<dyn Claims>> {
+        None
+    }
+}
+
+/// Where each partition that was claimed goes on; `None` where nothing of it is stored.
+pub type Claimed = Vec<(PartitionIndex, Option<i64>)>;
+
+/// Claims partitions: from then on, and until somebody else claims them, only we store rows of
+/// theirs.
+pub trait Claims: Send + Sync {
+    /// How long a partition that is to be read again is left alone first: it may be somebody
+    /// else's by now.
+    fn patience(&self, partition: PartitionIndex) -> Duration;
+
+    /// Claims partitions, for as long as it takes.
+    fn claim(
+        self: Arc<Self>,
+        partitions: Vec<(PartitionIndex, TopicPartition)>,
+    ) -> BoxFuture<'static, Result<Claimed, Fault>>;
 }
 
 /// Turns rows into payloads. One instance for each lane.

@@ -97,8 +97,8 @@ pub trait Source: Send {
     /// least every few seconds, whatever else happens.
     fn poll(&mut self) -> Result<Option<Event>, Fault>;
 
-    /// Begins to read assigned partitions, each at the given offset, or where the source's own
-    /// rules say (`None`).
+    /// Begins to read assigned partitions, each at the given offset (or before it, where its own
+    /// books are not that far), or where the source's own rules say (`None`).
     fn start(&mut self, at: &[(PartitionIndex, Option<i64>)]) -> Result<(), Fault>;
 
     /// Takes what is there, without waiting: at most `records_max`, in order.

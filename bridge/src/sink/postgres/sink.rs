@@ -14,7 +14,7 @@ use super::link::Link;
 use super::tls::TlsMode;
 use crate::blame::{Blame, Fault};
 use crate::shape::Shape;
-use crate::sink::{BoxFuture, Courier, Encoder, Finding, FindingState, Sink, SinkContext};
+use crate::sink::{BoxFuture, Claims, Courier, Encoder, Finding, FindingState, Sink, SinkContext};
 
 /// A PostgreSQL sink.
 pub struct Postgres {
@@ -54,6 +54,10 @@ impl Sink for Postgres {
 
     fn abandon(&self) {
         self.shared.patient.abandon();
+    }
+
+    fn claims(&self) -> Option<Arc<dyn Claims>> {
+        self.shared.progress.clone().map(|progress| progress as Arc<dyn Claims>)
     }
 }
 

@@ -1,5 +1,7 @@
-//! Where a partition starts: where the intake says, else where the group's committed offset is,
-//! else where the configuration says. `--from` comes before all of it, once.
+//! Where a partition starts: where the intake says, or before it where the group's committed offset
+//! is not that far (dead letters of what lies between may not be stored yet); else where the
+//! group's committed offset is, else where the configuration says. `--from` comes before all of
+//! it, once.
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
@@ -18,11 +20,11 @@ impl KafkaSource {
     pub(super) fn resolve(&mut self) -> Result<Vec<(PartitionIndex, i64)>, Fault> {
         let mut offsets = Vec::with_capacity(self.starts.len());
         let mut edges: Vec<(PartitionIndex, Start)> = Vec::new();
-        let mut asked: Vec<PartitionIndex> = Vec::new();
+        let (mut asked, mut told) = (Vec::new(), Vec::new());
         for (index, at) in &self.starts {
             let once = self.plan.from.filter(|_| !self.table.get(*index).met);
             match (at, once) {
-                (Some(at), _) => offsets.push((*index, *at)),
+                (Some(at), _) => told.push((*index, *at)),
                 (None, Some(Start::Earliest | Start::Latest)) => {
                     edges.push((*index, once.expect("matched above")));
                 }
@@ -30,6 +32,13 @@ impl KafkaSource {
             }
         }
         let unknown = self.committed(&asked, &mut offsets)?;
+        let indexes: Vec<PartitionIndex> = told.iter().map(|(index, _)| *index).collect();
+        let mut known = Vec::new();
+        self.committed(&indexes, &mut known)?;
+        offsets.extend(told.into_iter().map(|(index, at)| {
+            let committed = known.iter().find(|(known, _)| *known == index);
+            (index, committed.map_or(at, |(_, committed)| at.min(*committed)))
+        }));
         if self.plan.start == Start::Committed
             && let Some(index) = unknown.first()
         {
