@@ -23,7 +23,7 @@ use crate::observe::PipelineMeter;
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
 use crate::sink::{Commit, CourierDoors, Home, Sink};
-use crate::source::Source;
+use crate::source::{Source, Waker};
 use crate::transform::Transform;
 
 /// What stores refused records; runs on a thread of its own until its inbox closes.
@@ -113,10 +113,8 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         threads.push(spawn(&parts.name, &format!("lane-{index}"), alarm, || lane.run()));
     }
     drop((letters, home));
-    let waker = parts.source.waker();
-    let claims = parts.sink.claims();
-    let claimer = claims.map(|claims| Claimer::new(claims, runtime.clone(), waker));
     let intake = Intake::new(IntakeParts {
+        claimer: claimer(&*parts.sink, parts.source.waker(), runtime),
         source: parts.source,
         lanes: inboxes,
         receipts,
@@ -126,10 +124,8 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         limits: parts.limits,
         lent_bytes,
         pool,
-        claimer,
     });
-    let end = catch_unwind(AssertUnwindSafe(|| intake.run()))
-        .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))));
+    let end = run(intake);
     if end.is_err() || alarm.stop() == Stop::Now {
         parts.sink.abandon();
         parts.abandoned.send_replace(true);
@@ -139,6 +135,15 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     keeper_stop.send_replace(true);
     settle(vec![keeper], runtime);
     alarm.take_fault().map_or(end, Err)
+}
+
+fn run(intake: Intake) -> Result<(), Fault> {
+    catch_unwind(AssertUnwindSafe(|| intake.run()))
+        .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))))
+}
+
+fn claimer(sink: &dyn Sink, waker: Waker, runtime: &Handle) -> Option<Claimer> {
+    Some(Claimer::new(sink.claims()?, runtime.clone(), waker))
 }
 
 fn closing(limits: &Limits) -> Closing {

@@ -19,7 +19,7 @@ const ENDS: Duration = Duration::from_secs(30);
 
 /// Two processes of it share its group.
 fn install(bench: &Bench, postgres: &PostgreSql, name: &str) -> Result<Installed> {
-    let mut setup = Setup::readings(bench, name, PARTITIONS)?.into_postgres(postgres.address());
+    let mut setup = Setup::readings(bench, name, PARTITIONS)?.into_postgres(&postgres.address());
     setup.pipeline = vec![
         "delivery = \"exactly-once\"".to_owned(),
         // Without a static identity a member that leaves is missed at once.

@@ -70,7 +70,7 @@ fn payload(table: &str, layout: u32, text: &str) -> Payload {
     for (offset, line) in text.split_inclusive('\n').enumerate() {
         buffers.bytes.extend_from_slice(line.as_bytes());
         let (offset, end) = (offset as i64, buffers.bytes.len() as u32);
-        buffers.lines.push(Line { offset, partition: PartitionIndex(0), row: 0, end });
+        buffers.lines.push(Line { offset, partition: PartitionIndex(0), row: 0, layout: 0, end });
     }
     let now = Instant::now();
     let ticket = Ticket::issue(1, Arc::new(Lost::default()));

@@ -22,7 +22,8 @@ use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
-use crate::sink::questdb::http::{Stopped, give_back, raised, refuse, rewind};
+use crate::sink::hand::{give_back, wanted_back};
+use crate::sink::questdb::http::{Stopped, refuse, rewind};
 use crate::sink::questdb::job::{Job, Position, Proof};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors};
@@ -75,7 +76,7 @@ impl PgCourier {
         loop {
             tokio::select! {
                 biased;
-                () = raised(&mut doors.reset) => self.let_go(&mut doors).await,
+                () = wanted_back(&mut doors.reset) => self.let_go(&mut doors).await,
                 payload = doors.inbox.recv() => match payload {
                     Some(payload) => self.deliver(payload, &mut doors).await?,
                     None => break,
@@ -93,7 +94,7 @@ impl PgCourier {
             let storing = self.store(&mut job, &doors.dead_letters, &doors.pool);
             tokio::select! {
                 biased;
-                () = raised(&mut doors.reset) => None,
+                () = wanted_back(&mut doors.reset) => None,
                 ended = storing => Some(ended),
             }
         };
@@ -414,7 +415,16 @@ mod tests {
         }
         let (opened, shares) = (Instant::now(), vec![]);
         let (table, route, timestamps) = ("rows".into(), Route::Primary, (0, 0));
-        Job::new(Payload { table, buffers, shares, route, opened, due: opened, timestamps })
+        Job::new(Payload {
+            table,
+            layout: 0,
+            buffers,
+            shares,
+            route,
+            opened,
+            due: opened,
+            timestamps,
+        })
     }
 
     proptest! {

@@ -63,6 +63,9 @@ impl Tables for Obliging {
     }
 }
 
+/// A row: its record, its table or "", its cells.
+type Meant<'a> = (u32, &'a str, Vec<(&'a str, Value)>);
+
 /// One lane, its database, and what it refused.
 struct Bench {
     names: Arc<Names>,
@@ -90,8 +93,8 @@ impl Bench {
         Bench { names, tables, encoder, outbox, rejects: Rejects::default() }
     }
 
-    /// Encodes rows: (record, table or none, cells).
-    fn encode(&mut self, records: usize, meant: &[(u32, &str, Vec<(&str, Value)>)]) {
+    /// Encodes rows.
+    fn encode(&mut self, records: usize, meant: &[Meant<'_>]) {
         let mut rows = RowBatch::default();
         for (source, table, cells) in meant {
             let table = match *table {
@@ -127,7 +130,9 @@ impl Bench {
         let layouts = self.tables.layouts.lock().expect("no one panics with it").clone();
         let mut all = Vec::new();
         for payload in payloads {
-            payload.shares.into_iter().for_each(|share| drop(share.redeem()));
+            for share in payload.shares {
+                share.redeem();
+            }
             let mut start = 0;
             for line in &payload.buffers.lines {
                 let layout = &layouts[line.layout as usize];

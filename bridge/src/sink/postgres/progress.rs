@@ -327,7 +327,16 @@ mod tests {
         }
         let (opened, shares) = (Instant::now(), vec![]);
         let (table, route, timestamps) = ("rows".into(), Route::Primary, (0, 0));
-        Job::new(Payload { table, buffers, shares, route, opened, due: opened, timestamps })
+        Job::new(Payload {
+            table,
+            layout: 0,
+            buffers,
+            shares,
+            route,
+            opened,
+            due: opened,
+            timestamps,
+        })
     }
 
     proptest! {

@@ -219,13 +219,8 @@ impl IlpEncoder {
                     break;
                 }
             }
-            payload.buffers.lines.push(Line {
-                offset: record.offset,
-                partition: records.partition,
-                row: row.number,
-                layout: 0,
-                end: out.len() as u32,
-            });
+            let (offset, partition, end) = (record.offset, records.partition, out.len() as u32);
+            payload.buffers.lines.push(Line { offset, partition, row: row.number, layout: 0, end });
             at += 1;
             if last_of_record && closing.is_reached(out.len(), payload.buffers.lines.len()) {
                 ended = Ended::Full;

@@ -229,7 +229,13 @@ impl TextEncoder {
             payload.layout = target.layout.0;
             payload.buffers.bytes.extend_from_slice(&self.bytes[start..end]);
             let end_there = payload.buffers.bytes.len();
-            payload.buffers.lines.push(Line { offset, partition, row, end: end_there as u32 });
+            payload.buffers.lines.push(Line {
+                offset,
+                partition,
+                row,
+                layout: 0,
+                end: end_there as u32,
+            });
             if closing.is_reached(end_there, payload.buffers.lines.len()) {
                 full = Some(to);
             }
