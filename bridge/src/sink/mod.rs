@@ -3,6 +3,7 @@
 
 pub mod file;
 mod hand;
+pub mod kafka;
 pub mod memory;
 mod migration;
 pub mod postgres;
@@ -35,7 +36,8 @@ use crate::shape::Shape;
 use crate::source::Waker;
 
 /// Every sink, by name.
-pub const KINDS: &[Kind<dyn SinkPlan>] = &[questdb::KIND, postgres::KIND, file::KIND, memory::KIND];
+pub const KINDS: &[Kind<dyn SinkPlan>] =
+    &[questdb::KIND, postgres::KIND, kafka::KIND, file::KIND, memory::KIND];
 
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

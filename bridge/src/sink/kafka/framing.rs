@@ -1,0 +1,249 @@
+//! Rows as records of topics: lines of another encoder, each with its key and its partition before
+//! it. Lines of one batch are put into their order again, whatever tables they were written for:
+//! what has one key keeps its order.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bridge_abi::Kind;
+
+use super::frame::Frame;
+use super::origin::Origins;
+use crate::batch::{Line, Payload, RecordBatch, Row, RowBatch};
+use crate::blame::Fault;
+use crate::names::Names;
+use crate::outbox::{Closing, Destination, Outbox, Pool};
+use crate::reject::{Reason, Rejects, Stage};
+use crate::sink::Encoder;
+use crate::sink::questdb::shown;
+use crate::sink::text::{Timestamps, fit, push_bare};
+
+/// Stands for the table's name in a topic's.
+pub const TABLE: &str = "{table}";
+
+/// Which topic, which key, which partition.
+#[derive(Clone, Debug)]
+pub struct Addressing {
+    /// The topic; `{table}` stands for the table's name.
+    pub topic: String,
+    /// The column whose value is the key; by default the key of the record it came from.
+    pub key_column: Option<String>,
+    /// The column whose value is the partition's number; by default the key decides.
+    pub partition_column: Option<String>,
+    /// How a timestamp is written that is a key.
+    pub timestamps: Timestamps,
+}
+
+/// Makes records out of an encoder's lines, for one lane.
+pub struct Framing {
+    lines: Box<dyn Encoder>,
+    /// The lines of the batch at hand; empty between batches.
+    own: Outbox,
+    pool: Arc<Pool>,
+    addressing: Addressing,
+    /// The columns' numbers.
+    key: Option<u16>,
+    partition: Option<u16>,
+    couriers: u32,
+    origins: Arc<Origins>,
+    /// By table: the number that payloads go by, and the topic.
+    topics: HashMap<Arc<str>, (u32, Arc<str>)>,
+    /// Of the batch at hand, by source and row.
+    entries: Vec<Entry>,
+    key_bytes: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+/// A line of the batch at hand.
+#[derive(Clone, Debug)]
+struct Entry {
+    source: u32,
+    row: u32,
+    payload: usize,
+    bytes: Range<usize>,
+}
+
+impl Framing {
+    /// Around an encoder whose lines end with a line feed.
+    pub fn new(
+        lines: Box<dyn Encoder>,
+        addressing: Addressing,
+        names: &Names,
+        origins: Arc<Origins>,
+        couriers: u32,
+    ) -> Framing {
+        let max = usize::MAX;
+        let closing =
+            Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
+        let pool = Arc::new(Pool::default());
+        let id = |name: &Option<String>| name.as_ref().and_then(|name| names.columns.intern(name));
+        Framing {
+            lines,
+            // Its payloads live for one batch: when they were opened tells nobody anything.
+            own: Outbox::new(closing, Arc::clone(&pool), Instant::now()),
+            pool,
+            key: id(&addressing.key_column),
+            partition: id(&addressing.partition_column),
+            addressing,
+            couriers,
+            origins,
+            topics: HashMap::new(),
+            entries: Vec::new(),
+            key_bytes: Vec::new(),
+            frame: Vec::new(),
+        }
+    }
+
+    /// Where the lines of all payloads are, in the order of their rows.
+    fn index(&mut self, records: &RecordBatch, payloads: &[Payload]) {
+        self.entries.clear();
+        for (payload, of) in payloads.iter().enumerate() {
+            let (mut source, mut start) = (0, 0);
+            for line in &of.buffers.lines {
+                while records.get(source).offset < line.offset {
+                    source += 1;
+                }
+                let bytes = start..line.end as usize;
+                start = bytes.end;
+                self.entries.push(Entry { source: source as u32, row: line.row, payload, bytes });
+            }
+        }
+        if payloads.len() > 1 {
+            self.entries.sort_unstable_by_key(|entry| (entry.source, entry.row));
+        }
+    }
+
+    /// The topic of a table, and the number that its payloads go by.
+    fn topic_of(&mut self, table: &Arc<str>) -> (u32, Arc<str>) {
+        if let Some((number, topic)) = self.topics.get(table) {
+            return (*number, Arc::clone(topic));
+        }
+        let topic: Arc<str> = self.addressing.topic.replace(TABLE, table).into();
+        let known = self.topics.values().find(|(_, known)| *known == topic).cloned();
+        let found = known.unwrap_or((self.topics.len() as u32, topic));
+        self.topics.insert(Arc::clone(table), found.clone());
+        found
+    }
+
+    /// The partition that a row asks for; refuses its record if that can be none.
+    fn partition_of(
+        &self,
+        rows: &RowBatch,
+        row: &Row,
+        rejects: &mut Rejects,
+    ) -> Result<Option<i32>, ()> {
+        let Some(column) = self.partition else { return Ok(None) };
+        let cells = rows.cells_of(row);
+        let of_column = |kind: &u8| *kind != Kind::Null as u8;
+        let cell = cells.iter().find(|cell| cell.column == column && of_column(&cell.kind));
+        let Some(cell) = cell else { return Ok(None) };
+        let number = (cell.kind == Kind::I64 as u8).then(|| i32::try_from(cell.value as i64).ok());
+        match number.flatten().filter(|number| *number >= 0) {
+            Some(number) => Ok(Some(number)),
+            None => {
+                let name = self.addressing.partition_column.as_deref().unwrap_or_default();
+                let shown = shown(cell, rows.pointed(cell));
+                let detail = format!("`{name}` is {shown}, which is no partition's number");
+                rejects.push(row.source, Stage::Shape, Reason::WrongType, detail);
+                Err(())
+            }
+        }
+    }
+
+    /// Fills the key's buffer from a row; whether there is a key.
+    fn fill_key(&mut self, rows: &RowBatch, row: &Row, column: u16) -> bool {
+        self.key_bytes.clear();
+        let cell = rows.cells_of(row).iter().find(|cell| cell.column == column);
+        let Some(cell) = cell.filter(|cell| cell.kind != Kind::Null as u8) else { return false };
+        match fit(cell, rows.pointed(cell), None) {
+            Ok(value) => push_bare(&mut self.key_bytes, &value, self.addressing.timestamps),
+            // What is too wide to be written was refused as a value; as a key it is told by this.
+            Err(shown) => self.key_bytes.extend_from_slice(shown.as_bytes()),
+        }
+        true
+    }
+
+    /// Moves lines into payloads of their topics, as records.
+    fn frame(
+        &mut self,
+        records: &RecordBatch,
+        rows: &RowBatch,
+        payloads: &mut [Payload],
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) {
+        let (closing, partition) = (outbox.closing(), records.partition);
+        let courier = partition.0 % self.couriers;
+        let places: Vec<(u32, Arc<str>)> =
+            payloads.iter().map(|payload| self.topic_of(&payload.table)).collect();
+        let to = |number| Destination { table: number, courier, route: records.route };
+        for ((number, topic), payload) in places.iter().zip(payloads.iter_mut()) {
+            // The lines' shares go on with what becomes of them.
+            let open = outbox.payload(to(*number), topic, &records.ticket);
+            open.shares.append(&mut payload.shares);
+        }
+        let entries = std::mem::take(&mut self.entries);
+        let mut at = 0;
+        let mut refused = None;
+        for (index, Entry { source, row: number, payload, bytes }) in entries.iter().enumerate() {
+            let is_before = |row: &Row| (row.source, row.number) < (*source, *number);
+            while rows.rows.get(at).is_some_and(is_before) {
+                at += 1;
+            }
+            let Some(row) = rows.rows.get(at) else { break };
+            if refused == Some(*source) {
+                continue;
+            }
+            // A record is refused before any of its rows was moved.
+            let first = index == 0 || entries[index - 1].source != *source;
+            let of_record = rows.rows[at..].iter().take_while(|row| row.source == *source);
+            if first
+                && of_record.into_iter().any(|row| self.partition_of(rows, row, rejects).is_err())
+            {
+                refused = Some(*source);
+                continue;
+            }
+            let record = records.get(*source as usize);
+            let own_key = match self.key {
+                Some(column) => self.fill_key(rows, row, column).then_some(&*self.key_bytes),
+                None => record.key,
+            };
+            let line = &payloads[*payload].buffers.bytes[bytes.clone()];
+            let value = line.strip_suffix(b"\n").unwrap_or(line);
+            let partition_wanted = self.partition_of(rows, row, rejects).unwrap_or(None);
+            self.frame.clear();
+            Frame { partition: partition_wanted, key: own_key, value }.push(&mut self.frame);
+            let (number_of_topic, topic) = &places[*payload];
+            let open = outbox.payload(to(*number_of_topic), topic, &records.ticket);
+            open.buffers.bytes.extend_from_slice(&self.frame);
+            let (offset, end) = (record.offset, open.buffers.bytes.len());
+            open.buffers.lines.push(Line { offset, partition, row: *number, end: end as u32 });
+            let last = entries.get(index + 1).is_none_or(|next| next.source != *source);
+            if last && closing.is_reached(end, open.buffers.lines.len()) {
+                outbox.close(to(*number_of_topic));
+            }
+        }
+        self.entries = entries;
+    }
+}
+
+impl Encoder for Framing {
+    fn encode(
+        &mut self,
+        records: &RecordBatch,
+        rows: &RowBatch,
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> Result<(), Fault> {
+        self.origins.meet(records);
+        self.lines.encode(records, rows, rejects, &mut self.own)?;
+        self.own.close_all();
+        let mut payloads: Vec<Payload> = self.own.take_closed().map(|(_, one)| one).collect();
+        self.index(records, &payloads);
+        self.frame(records, rows, &mut payloads, rejects, outbox);
+        payloads.into_iter().for_each(|payload| self.pool.put(payload.buffers));
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Topics. Every row is a record: JSON, CSV or line protocol, under the key of the record it came
+//! from or of a column. A receipt is sent when all replicas have every record of its payload.
+//!
+//! ```text
+//! lane ──lines──▶ framing: key, partition ──Payload──▶ courier ──▶ topic (acks=all, idempotent)
+//!                                                         └─ too large ──▶ dead letters
+//! ```
+
+mod courier;
+mod frame;
+mod framing;
+mod options;
+mod origin;
+mod producer;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::block_in_place;
+
+use self::courier::{KafkaCourier, Shared};
+use self::framing::{Framing, TABLE};
+use self::options::{KafkaSinkPlan, Options};
+use super::retry::Trouble;
+use super::text::{Encoders, Written};
+use super::{BoxFuture, Courier, Encoder, Finding, Sink, SinkContext, SinkPlan};
+use crate::blame::Fault;
+use crate::config::KafkaPlan;
+use crate::kafka::settings::Settings;
+use crate::kafka::topics::Scout;
+use crate::kind::{Kind, Unable};
+use crate::shape::Shape;
+
+/// The sink's entry in its room's table.
+pub const KIND: Kind<dyn SinkPlan> = Kind {
+    name: "kafka",
+    summary: "topics of Kafka: each row a record, as JSON, CSV or line protocol",
+    example: "kind = \"kafka\"\ntopic = \"readings-clean\"\nencode = \"json\"\n",
+    schema: || schemars::schema_for!(Options),
+    parse: |section| Ok(Box::new(KafkaSinkPlan::parse(section)?)),
+};
+
+/// Names of topics are this long at most.
+const TOPIC_BYTES_MAX: usize = 249;
+/// Of these, what a table's name may take where it is a part of one.
+const TABLE_BYTES_MAX: usize = 200;
+
+/// Why a text cannot be a part of a topic's name; `None` if it can.
+fn topic_fault(name: &str, bytes_max: usize) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match name.chars().find(|c| !plain(*c)) {
+        Some(c) => Some(format!("{name:?} has {c:?}, which no topic's name has")),
+        None if name.is_empty() || name == "." || name == ".." => {
+            Some(format!("{name:?} is no topic's name"))
+        }
+        None if name.len() > bytes_max => {
+            Some(format!("{name:?} is longer than {bytes_max} bytes, too long for a topic's name"))
+        }
+        None => None,
+    }
+}
+
+/// Why no topic can be named after a table.
+fn table_fault(table: &str) -> Option<String> {
+    topic_fault(table, TABLE_BYTES_MAX)
+}
+
+impl SinkPlan for KafkaSinkPlan {
+    fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
+        let settings = Settings::new(&self.kafka()?)?;
+        let rule = if self.addressing.topic.contains(TABLE) { table_fault } else { |_: &str| None };
+        let encoders = Encoders::new(self.text.clone(), &context, rule);
+        let name = format!("kafka {}", settings.brokers());
+        let (pipeline, meter) = (Arc::clone(&context.pipeline), Arc::clone(&context.meter));
+        let shared = Arc::new(Shared {
+            read: self.reads(),
+            headers: self.headers,
+            create: self.create_topic,
+            origins: Arc::default(),
+            trouble: Trouble::new(pipeline, name, Arc::clone(&meter)),
+            settings,
+            meter,
+        });
+        Ok(Arc::new(Topics { plan: self.clone(), context, encoders, shared }))
+    }
+
+    fn complete(&self, _: &mut Shape) {}
+
+    fn adopt(&mut self, source: Option<&KafkaPlan>) -> Result<(), Unable> {
+        KafkaSinkPlan::adopt(self, source)
+    }
+
+    fn couriers_per_lane(&self) -> usize {
+        1
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let Addressed { what, key, partition } = self.addressed();
+        vec![
+            format!("each row a record of {}: {what}", self.addressing.topic),
+            format!("key: {key}; partition: {partition}"),
+            format!("brokers: {}", self.brokers_shown()),
+            "stored means: all replicas have the records (acks=all, idempotent)".to_owned(),
+        ]
+    }
+}
+
+/// How records are addressed, in words.
+struct Addressed {
+    what: &'static str,
+    key: String,
+    partition: String,
+}
+
+impl KafkaSinkPlan {
+    fn addressed(&self) -> Addressed {
+        let what = match self.text.written {
+            Written::Json => "a JSON object",
+            Written::Csv { .. } => "a CSV record without header",
+            Written::LineProtocol => "line protocol",
+        };
+        let column = |name: &Option<String>, or: &str| match name {
+            Some(name) => format!("column {name}"),
+            None => or.to_owned(),
+        };
+        let key = column(&self.addressing.key_column, "that of the record it came from");
+        let partition = column(&self.addressing.partition_column, "by the key, as Java's");
+        Addressed { what, key, partition }
+    }
+}
+
+struct Topics {
+    plan: KafkaSinkPlan,
+    context: SinkContext,
+    encoders: Encoders,
+    shared: Arc<Shared>,
+}
+
+impl Topics {
+    /// Looks at the topic, if its name is known before the first row; makes it if it may.
+    fn look(&self, prepare: bool) -> Finding {
+        let topic = &self.plan.addressing.topic;
+        let name = format!("kafka {}", self.shared.settings.brokers());
+        let seen = if topic.contains(TABLE) {
+            let asked = Scout::new(&self.shared.settings).and_then(|scout| scout.metadata(None));
+            asked.map(|_| format!("topics {topic}, by the names of tables"))
+        } else if prepare {
+            let like = self.plan.like();
+            self.shared.meet(topic, like.as_deref()).map(|()| format!("topic {topic}"))
+        } else {
+            self.knock(topic)
+        };
+        match seen {
+            Ok(note) => Finding::ok("sink", name, note),
+            Err(fault) => Finding::failed("sink", name, &fault),
+        }
+    }
+
+    /// Whether a topic is there, or may be made.
+    fn knock(&self, topic: &str) -> Result<String, Fault> {
+        match Scout::new(&self.shared.settings)?.find(topic)? {
+            Some(found) => {
+                self.shared.refuse_own(topic)?;
+                Ok(format!("topic {topic}, {} partitions", found.partitions.len()))
+            }
+            None if self.plan.create_topic => {
+                Ok(format!("topic {topic} does not exist yet: the bridge makes it"))
+            }
+            None => Err(Fault::operator(format!("topic {topic} is not there"))
+                .hint("make it, or set create_topic = true of the sink")),
+        }
+    }
+}
+
+impl Sink for Topics {
+    fn check(&self, prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
+        // The client library blocks whoever asks it.
+        Box::pin(async move { vec![block_in_place(|| self.look(prepare))] })
+    }
+
+    fn encoder(&self) -> Box<dyn Encoder> {
+        let couriers = self.plan.couriers_per_lane() as u32;
+        let lines = self.encoders.lane(couriers);
+        let (addressing, origins) = (self.plan.addressing.clone(), &self.shared.origins);
+        let names = &self.context.names;
+        Box::new(Framing::new(lines, addressing, names, Arc::clone(origins), couriers))
+    }
+
+    fn courier(&self, index: usize) -> Box<dyn Courier> {
+        Box::new(KafkaCourier::new(Arc::clone(&self.shared), index))
+    }
+
+    fn keeper(&self, mut stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), Fault>> {
+        Box::pin(async move {
+            // A sender that is gone has nothing left to stop.
+            let _ = stop.wait_for(|stop| *stop).await;
+            Ok(())
+        })
+    }
+
+    fn abandon(&self) {}
+}

@@ -1,0 +1,375 @@
+//! The sink on the cluster in this process: what arrives where, under which key, in which order,
+//! and what becomes of records that the topic does not take.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bridge_abi::{Cell, Kind as CellKind};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use super::framing::Addressing;
+use super::*;
+use crate::batch::testing::{Pair, batch};
+use crate::batch::{Payload, Receipt, Row, RowBatch, Verdict};
+use crate::config::{Section, Start, Topics as Read};
+use crate::kafka::mock::Cluster;
+use crate::names::Names;
+use crate::observe::PipelineMeter;
+use crate::outbox::{Closing, Outbox};
+use crate::reject::{Reason, Rejected, Rejects};
+use crate::sink::text::Timestamps;
+use crate::sink::{Commit, CourierDoors, Delivery, Home};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Kafka's number of the request that writes records.
+const PRODUCE: i16 = 0;
+
+fn plan(options: &str) -> Result<KafkaSinkPlan, crate::config::Mistake> {
+    KafkaSinkPlan::parse(&Section::new("sink", options.parse().expect("TOML")))
+}
+
+fn source(brokers: &str) -> KafkaPlan {
+    KafkaPlan {
+        properties: vec![("bootstrap.servers".to_owned(), brokers.to_owned())],
+        topics: Read::List(vec!["sensors".to_owned()]),
+        group: "g".to_owned(),
+        instance: None,
+        start: Start::Earliest,
+        from: None,
+    }
+}
+
+/// A sink at work on a cluster of its own.
+struct Bench {
+    cluster: Cluster,
+    names: Arc<Names>,
+    encoder: Box<dyn Encoder>,
+    payloads: mpsc::Sender<Payload>,
+    receipts: mpsc::Receiver<Receipt>,
+    letters: mpsc::Receiver<Rejected>,
+    reset: watch::Sender<u64>,
+    courier: tokio::task::JoinHandle<Result<(), Fault>>,
+    meter: Arc<PipelineMeter>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test owns its tasks and joins them")]
+fn bench(options: &str, topics: &[(&str, i32)]) -> Bench {
+    let cluster = Cluster::start(1).expect("a port");
+    for (topic, partitions) in topics {
+        cluster.create_topic(topic, *partitions).expect("a name");
+    }
+    let mut plan = plan(options).expect("a plan");
+    plan.adopt(Some(&source(&cluster.bootstrap_servers()))).expect("other topics");
+    let (names, meter) = (Arc::new(Names::default()), Arc::new(PipelineMeter::default()));
+    let sink = plan
+        .build(SinkContext {
+            pipeline: "p".into(),
+            names: Arc::clone(&names),
+            shape: Arc::new(Shape::plain("t")),
+            delivery: Delivery::AtLeastOnce,
+            meter: Arc::clone(&meter),
+            runtime: tokio::runtime::Handle::current(),
+        })
+        .expect("it opens nothing");
+    let (payloads, inbox) = mpsc::channel(4);
+    let (home, receipts) = mpsc::channel(64);
+    let (dead_letters, letters) = mpsc::channel(4);
+    let (reset, reset_seen) = watch::channel(0);
+    let doors = CourierDoors {
+        inbox,
+        home: Home::new(home, Arc::new(|| {})),
+        dead_letters,
+        pool: Arc::default(),
+        commit: Commit { bytes_max: 8 << 20, rows_max: 100_000 },
+        reset: reset_seen,
+    };
+    let courier = tokio::spawn(sink.courier(0).run(doors));
+    let encoder = sink.encoder();
+    Bench { cluster, names, encoder, payloads, receipts, letters, reset, courier, meter }
+}
+
+fn pairs(keys: &[Option<&str>]) -> Vec<Pair> {
+    keys.iter().map(|key| (key.map(|key| key.as_bytes().to_vec()), None)).collect()
+}
+
+impl Bench {
+    /// One row for each record: a number, and a text for the column `name`.
+    fn encode(&mut self, keys: &[Option<&str>], rows: &[(i64, &str)]) -> (Vec<Payload>, Rejects) {
+        let id = |name: &str| self.names.columns.intern(name).expect("few names");
+        let (number, name) = (id("n"), id("name"));
+        let mut batch_of_rows = RowBatch::default();
+        for (at, (value, text)) in rows.iter().enumerate() {
+            let integer = Cell {
+                column: number,
+                kind: CellKind::I64 as u8,
+                flags: 0,
+                len: 0,
+                value: *value as u64,
+            };
+            let text = batch_of_rows.cell_bytes(name, CellKind::Text, 0, text.as_bytes());
+            batch_of_rows.rows.push(Row {
+                source: at as u32,
+                number: 0,
+                cells: batch_of_rows.cells.len() as u32,
+                cell_count: 2,
+                table: 0,
+            });
+            batch_of_rows.cells.extend([integer, text]);
+        }
+        let max = usize::MAX;
+        let closing =
+            Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
+        let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
+        let mut rejects = Rejects::default();
+        let records = batch(pairs(keys));
+        let encoded = self.encoder.encode(&records, &batch_of_rows, &mut rejects, &mut outbox);
+        encoded.expect("it goes on");
+        outbox.close_all();
+        (outbox.take_closed().map(|(_, payload)| payload).collect(), rejects)
+    }
+
+    /// Encodes and sends; the receipts' verdicts.
+    async fn store(&mut self, keys: &[Option<&str>], rows: &[(i64, &str)]) -> Vec<Verdict> {
+        let (payloads, rejects) = self.encode(keys, rows);
+        assert!(rejects.is_empty());
+        let mut verdicts = Vec::new();
+        for payload in payloads {
+            self.payloads.send(payload).await.expect("the courier runs");
+            verdicts.push(self.receipt().await);
+        }
+        verdicts
+    }
+
+    async fn receipt(&mut self) -> Verdict {
+        let receipt = tokio::time::timeout(DEADLINE, self.receipts.recv()).await;
+        let receipt = receipt.expect("in time").expect("the courier runs");
+        for share in receipt.shares {
+            share.redeem();
+        }
+        receipt.verdict
+    }
+
+    async fn end(self) {
+        drop(self.payloads);
+        self.courier.await.expect("no panic").expect("no fault");
+    }
+
+    /// All records of a partition: key, value, headers.
+    fn read(&self, topic: &str, partition: i32, count: usize) -> Vec<Read3> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.cluster.bootstrap_servers())
+            .set("group.id", "reader")
+            .create()
+            .expect("right settings");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Beginning).expect("a place");
+        consumer.assign(&list).expect("a list");
+        let mut found = Vec::new();
+        let end = Instant::now() + DEADLINE;
+        while found.len() < count {
+            assert!(Instant::now() < end, "{topic}/{partition} has {found:?}");
+            let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+            let headers = message.headers().map_or(Vec::new(), |headers| {
+                let one = |h: rdkafka::message::Header<'_, &[u8]>| {
+                    format!("{}={}", h.key, text(h.value.unwrap_or_default()))
+                };
+                headers.iter().map(one).collect()
+            });
+            let value = text(message.payload().unwrap_or_default());
+            found.push((message.key().map(text), value, headers));
+        }
+        found
+    }
+}
+
+/// Key, value and headers of a record.
+type Read3 = (Option<String>, String, Vec<String>);
+
+fn is_stored(verdicts: &[Verdict]) -> bool {
+    !verdicts.is_empty() && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stored))
+}
+
+#[test]
+fn options_are_taken_or_refused_with_what_would_be_right() {
+    for (wrong, said) in [
+        ("", "needs a `topic`"),
+        ("topic = \"a b\"", "no topic's name has"),
+        ("topic = \"{tables}\"", "no topic's name has"),
+        ("topic = \"a\"\nencode = \"csv\"", "no header"),
+        ("topic = \"a\"\nnull = \"-\"", "for CSV only"),
+        ("topic = \"a\"\nencode = \"line-protocol\"\ntimestamps = \"s\"", "of its own"),
+    ] {
+        let mistake = plan(wrong).expect_err(wrong);
+        assert!(mistake.message.contains(said), "{wrong}: {}", mistake.message);
+    }
+    let mut own = plan("topic = \"sensors\"").expect("a plan");
+    let unable = own.adopt(Some(&source("x:1"))).expect_err("it would never end");
+    assert_eq!(unable.key, "sink.topic");
+    assert_eq!(own.adopt(None).expect_err("no brokers").key, "sink.brokers");
+    let other = "topic = \"sensors\"\nbrokers = \"y:1\"\n[properties]\n\"linger.ms\" = 7";
+    let mut other = plan(other).expect("a plan");
+    other.adopt(Some(&source("x:1"))).expect("elsewhere it is another topic");
+    let properties = other.kafka().expect("it has brokers").properties;
+    let expected = [("bootstrap.servers", "y:1"), ("linger.ms", "7")];
+    assert_eq!(properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let mut shape = Shape::plain("t");
+    assert!(other.exactly_once(&mut shape).is_err(), "there are no transactions");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_are_records_under_their_keys() {
+    let mut bench = bench("topic = \"x.{table}\"\nheaders = true", &[("x.t", 1)]);
+    let verdicts = bench.store(&[Some("k"), None], &[(1, "a"), (2, "b")]).await;
+    assert!(is_stored(&verdicts), "{verdicts:?}");
+    let found = bench.read("x.t", 0, 2);
+    let value = |n: i64, name: &str| {
+        format!(r#"{{"timestamp":"2023-11-14T22:13:20.000000Z","n":{n},"name":"{name}"}}"#)
+    };
+    let headers = |offset: i64| {
+        vec![
+            "bridge.topic=sensors".to_owned(),
+            "bridge.partition=3".to_owned(),
+            format!("bridge.offset={offset}"),
+            "bridge.row=0".to_owned(),
+        ]
+    };
+    let first = (Some("k".to_owned()), value(1, "a"), headers(0));
+    assert_eq!(found, [first, (None, value(2, "b"), headers(1))]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn keys_and_partitions_come_from_columns() {
+    let options = "topic = \"x\"\nencode = \"csv\"\ncolumns = [\"n\", \"name\"]\n\
+                   key_column = \"name\"\npartition_column = \"n\"";
+    let mut bench = bench(options, &[("x", 3)]);
+    let verdicts = bench.store(&[None, None], &[(2, "a"), (1, "b,c")]).await;
+    assert!(is_stored(&verdicts), "{verdicts:?}");
+    let row = |key: &str, value: &str| [(Some(key.to_owned()), value.to_owned(), vec![])];
+    assert_eq!(bench.read("x", 2, 1), row("a", "2,a"));
+    assert_eq!(bench.read("x", 1, 1), row("b,c", "1,\"b,c\""));
+    let (payloads, rejects) = bench.encode(&[None, None], &[(-1, "a"), (0, "b")]);
+    assert_eq!(rejects.found[0].2, Reason::WrongType);
+    assert_eq!(payloads[0].buffers.lines.len(), 1, "the other record goes on");
+    bench.payloads.send(payloads.into_iter().next().expect("one")).await.expect("it runs");
+    assert!(matches!(bench.receipt().await, Verdict::Stored));
+    // A partition that the topic does not have is the record's fault.
+    assert!(is_stored(&bench.store(&[None, None], &[(7, "a"), (0, "c")]).await));
+    let letter = bench.letters.try_recv().expect("it was put aside");
+    let refusal = &letter.refusals[0];
+    assert_eq!((refusal.offset, refusal.reason), (0, Reason::RefusedBySink));
+    assert!(refusal.detail.contains("no partition 7"), "{}", refusal.detail);
+    for share in letter.shares {
+        share.redeem();
+    }
+    assert_eq!(bench.read("x", 0, 2).len(), 2);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn line_protocol_is_a_record_without_its_line_feed() {
+    let mut bench = bench("topic = \"x\"\nencode = \"line-protocol\"", &[("x", 1)]);
+    assert!(is_stored(&bench.store(&[Some("k")], &[(1, "a")]).await));
+    let line = "t n=1i,name=\"a\" 1700000000000000t".to_owned();
+    assert_eq!(bench.read("x", 0, 1), [(Some("k".to_owned()), line, vec![])]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn requests_that_are_too_large_are_made_smaller() {
+    let mut bench = bench("topic = \"x\"", &[("x", 1)]);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    bench.cluster.request_errors(PRODUCE, &[refused, refused]);
+    let rows: Vec<(i64, String)> = (0..50).map(|n| (n, "x".repeat(100))).collect();
+    let rows: Vec<(i64, &str)> = rows.iter().map(|(n, text)| (*n, text.as_str())).collect();
+    assert!(is_stored(&bench.store(&vec![Some("k"); 50], &rows).await));
+    let found = bench.read("x", 0, 50);
+    for (n, (_, value, _)) in found.iter().enumerate() {
+        assert!(value.contains(&format!("\"n\":{n},")), "{n}: {value}");
+    }
+    assert!(bench.letters.try_recv().is_err(), "no record was at fault");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_record_that_is_too_large_is_put_aside_alone() {
+    let mut bench = bench("topic = \"x\"", &[("x", 1)]);
+    let large = "x".repeat(1_100_000);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+    bench.cluster.request_errors(PRODUCE, &[refused]);
+    let verdicts = bench.store(&[Some("k")], &[(1, &large)]).await;
+    assert!(is_stored(&verdicts));
+    let letter = bench.letters.try_recv().expect("it was put aside");
+    assert!(letter.refusals[0].detail.contains("more than topic x takes"));
+    for share in letter.shares {
+        share.redeem();
+    }
+    assert!(is_stored(&bench.store(&[Some("k")], &[(2, "small")]).await));
+    assert!(bench.read("x", 0, 1)[0].1.contains("\"n\":2"));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_broker_cannot_take_is_said_and_given_back_when_wanted() {
+    let mut bench = bench("topic = \"x\"", &[("x", 1)]);
+    let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN;
+    bench.cluster.topic_error("x", error).expect("a name");
+    let (payloads, _) = bench.encode(&[None], &[(1, "a")]);
+    bench.payloads.send(payloads.into_iter().next().expect("one")).await.expect("it runs");
+    let end = Instant::now() + DEADLINE;
+    while bench.meter.trouble.lock().expect("it is whole").is_empty() {
+        assert!(Instant::now() < end, "nothing is said");
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.receipts.try_recv().is_err(), "nothing is stored yet");
+    bench.reset.send_replace(1);
+    assert!(matches!(bench.receipt().await, Verdict::Rewind { .. }));
+    let fine = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+    bench.cluster.topic_error("x", fine).expect("a name");
+    assert!(is_stored(&bench.store(&[None], &[(1, "a")]).await));
+    bench.end().await;
+}
+
+#[test]
+fn what_has_one_key_keeps_its_order_whatever_tables_it_goes_to() {
+    let addressing = Addressing {
+        topic: "x".to_owned(),
+        key_column: None,
+        partition_column: None,
+        timestamps: Timestamps::Iso,
+    };
+    let names = Arc::new(Names::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
+    let context = SinkContext {
+        pipeline: "p".into(),
+        names: Arc::clone(&names),
+        shape: Arc::new(Shape::plain("{key}")),
+        delivery: Delivery::AtLeastOnce,
+        meter: Arc::default(),
+        runtime: runtime.handle().clone(),
+    };
+    let text = plan("topic = \"x\"").expect("a plan").text;
+    let lines = Encoders::new(text, &context, |_| None).lane(1);
+    let mut framing = Framing::new(lines, addressing, &names, Arc::default(), 1);
+    let keys = ["a", "b", "a", "c", "b"];
+    let records = batch(pairs(&keys.map(Some)));
+    let mut rows = RowBatch::default();
+    for source in 0..keys.len() as u32 {
+        rows.rows.push(Row { source, number: 0, cells: 0, cell_count: 0, table: 0 });
+    }
+    let max = usize::MAX;
+    let closing = Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
+    let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
+    let encoded = framing.encode(&records, &rows, &mut Rejects::default(), &mut outbox);
+    encoded.expect("it goes on");
+    outbox.close_all();
+    let payloads: Vec<Payload> = outbox.take_closed().map(|(_, payload)| payload).collect();
+    let offsets: Vec<i64> = payloads[0].buffers.lines.iter().map(|line| line.offset).collect();
+    assert_eq!((payloads.len(), offsets), (1, vec![0, 1, 2, 3, 4]));
+}
