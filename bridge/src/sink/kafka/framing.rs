@@ -218,8 +218,9 @@ impl Framing {
             let (number_of_topic, topic) = &places[*payload];
             let open = outbox.payload(to(*number_of_topic), topic, &records.ticket);
             open.buffers.bytes.extend_from_slice(&self.frame);
-            let (offset, end) = (record.offset, open.buffers.bytes.len());
-            open.buffers.lines.push(Line { offset, partition, row: *number, end: end as u32 });
+            let (offset, row, end) = (record.offset, *number, open.buffers.bytes.len());
+            let line = Line { offset, partition, row, layout: 0, end: end as u32 };
+            open.buffers.lines.push(line);
             let last = entries.get(index + 1).is_none_or(|next| next.source != *source);
             if last && closing.is_reached(end, open.buffers.lines.len()) {
                 outbox.close(to(*number_of_topic));
