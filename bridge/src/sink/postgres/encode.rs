@@ -15,11 +15,10 @@ use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Destination, Outbox};
 use crate::reject::{Reason, Rejects, Stage};
-use crate::shape::{Part, Shape};
+use crate::shape::Shape;
 use crate::sink::Encoder;
-use crate::sink::questdb::metadata::last_header;
+use crate::sink::questdb::fill_template;
 use crate::sink::questdb::stamp::Stamper;
-use crate::sink::questdb::value::shown;
 
 /// Encodes the rows of one lane.
 pub struct PgEncoder {
@@ -90,7 +89,7 @@ impl PgEncoder {
         if row.table != 0 {
             self.scratch.push_str(self.names.tables.name(row.table).as_deref().unwrap_or(""));
         } else {
-            self.fill_template(records, rows, row);
+            fill_template(&mut self.scratch, &self.shape.table, &self.names, records, rows, row);
         }
         if let Some(target) = self.by_name.get(self.scratch.as_str()) {
             return *target;
@@ -102,39 +101,6 @@ impl PgEncoder {
             self.fixed = Some(target);
         }
         target
-    }
-
-    fn fill_template(&mut self, records: &RecordBatch, rows: &RowBatch, row: &Row) {
-        let shape = Arc::clone(&self.shape);
-        let record = records.get(row.source as usize);
-        for part in &shape.table.0 {
-            match part {
-                Part::Text(text) => self.scratch.push_str(text),
-                Part::Topic => self.scratch.push_str(&records.source.topic),
-                Part::Key => match record.key {
-                    Some(key) => self.scratch.push_str(&String::from_utf8_lossy(key)),
-                    None => self.scratch.push_str("null"),
-                },
-                Part::Partition => {
-                    self.scratch.push_str(itoa::Buffer::new().format(records.source.partition));
-                }
-                Part::Header(name) => {
-                    let value = last_header(records, row.source, name);
-                    self.scratch.push_str(value.as_deref().unwrap_or("null"));
-                }
-                Part::Field(name) => {
-                    let id = self.names.columns.find(name).unwrap_or(0);
-                    let cell = rows.cells_of(row).iter().find(|cell| cell.column == id && id != 0);
-                    match cell.map(|cell| (cell, rows.pointed(cell))) {
-                        Some((cell, bytes)) if is_text(cell) => {
-                            self.scratch.push_str(&String::from_utf8_lossy(bytes));
-                        }
-                        Some((cell, bytes)) => self.scratch.push_str(&shown(cell, bytes)),
-                        None => self.scratch.push_str("null"),
-                    }
-                }
-            }
-        }
     }
 
     /// Learns of the columns of this batch that the target has not met; what is missing and may be
@@ -206,16 +172,11 @@ impl PgEncoder {
 
     /// A column's name in its table; `None` if the shape leaves it out.
     fn name_of(&self, column: u16) -> Option<String> {
-        let shape = &self.shape;
         let source = self.names.columns.name(column)?;
-        if self.stamper.consumes(column)
-            || shape.drop.iter().any(|name| **name == *source)
-            || shape.only.as_ref().is_some_and(|only| only.iter().all(|n| **n != *source))
-        {
+        if self.stamper.consumes(column) {
             return None;
         }
-        let renamed = shape.rename.iter().find(|(from, _)| **from == *source);
-        Some(renamed.map_or_else(|| source.to_string(), |(_, to)| to.clone()))
+        self.shape.column_of(&source)
     }
 
     /// A layout, with a slot for every column that was asked for or has one already.
@@ -364,10 +325,6 @@ impl Encoder for PgEncoder {
         }
         Ok(())
     }
-}
-
-fn is_text(cell: &Cell) -> bool {
-    cell.kind == Kind::Text as u8 || cell.kind == Kind::Symbol as u8
 }
 
 /// The type that a new column gets for a cell; `None` for a null, which says nothing.
