@@ -3,6 +3,7 @@
 //! ```text
 //!   harness   real Kafka ──▶ the release binary ──▶ real QuestDB; counted at the destination
 //!   peers     the bridge and its peers, in turns, by the harness
+//!   sql       rows into PostgreSQL, the bridge and its peer
 //!   faults    what becomes of the records when something breaks, for all of them
 //!   micro     the stages of a lane alone, through the bridge's own traits: time, allocations
 //!   report    result files ──▶ one page of HTML
@@ -17,5 +18,6 @@ pub mod machine;
 pub mod micro;
 pub mod peers;
 pub mod report;
+pub mod sql;
 pub mod stats;
 mod table;

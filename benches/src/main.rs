@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use benches::{allocations, faults, harness, micro, peers, report};
+use benches::{allocations, faults, harness, micro, peers, report, sql};
 use clap::{Parser, Subcommand};
 
 /// What the bridge costs and how fast it is.
@@ -21,6 +21,8 @@ enum Bench {
     Micro(micro::Options),
     /// Kafka Connect, Telegraf and others by the harness: same records, same minutes.
     Peers(peers::Options),
+    /// Rows into PostgreSQL, added and replaced, with Debezium's JDBC sink as the peer.
+    Sql(sql::Options),
     /// What is lost, double or stuck when something breaks, for the bridge and its peers.
     Faults(faults::Options),
     /// One page of HTML out of result files.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Bench::Harness(options) => harness::main(&options),
         Bench::Micro(options) => micro::main(&options),
         Bench::Peers(options) => peers::main(&options),
+        Bench::Sql(options) => sql::main(&options),
         Bench::Faults(options) => faults::main(&options),
         Bench::Report(options) => report::main(&options),
     };

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
-use world::{Process, QuestDb, Signal};
+use world::{Kafka, Process, QuestDb, Signal};
 
-use super::Servers;
 use super::config::{Installed, Transport};
-use super::count::{self, Seen, Truth};
+use super::count::{self, Destination, Seen, Truth};
 use super::load::Topic;
 use super::metrics::{self, Latency, Metrics};
 use super::sample::{self, Sampler, Samples};
@@ -161,31 +160,34 @@ pub fn fresh_table(questdb: &QuestDb, scenario: &dyn Scenario, transport: Transp
     Ok(())
 }
 
-/// What is sampled: the bridge and the two servers.
-pub fn processes(servers: &Servers, running: &Running<'_>) -> Result<Vec<(String, u32)>> {
+/// What is sampled: the bridge and the servers.
+pub fn processes(
+    kafka: &Kafka,
+    destination: &dyn Destination,
+    running: &Running<'_>,
+) -> Result<Vec<(String, u32)>> {
     let of = |name: &str, id| (name.to_owned(), id);
-    Ok(vec![
-        of(BRIDGE, running.process.process_id()),
-        of("kafka", servers.kafka.process_id()?),
-        of("questdb", servers.questdb.process_id()?),
-    ])
+    let mut all = vec![of(BRIDGE, running.process.process_id()), of("kafka", kafka.process_id()?)];
+    all.extend(destination.process()?.map(|(name, id)| of(name, id)));
+    Ok(all)
 }
 
 /// Moves a topic that was filled beforehand: the run at saturation.
 pub fn saturate(
-    servers: &Servers,
+    kafka: &Kafka,
+    destination: &dyn Destination,
     binary: &Path,
     installed: &Installed,
     topic: Topic<'_>,
 ) -> Result<Run> {
-    let (Servers { kafka, questdb }, Topic { scenario, records, .. }) = (servers, topic);
+    let records = topic.records;
     let start = Instant::now();
     let running = Running::start(binary, installed)?;
     let id = running.process.process_id();
-    let sampler = Sampler::start(start, processes(servers, &running)?)?;
+    let sampler = Sampler::start(start, processes(kafka, destination, &running)?)?;
     let within = Duration::from_secs(60 + records / ROWS_PER_S_MIN);
     let mut read = Vec::new();
-    let seen = count::until_all(questdb, scenario.name(), start, records, within, || {
+    let seen = count::until_all(destination, start, records, within, || {
         running.ensure_alive()?;
         read.extend(running.read(start).ok());
         Ok(())
@@ -200,7 +202,7 @@ pub fn saturate(
     let committed = kafka.committed(&installed.group, topic.name)?;
     let mut ends = kafka.end_offsets(topic.name)?;
     ends.retain(|(_, end)| *end > 0);
-    let (truth, wanted) = (Truth::of_table(questdb, scenario.name())?, Truth::wanted(records));
+    let (truth, wanted) = (destination.truth()?, Truth::wanted(records));
     let first_to_last = count::rows_per_s(&seen);
     let bridge = samples.get(BRIDGE).context("the bridge was sampled")?;
     let (steady, whole) = cpu_per_million(&seen, &read, bridge).context("the run was too short")?;

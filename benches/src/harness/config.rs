@@ -32,6 +32,20 @@ impl Transport {
     pub fn metadata(self) -> bool {
         self == Transport::Tcp
     }
+
+    /// Into this server.
+    pub fn sink(self, questdb: &QuestDb) -> Sink {
+        let tcp_address = match self {
+            Transport::Http => String::new(),
+            Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
+        };
+        let lines = format!(
+            "kind = \"questdb\"\ntransport = \"{}\"\naddress = \"{}\"\n{tcp_address}",
+            self.name(),
+            questdb.http_address(),
+        );
+        Sink { lines, metadata: self.metadata() }
+    }
 }
 
 /// A `bridge.toml` with its modules, in a folder of its own.
@@ -52,24 +66,19 @@ pub struct Pipeline<'a> {
     pub topic: &'a str,
 }
 
+/// Where the rows of a configuration go.
+pub struct Sink {
+    /// Lines of `[pipeline.NAME.sink]`.
+    pub lines: String,
+    /// Whether rows carry their topic, partition, offset and row.
+    pub metadata: bool,
+}
+
 /// Writes it. Everything that is not said here is a default, as users have it.
 pub fn install(
     brokers: &str,
-    questdb: &QuestDb,
-    scenario: &dyn Scenario,
-    topic: &str,
-    transport: Transport,
-    more: &[String],
-) -> Result<Installed> {
-    install_all(brokers, questdb, &[Pipeline { scenario, topic }], transport, more)
-}
-
-/// The same, with several pipelines in one process.
-pub fn install_all(
-    brokers: &str,
-    questdb: &QuestDb,
+    sink: &Sink,
     pipelines: &[Pipeline<'_>],
-    transport: Transport,
     more: &[String],
 ) -> Result<Installed> {
     let (folder, http) = (Directory::create("bench")?, Port::free()?);
@@ -82,7 +91,7 @@ pub fn install_all(
     for (index, pipeline) in pipelines.iter().enumerate() {
         // The first is called as its metrics are asked for.
         let name = if index == 0 { "bench".to_owned() } else { format!("bench-{index}") };
-        text.push_str(&section(&name, *pipeline, &listen, questdb, transport));
+        text.push_str(&section(&name, *pipeline, &listen, sink));
     }
     more.iter().for_each(|line| text.push_str(&format!("{line}\n")));
     for (name, module) in
@@ -101,13 +110,8 @@ fn section(
     name: &str,
     Pipeline { scenario, topic }: Pipeline<'_>,
     listen: &str,
-    questdb: &QuestDb,
-    transport: Transport,
+    sink: &Sink,
 ) -> String {
-    let tcp_address = match transport {
-        Transport::Http => String::new(),
-        Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
-    };
     format!(
         "[pipeline.{name}]
 topics = [\"{topic}\"]
@@ -116,15 +120,11 @@ group = \"{topic}-{listen}\"
 name = \"{table}\"
 {lines}metadata = {metadata}
 [pipeline.{name}.sink]
-kind = \"questdb\"
-transport = \"{transport}\"
-address = \"{address}\"
-{tcp_address}",
+{sink}",
         transforms = scenario.transforms().replace("pipeline.bench", &format!("pipeline.{name}")),
         table = scenario.destination(),
         lines = scenario.table(),
-        metadata = transport.metadata(),
-        transport = transport.name(),
-        address = questdb.http_address(),
+        metadata = sink.metadata,
+        sink = sink.lines,
     )
 }

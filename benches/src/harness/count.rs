@@ -18,24 +18,55 @@ pub struct Seen {
     pub rows: u64,
 }
 
-/// Counts until all rows of the table are visible, ten times a second. Between two counts `look` is
-/// called, and may end it with an error.
+/// Where rows end.
+pub trait Destination {
+    /// Rows that can be seen.
+    fn count(&self) -> Result<u64>;
+
+    /// What it says in the end.
+    fn truth(&self) -> Result<Truth>;
+
+    /// The server's name and process, where one process is all of it.
+    fn process(&self) -> Result<Option<(&'static str, u32)>>;
+}
+
+/// A table of QuestDB.
+pub struct QuestDbTable<'a> {
+    pub questdb: &'a QuestDb,
+    pub table: &'a str,
+}
+
+impl Destination for QuestDbTable<'_> {
+    fn count(&self) -> Result<u64> {
+        Ok(self.questdb.scalar_i64(&format!("select count() from {}", self.table))? as u64)
+    }
+
+    fn truth(&self) -> Result<Truth> {
+        Truth::of_table(self.questdb, self.table)
+    }
+
+    fn process(&self) -> Result<Option<(&'static str, u32)>> {
+        Ok(Some(("questdb", self.questdb.process_id()?)))
+    }
+}
+
+/// Counts until all rows are visible, ten times a second. Between two counts `look` is called, and
+/// may end it with an error.
 pub fn until_all(
-    questdb: &QuestDb,
-    table: &str,
+    destination: &dyn Destination,
     start: Instant,
     rows: u64,
     within: Duration,
     look: impl FnMut() -> Result<()>,
 ) -> Result<Vec<Seen>> {
-    until_all_every(BEAT, questdb, table, start, rows, within, look)
+    until_all_every(BEAT, destination, start, rows, within, look)
 }
 
-/// The same, with another time between two counts.
+/// The same, with another time between two counts: longer where a count takes long, or counting
+/// would be what is measured.
 pub fn until_all_every(
     beat: Duration,
-    questdb: &QuestDb,
-    table: &str,
+    destination: &dyn Destination,
     start: Instant,
     rows: u64,
     within: Duration,
@@ -44,7 +75,8 @@ pub fn until_all_every(
     let mut seen: Vec<Seen> = vec![Seen { at_s: start.elapsed().as_secs_f64(), rows: 0 }];
     loop {
         look()?;
-        let count = questdb.scalar_i64(&format!("select count() from {table}"))? as u64;
+        let asked = Instant::now();
+        let count = destination.count()?;
         seen.push(Seen { at_s: start.elapsed().as_secs_f64(), rows: count });
         if count >= rows {
             return Ok(seen);
@@ -52,7 +84,7 @@ pub fn until_all_every(
         if start.elapsed() > within {
             bail!("after {within:?} {count} of {rows} rows are visible");
         }
-        std::thread::sleep(beat);
+        std::thread::sleep(beat.max(asked.elapsed() * 4));
     }
 }
 

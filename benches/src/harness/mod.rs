@@ -34,6 +34,7 @@ use world::{Kafka, QuestDb, QuestDbOptions};
 pub use config::Transport;
 
 use crate::machine::Machine;
+use count::QuestDbTable;
 use load::{Layout, Topic};
 use rate::Pace;
 use result::Report;
@@ -183,7 +184,9 @@ impl Bench<'_> {
         eprintln!("produced in {:.1} s", took.as_secs_f64());
         let run = |binary: &Path, name: &str| {
             let installed = self.install(topic)?;
-            let run = bridge_run::saturate(&self.servers, binary, &installed, topic)?;
+            let (kafka, questdb) = (&self.servers.kafka, &self.servers.questdb);
+            let table = QuestDbTable { questdb, table: self.scenario.name() };
+            let run = bridge_run::saturate(kafka, &table, binary, &installed, topic)?;
             eprintln!("{name}: {}", result::line(&run));
             anyhow::Ok((run, installed.text))
         };
@@ -227,8 +230,8 @@ impl Bench<'_> {
         let (transport, questdb) = (self.options.transport, &self.servers.questdb);
         bridge_run::fresh_table(questdb, self.scenario, transport)?;
         let brokers = self.servers.kafka.brokers();
-        let more = &self.options.toml;
-        config::install(&brokers, questdb, self.scenario, topic.name, transport, more)
+        let pipeline = config::Pipeline { scenario: self.scenario, topic: topic.name };
+        config::install(&brokers, &transport.sink(questdb), &[pipeline], &self.options.toml)
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::Servers;
 use super::bridge_run::{BRIDGE, Running, processes};
 use super::config::Installed;
-use super::count::{self, Seen, Truth};
+use super::count::{self, Destination, QuestDbTable, Seen, Truth};
 use super::latency::{self, Percentiles};
 use super::load::{self, Topic};
 use super::metrics::Latency;
@@ -106,15 +106,16 @@ pub fn at_rate(
     let running = Running::start(binary, installed)?;
     running.wait_assigned(topic.layout.partitions)?;
     let idle = idle(&running)?;
+    let table = QuestDbTable { questdb: &servers.questdb, table: scenario.name() };
     let start = Instant::now();
-    let sampler = Sampler::start(start, processes(servers, &running)?)?;
+    let sampler = Sampler::start(start, processes(&servers.kafka, &table, &running)?)?;
     let fed = feed(servers, &running, topic, pace, start);
     let samples = sampler.finish()?;
     let (seen, acked) = fed?;
     let peak_rss_bytes = running.rss_bytes_max()?;
     let own = running.metrics_when_acked(records)?.latency("bridge_acked_seconds")?;
     running.stop()?;
-    let truth = Truth::of_table(&servers.questdb, scenario.name())?;
+    let truth = table.truth()?;
     let cpu_s: BTreeMap<String, f64> =
         samples.iter().map(|(name, of)| (name.clone(), cpu_while_measured(of, pace))).collect();
     let bridge = cpu_s.get(BRIDGE).copied().context("the bridge was sampled")?;
@@ -156,8 +157,7 @@ fn feed(
         let acked = scope.spawn(|| until_acked(running, start, topic.records, within));
         let seen = count::until_all_every(
             VISIBLE_BEAT,
-            questdb,
-            table,
+            &QuestDbTable { questdb, table },
             start,
             topic.records,
             within,

@@ -16,7 +16,7 @@ use world::{QuestDb, QuestDbOptions};
 
 use super::bridge_run::{BRIDGE, Running, cpu_per_million, processes};
 use super::config::{self, Pipeline};
-use super::count::{self, Seen, Truth};
+use super::count::{self, QuestDbTable, Seen, Truth};
 use super::load::{self, Layout, Topic};
 use super::sample::Sampler;
 use super::scenario::growing::{Columns, OfPipeline, Sized, Tables};
@@ -35,7 +35,7 @@ const FILES_MAX: u64 = 1 << 17;
 /// Of a table with nine columns and a writer's log: columns, symbols, and both of them again.
 const FILES_OF_A_TABLE: u64 = 40;
 /// How long rows may take to be visible after their receipts.
-const VISIBLE: Duration = Duration::from_secs(120);
+const VISIBLE: Duration = Duration::from_secs(600);
 
 /// What grows, and what it costs.
 #[derive(Debug, Serialize)]
@@ -229,10 +229,12 @@ fn measure(
         .collect();
     let more = [&options.toml[..], &step.more[..]].concat();
     let installed =
-        config::install_all(&kafka.brokers(), questdb, &pipelines, options.transport, &more)?;
+        config::install(&kafka.brokers(), &options.transport.sink(questdb), &pipelines, &more)?;
+    // Only its process is asked for: rows are counted by receipts.
+    let table = QuestDbTable { questdb, table: "" };
     let start = Instant::now();
     let running = Running::start(binary, &installed)?;
-    let sampler = Sampler::start(start, processes(servers, &running)?)?;
+    let sampler = Sampler::start(start, processes(kafka, &table, &running)?)?;
     let watched = watch(&running, start, each * topics.len() as u64);
     let samples = sampler.finish()?;
     let (read, acked) = watched?;

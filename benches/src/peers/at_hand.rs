@@ -149,7 +149,8 @@ impl AtHand {
 fn bridge(binary: &Path, servers: &Servers, job: &Job) -> Result<Launch> {
     let scenario = super::scenario();
     let (brokers, questdb) = (servers.kafka.brokers(), &servers.questdb);
-    let installed = config::install(&brokers, questdb, &*scenario, &job.topic, job.transport, &[])?;
+    let pipeline = config::Pipeline { scenario: &*scenario, topic: &job.topic };
+    let installed = config::install(&brokers, &job.transport.sink(questdb), &[pipeline], &[])?;
     Ok(Launch {
         program: binary.to_owned(),
         arguments: vec!["run".to_owned(), installed.file.to_string_lossy().into_owned()],

@@ -1,4 +1,4 @@
-//! Kafka Connect in standalone mode with the QuestDB connector: its configuration and its command.
+//! Kafka Connect in standalone mode: its command, and its configuration with the QuestDB connector.
 //!
 //! Settings that are not said are defaults of Connect and of the connector; the Java machine gets
 //! what Kafka's own start scripts give it.
@@ -36,17 +36,29 @@ const MAIN: &str = "org.apache.kafka.connect.cli.ConnectStandalone";
 
 /// Writes the configuration into a folder of its own.
 pub fn launch(home: &Home, job: &Job) -> Result<Launch> {
+    launch_as(home, &job.name, &connector(job), |plugins, offsets, listen| {
+        worker(job, plugins, offsets, listen)
+    })
+}
+
+/// The same for any connector. The worker is told where plugins are, where its offsets go, and
+/// where it listens.
+pub fn launch_as(
+    home: &Home,
+    name: &str,
+    connector: &str,
+    worker: impl FnOnce(&Path, &Path, &str) -> String,
+) -> Result<Launch> {
     let (folder, rest) = (Directory::create("connect")?, Port::free()?);
     let path = |name: &str| folder.path().join(name);
     // A plugin is a folder of jars inside of a folder on this path.
     let plugins = path("plugins");
     std::fs::create_dir(&plugins).context("making a folder for plugins")?;
     let whole = home.connector.canonicalize().context("looking for the connector's folder")?;
-    std::os::unix::fs::symlink(whole, plugins.join("questdb")).context("linking the connector")?;
-    let worker = worker(job, &plugins, &path("offsets"), &rest.address());
-    let connector = connector(job);
+    std::os::unix::fs::symlink(whole, plugins.join("sink")).context("linking the connector")?;
+    let worker = worker(&plugins, &path("offsets"), &rest.address());
     std::fs::write(path("worker.properties"), &worker).context("writing worker.properties")?;
-    std::fs::write(path("connector.properties"), &connector).context("writing the connector's")?;
+    std::fs::write(path("connector.properties"), connector).context("writing the connector's")?;
     let mut arguments: Vec<String> = JAVA.map(String::from).to_vec();
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     arguments.extend(["-cp".to_owned(), text(home.jars.join("*")), MAIN.to_owned()]);
@@ -54,9 +66,9 @@ pub fn launch(home: &Home, job: &Job) -> Result<Launch> {
     Ok(Launch {
         program: PathBuf::from(world::java()?.get_program()),
         arguments,
-        group: format!("connect-{}", job.name),
+        group: format!("connect-{name}"),
         config: format!("{worker}{connector}"),
-        tasks: Some((rest.address(), job.name.clone())),
+        tasks: Some((rest.address(), name.to_owned())),
         _kept: Box::new((folder, rest)),
     })
 }

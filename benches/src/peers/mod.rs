@@ -7,7 +7,7 @@
 //! ```
 
 pub(crate) mod at_hand;
-mod connect;
+pub(crate) mod connect;
 pub(crate) mod launch;
 mod redpanda;
 mod report;

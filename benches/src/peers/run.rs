@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
+use world::Kafka;
 
 use super::at_hand::{AtHand, Program, create_table};
 use super::launch::{Job, Launch};
-use crate::harness::count::{self, Seen, Truth};
+use crate::harness::count::{self, Destination, QuestDbTable, Seen, Truth};
 use crate::harness::load::Topic;
 use crate::harness::sample::{Sampler, Samples};
 use crate::harness::{Servers, Transport, bridge_run, config};
@@ -55,7 +56,8 @@ impl Moved {
         )
     }
 
-    fn of_bridge(run: bridge_run::Run) -> Moved {
+    /// Of the bridge, as the harness has it.
+    pub fn of_bridge(run: bridge_run::Run) -> Moved {
         Moved {
             rows: run.rows,
             rows_per_s: run.rows_per_s,
@@ -86,7 +88,9 @@ pub fn run(
         return bridge(at_hand, servers, topic, job.transport);
     }
     let launch = at_hand.launch(program, servers, job)?;
-    Ok((peer(servers, topic, program, &launch)?, launch.config))
+    let table = QuestDbTable { questdb: &servers.questdb, table: super::TABLE };
+    let moved = peer(&servers.kafka, &table, topic.records, program.name(), &launch)?;
+    Ok((moved, launch.config))
 }
 
 /// Makes the table anew.
@@ -103,37 +107,40 @@ fn bridge(
     topic: Topic<'_>,
     transport: Transport,
 ) -> Result<(Moved, String)> {
-    let (brokers, questdb) = (servers.kafka.brokers(), &servers.questdb);
-    let installed = config::install(&brokers, questdb, topic.scenario, topic.name, transport, &[])?;
-    let run = bridge_run::saturate(servers, at_hand.bridge(), &installed, topic)?;
+    let Servers { kafka, questdb } = servers;
+    let pipeline = config::Pipeline { scenario: topic.scenario, topic: topic.name };
+    let installed = config::install(&kafka.brokers(), &transport.sink(questdb), &[pipeline], &[])?;
+    let table = QuestDbTable { questdb, table: super::TABLE };
+    let run = bridge_run::saturate(kafka, &table, at_hand.bridge(), &installed, topic)?;
     Ok((Moved::of_bridge(run), installed.text.clone()))
 }
 
-fn peer(servers: &Servers, topic: Topic<'_>, program: Program, launch: &Launch) -> Result<Moved> {
-    let (Servers { kafka, questdb }, records) = (servers, topic.records);
+/// Runs a peer until every record is a row; `name` is what it is called among the processes.
+pub fn peer(
+    kafka: &Kafka,
+    destination: &dyn Destination,
+    records: u64,
+    name: &str,
+    launch: &Launch,
+) -> Result<Moved> {
     let start = Instant::now();
-    let (kafka_id, questdb_id) = (kafka.process_id()?, questdb.process_id()?);
     let process = launch.start()?;
     let of = |name: &str, id| (name.to_owned(), id);
-    let processes = vec![
-        of(program.name(), process.process_id()),
-        of("kafka", kafka_id),
-        of("questdb", questdb_id),
-    ];
+    let mut processes = vec![of(name, process.process_id()), of("kafka", kafka.process_id()?)];
+    processes.extend(destination.process()?.map(|(name, id)| of(name, id)));
     let sampler = Sampler::start(start, processes)?;
     let within = START + Duration::from_secs(records / ROWS_PER_S_MIN);
-    let seen = count::until_all(questdb, super::TABLE, start, records, within, || {
-        match process.exit_status()? {
+    let seen =
+        count::until_all(destination, start, records, within, || match process.exit_status()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended: {status}\n{}", program.title(), process.tail()),
-        }
-    });
+            Some(status) => bail!("{name} ended: {status}\n{}", process.tail()),
+        });
     let samples = sampler.finish()?;
     let seen = seen.with_context(|| format!("it said last:\n{}", process.tail()))?;
     let peak_rss_bytes = process.rss_bytes_max()?;
     drop(process);
-    let (truth, wanted) = (Truth::of_table(questdb, super::TABLE)?, Truth::wanted(records));
-    let own = samples.get(program.name()).context("the peer was sampled")?;
+    let (truth, wanted) = (destination.truth()?, Truth::wanted(records));
+    let own = samples.get(name).context("the peer was sampled")?;
     // What it has read is not known; it lags behind what is visible by little against the run.
     let (steady, whole) =
         bridge_run::cpu_per_million(&seen, &seen, own).context("the run was too short")?;

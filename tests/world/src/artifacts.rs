@@ -16,6 +16,8 @@ use crate::directory::exclusive;
 struct Bundle {
     name: &'static str,
     artifacts: &'static [(&'static str, &'static str, &'static str)],
+    /// Groups that are left out: those that whoever loads the jars has already.
+    without: &'static [&'static str],
 }
 
 const KAFKA: Bundle = Bundle {
@@ -25,6 +27,7 @@ const KAFKA: Bundle = Bundle {
         ("org.apache.kafka", "kafka-tools", "4.3.1"),
         ("org.slf4j", "slf4j-simple", "1.7.36"),
     ],
+    without: &[],
 };
 
 /// The runtime that connectors run in, with what it needs to read JSON.
@@ -35,10 +38,27 @@ const CONNECT: Bundle = Bundle {
         ("org.apache.kafka", "connect-json", "4.3.1"),
         ("org.slf4j", "slf4j-simple", "1.7.36"),
     ],
+    without: &[],
 };
 
-const QUESTDB: Bundle =
-    Bundle { name: "questdb-9.3.4", artifacts: &[("org.questdb", "questdb", "9.3.4")] };
+/// A connector, which must not bring classes of Connect's own.
+const DEBEZIUM_JDBC: Bundle = Bundle {
+    name: "debezium-jdbc-3.5.0",
+    artifacts: &[("io.debezium", "debezium-connector-jdbc", "3.5.0.Final")],
+    without: &[
+        "com.fasterxml.jackson.core",
+        "com.fasterxml.jackson.datatype",
+        "com.fasterxml.jackson.module",
+        "org.apache.kafka",
+        "org.slf4j",
+    ],
+};
+
+const QUESTDB: Bundle = Bundle {
+    name: "questdb-9.3.4",
+    artifacts: &[("org.questdb", "questdb", "9.3.4")],
+    without: &[],
+};
 
 /// All voters of a test cluster are one node, so any cluster id will do.
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
@@ -65,6 +85,11 @@ pub(crate) fn questdb_jars() -> Result<PathBuf> {
 /// The folder with Kafka Connect's jars; connectors come from elsewhere.
 pub fn connect_jars() -> Result<PathBuf> {
     resolve(&CONNECT)
+}
+
+/// The folder with the jars of Debezium's JDBC sink, for Kafka Connect.
+pub fn debezium_jdbc_jars() -> Result<PathBuf> {
+    resolve(&DEBEZIUM_JDBC)
 }
 
 /// A program that comes as a Go module.
@@ -134,6 +159,9 @@ fn resolve(bundle: &Bundle) -> Result<PathBuf> {
         let mut maven = installed("mvn", "maven")?;
         maven.args(["-q", "-B", "-f"]).arg(&pom).arg("dependency:copy-dependencies");
         maven.arg(format!("-DoutputDirectory={}", partial.display()));
+        if !bundle.without.is_empty() {
+            maven.arg(format!("-DexcludeGroupIds={}", bundle.without.join(",")));
+        }
         run(maven, &format!("resolving {} with Maven", bundle.name))
     })
 }

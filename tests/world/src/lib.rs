@@ -27,7 +27,7 @@ mod server;
 mod spawn;
 mod waiting;
 
-pub use artifacts::{GoProgram, connect_jars, go_program, java};
+pub use artifacts::{GoProgram, connect_jars, debezium_jdbc_jars, go_program, java};
 pub use directory::Directory;
 pub use kafka::{Kafka, KafkaOptions, Message, Record};
 pub use port::Port;

@@ -3,6 +3,7 @@
 //!
 //! Each has a file of its own, and a line in [`Name`].
 
+pub(crate) mod enveloped;
 pub(crate) mod growing;
 mod large;
 mod market;
