@@ -67,6 +67,7 @@ fn render(files: &[ResultFile], out: &Path) -> String {
     let mut body = format!("<h1>What the bridge costs, and how fast it is</h1>\n{}", head(files));
     body.push_str(&saturation::section(&runs));
     body.push_str(&peers::section(&of(Kind::Peers)));
+    body.push_str(&peers::sql(&of(Kind::Sql)));
     body.push_str(&rates::section(&of(Kind::Rates)));
     body.push_str(&saturation::over_time(&runs));
     body.push_str(&scale::section(&of(Kind::Scale)));
@@ -218,6 +219,13 @@ mod tests {
                     "points": [{ "at": 1, "cost": 0.8, "matched": true },
                                { "at": 64, "cost": 0.9, "matched": false }] }] },
             }),
+            json!({
+                "kind": "sql",
+                "summary": { "pipelines": [
+                    { "program": "bridge", "title": "the bridge, append", "matched": true,
+                      "rows_per_s": of(500_000.0), "cpu_s_per_million": of(0.6) },
+                ] },
+            }),
             json!({ "kind": "weather" }),
         ]
     }
@@ -236,12 +244,13 @@ mod tests {
             "decode",
             "weather",
             "partitions",
-            "<a href=\"2026-01-31-6.json\">",
+            "the bridge, append",
+            "<a href=\"2026-01-31-7.json\">",
             "&lt;here&gt;",
         ] {
             assert!(page.contains(part), "{part} is not in the page");
         }
-        for index in 0..6 {
+        for index in 0..7 {
             assert!(page.contains(&format!("href=\"#file-{index}\"")), "nothing leads to {index}");
         }
         assert!(!page.contains("NaN") && !page.contains("inf"));
@@ -249,7 +258,7 @@ mod tests {
 
     #[test]
     fn files_with_nothing_in_them_give_a_page() {
-        for kind in ["harness", "rates", "peers", "faults", "micro", "scale"] {
+        for kind in ["harness", "rates", "peers", "sql", "faults", "micro", "scale"] {
             let (folder, files) = files(vec![json!({ "kind": kind })]);
             let page = render(&files, &folder.path().join("report.html"));
             assert!(page.contains(kind), "{kind}");

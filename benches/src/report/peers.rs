@@ -1,4 +1,4 @@
-//! The head-to-head: every pipeline over the same topic in the same minutes.
+//! The head-to-heads: every pipeline over the same records in the same minutes.
 
 use serde_json::Value;
 
@@ -9,7 +9,21 @@ use super::file::{ResultFile, pairs, spread};
 use super::page::{escape, section as part, side_by_side, table};
 use super::saturation::time_chart;
 
+/// Into QuestDB.
 pub fn section(files: &[&ResultFile]) -> String {
+    let said = "The same records, the same machine, the same minutes: of each pipeline its own \
+                process alone.";
+    part("Against others", said, &body(files))
+}
+
+/// Into PostgreSQL.
+pub fn sql(files: &[&ResultFile]) -> String {
+    let said = "The same records, the same machine, the same minutes: rows that are added, and rows \
+                that are looked up by a key and added, or replace the one that is there.";
+    part("Into PostgreSQL", said, &body(files))
+}
+
+fn body(files: &[&ResultFile]) -> String {
     let mut body = String::new();
     for file in files {
         for (title, unit, name, scale) in [
@@ -22,9 +36,7 @@ pub fn section(files: &[&ResultFile]) -> String {
         body.push_str(&summary(file));
         body.push_str(&side_by_side(&memory(file)));
     }
-    let said = "The same records, the same machine, the same minutes: of each pipeline its own \
-                process alone.";
-    part("Against others", said, &body)
+    body
 }
 
 fn pipelines(file: &ResultFile) -> &[Value] {

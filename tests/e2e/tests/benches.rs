@@ -11,6 +11,20 @@ use serde_json::Value;
 const WITHIN: Duration = Duration::from_secs(120);
 
 #[test]
+fn rows_into_postgresql() -> Result<()> {
+    let line = ["sql", "--records", "50000", "--peer-records", "0", "--runs", "1", "--json"];
+    let answer = Answer::of_bench(&[&line[..], &["--results", "-"]].concat(), WITHIN)?;
+    ensure!(answer.status.success(), "{}", answer.all);
+    let summary: Value = serde_json::from_str(&answer.stdout).context("sql --json")?;
+    let pipelines = summary["pipelines"].as_array().context("a list of pipelines")?;
+    ensure!(pipelines.len() == 3, "added, with new keys, with known keys: {summary}");
+    for pipeline in pipelines {
+        ensure!(pipeline["rows"] == 50_000 && pipeline["matched"] == true, "{pipeline}");
+    }
+    Ok(())
+}
+
+#[test]
 fn one_poison_record_and_a_killed_bridge() -> Result<()> {
     let line = ["faults", "--only", "ours", "--transport", "http", "--json", "--records", "50000"];
     let faults = ["--fault", "pipeline,poison"];
