@@ -13,7 +13,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 #[test]
 fn rows_into_postgresql() -> Result<()> {
     let line = ["sql", "--records", "50000", "--peer-records", "0", "--runs", "1", "--json"];
-    let answer = Answer::of_bench(&[&line[..], &["--results", "-"]].concat(), WITHIN)?;
+    let answer = Answer::of_bench(&line, WITHIN)?;
     ensure!(answer.status.success(), "{}", answer.all);
     let summary: Value = serde_json::from_str(&answer.stdout).context("sql --json")?;
     let pipelines = summary["pipelines"].as_array().context("a list of pipelines")?;
