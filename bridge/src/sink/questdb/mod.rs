@@ -150,6 +150,11 @@ impl Opening {
         SqlClient::new(Arc::clone(&self.shared.server))
     }
 
+    /// What is wrong with the sink.
+    pub fn trouble(&self) -> Arc<Trouble> {
+        Arc::clone(&self.shared.trouble)
+    }
+
     /// Where couriers say which tables refuse rows.
     pub fn doubts(&self) -> Arc<Doubts> {
         Arc::clone(&self.shared.doubts)
