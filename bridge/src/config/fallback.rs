@@ -33,7 +33,7 @@ pub fn plan(
     let section = pipeline.below("fallback");
     if first.doors().is_empty() {
         let message =
-            format!("the sink `{first_kind}` cannot have a fallback: it leads to no server");
+            format!("the sink `{first_kind}` cannot have a fallback: it has no server of its own");
         return Err(section.mistake("", message).help("take the section out"));
     }
     let own = section.clone().only(&OWN);
@@ -113,6 +113,26 @@ mod tests {
         check(TCP, token, other, &["Bearer"]);
         check("", "address = [\"b:1\", \"c:1\"]", &[&["b:1", "c:1"]], &["transport: Http"]);
         check(TCP, "kind = \"memory\"", &[], &["Memory"]);
+        let file = "kind = \"file\"\npath = \"spilt/{table}\"";
+        check(TCP, file, &[], &["/etc/bridge/spilt"]);
+    }
+
+    #[test]
+    fn other_sinks_lend_what_makes_sense() {
+        let postgres = "kind = \"postgres\"\naddress = \"a\"\nusername = \"u\"\n\
+                        password_file = \"p\"\nmode = \"upsert\"\nkey = [\"k\"]\n\
+                        tls = \"verify-ca\"\ntls_ca = \"ca\"";
+        let all = ["key: [\"k\"]", "/etc/bridge/p", "/etc/bridge/ca"];
+        check(postgres, "address = \"b\"", &[&["b:5432"]], &all);
+        let own = "address = \"b\"\npassword = \"s\"\nmode = \"append\"\ntls = \"require\"";
+        check(postgres, own, &[&["b:5432"]], &["key: []", "Here", "ca: None"]);
+        check(TCP, "kind = \"postgres\"", &[&["localhost:5432"]], &["username: \"postgres\""]);
+        let kafka = "kind = \"kafka\"\ntopic = \"x\"\nbrokers = \"a:1, b:1\"\n\
+                     encode = \"csv\"\ncolumns = [\"seq\"]";
+        let elsewhere = &[&["c:1"][..]];
+        check(kafka, "brokers = \"c:1\"", elsewhere, &["topic: \"x\"", "[\"seq\"]"]);
+        check(kafka, "brokers = \"c:1\"\nencode = \"json\"", elsewhere, &["written: Json"]);
+        check(kafka, "kind = \"questdb\"", &[&["localhost:9000"]], &[]);
     }
 
     #[test]
@@ -130,7 +150,13 @@ mod tests {
         };
         refuses("", "after = \"1s\"", "needs all that the sink needs (localhost:9000)");
         refuses("", "transport = \"tcp\"", "needs all that the sink needs");
-        refuses("kind = \"memory\"", "address = \"b\"", "leads to no server");
+        refuses("kind = \"memory\"", "address = \"b\"", "has no server of its own");
+        refuses(
+            "kind = \"file\"\npath = \"{table}\"",
+            "address = \"b\"",
+            "has no server of its own",
+        );
+        refuses("kind = \"kafka\"\ntopic = \"x\"", "address = \"b\"", "has no server of its own");
         refuses("", "address = \"b\"\nretry_every = \"1ms\"", "at least 100 ms");
         refuses("", "adress = \"b\"", "did you mean `address`");
         let text = "[pipeline.p]\ntopics = [\"a\"]\ndelivery = \"exactly-once\"\n\

@@ -194,13 +194,22 @@ fn sinks(
     };
     sink.rebase(base);
     let mut fallback = found.keep(fallback::plan(section, (kind, &*sink, &own), base)).flatten();
-    for sink in [&mut sink].into_iter().chain(fallback.as_mut().map(|second| &mut second.sink)) {
+    let second = fallback.as_mut().map(|second| ("fallback", &mut second.sink));
+    for (name, sink) in [("sink", &mut sink)].into_iter().chain(second) {
         if let Some(source) = source {
             let able = sink.adopt(source);
-            found.keep(able.map_err(|unable| unable.mistake(section)));
+            found.keep(able.map_err(|unable| of_sink(unable, name, section)));
         }
     }
     (Some((kind, sink)), fallback)
+}
+
+/// What a sink cannot do is a mistake in its own section, whichever it is.
+fn of_sink(unable: Unable, name: &str, pipeline: &Section) -> Mistake {
+    match unable.key.strip_prefix("sink.") {
+        Some(key) => Unable { key, ..unable }.mistake(&pipeline.below(name)),
+        None => unable.mistake(pipeline),
+    }
 }
 
 /// Who has a say in what rows must become.

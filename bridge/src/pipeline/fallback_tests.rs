@@ -135,6 +135,7 @@ impl Encoder for Fake {
                 offset: records.get(row.source as usize).offset,
                 partition: records.partition,
                 row: 0,
+                layout: 0,
                 end: payload.buffers.bytes.len() as u32,
             });
         }

@@ -184,7 +184,7 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
             findings.extend(around.runtime.block_on(loading.sink.sink.check(false)));
             if let (Some(plans), Some((second, _))) = (&plan.fallback, &loading.fallback) {
                 let both = [&*loading.sink.sink, &*second.sink];
-                let looked = shared::look([&*plan.sink, &*plans.sink], both, plans);
+                let looked = shared::look((plan.sink_kind, &*plan.sink), both, plans);
                 findings.extend(around.runtime.block_on(looked));
             }
         }

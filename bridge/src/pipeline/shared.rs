@@ -13,14 +13,15 @@ const OF_A_SERVER: &str =
 
 /// Knocks on the fallback's doors, and compares them with the sink's.
 pub async fn look(
-    plans: [&dyn SinkPlan; 2],
+    (kind, plan): (&str, &dyn SinkPlan),
     sinks: [&dyn Sink; 2],
     fallback: &FallbackPlan,
 ) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         sinks[1].check(false).await.into_iter().map(of_fallback).collect();
     let identities = [sinks[0].identity().await, sinks[1].identity().await];
-    let mut finding = judge(plans.map(|plan| plan.doors()), identities);
+    let doors = [plan.doors(), fallback.sink.doors()];
+    let mut finding = judge(doors, identities, kind == fallback.sink_kind);
     finding.name.clone_from(&findings.first().map_or_else(String::new, |first| first.name.clone()));
     finding.note.push_str(&format!(
         "; after {} of trouble, the sink is tried each {}",
@@ -40,7 +41,11 @@ fn of_fallback(finding: Finding) -> Finding {
 }
 
 /// What the fallback shares with the sink, by their doors and by what their servers say they are.
-fn judge([first, second]: [Vec<Door>; 2], identities: [Option<String>; 2]) -> Finding {
+fn judge(
+    [first, second]: [Vec<Door>; 2],
+    identities: [Option<String>; 2],
+    is_same_kind: bool,
+) -> Finding {
     let seconds: Vec<&String> = second.iter().flatten().collect();
     let (shared, own): (Vec<&String>, Vec<&String>) =
         first.iter().flatten().partition(|address| seconds.contains(address));
@@ -53,6 +58,9 @@ fn judge([first, second]: [Vec<Door>; 2], identities: [Option<String>; 2]) -> Fi
             let (shared, own) = (list(&shared), list(&own));
             let takes = format!("takes over when {own} fails, not when {shared} does");
             (FindingState::Warn, format!("{takes}, which both need: {OF_A_SERVER}"))
+        }
+        (true, _) if !is_same_kind => {
+            (FindingState::Ok, "of another kind than the sink, and shares no server with it".into())
         }
         (true, [Some(one), Some(other)]) if one == other => {
             let takes = format!("takes over when {} fails", list(&own));
@@ -86,7 +94,8 @@ mod tests {
         state: FindingState,
         said: &str,
     ) {
-        let finding = judge([doors(first), doors(second)], ids.map(|id| id.map(str::to_owned)));
+        let ids = ids.map(|id| id.map(str::to_owned));
+        let finding = judge([doors(first), doors(second)], ids, true);
         assert_eq!(finding.state, state, "{}", finding.note);
         assert!(finding.note.contains(said), "{}", finding.note);
     }
@@ -102,5 +111,7 @@ mod tests {
         check(&["a:1"], &["b:1"], [Some("7"), Some("8")], Ok, "another server");
         check(&["a:1"], &["b:1"], [None, Some("8")], Ok, "could not be asked");
         check(&["a:1 b:1"], &["b:1"], [None, None], Warn, "not when b:1 does");
+        let finding = judge([doors(&["a:1"]), vec![]], [None, None], false);
+        assert_eq!((finding.state, finding.note.contains("another kind")), (Ok, true));
     }
 }

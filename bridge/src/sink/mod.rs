@@ -92,7 +92,8 @@ pub trait SinkPlan: Send + Sync + Debug {
     /// Lines of `bridge explain`: what is promised, what `Stored` means.
     fn explain(&self) -> Vec<String>;
     /// The doors that must all be open for rows to be stored, and for each the addresses of which
-    /// one will do. A sink without any leads to no server, and cannot have a fallback.
+    /// one will do. A sink without any has no server of its own, and cannot have a
+    /// fallback.
     fn doors(&self) -> Vec<Door> {
         Vec::new()
     }

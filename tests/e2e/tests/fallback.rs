@@ -9,10 +9,13 @@ use e2e::{
     Band, Bench, Bridge, Group, Load, PARTITIONS, Reading, Setup, Transport, pick, promise,
     rows_are_exact,
 };
-use world::{Proxy, QuestDb, QuestDbOptions};
+use world::{PostgreSql, Proxy, QuestDb, QuestDbOptions};
 
 const RECORDS_PER_SECOND: u64 = 10_000;
-const TURN: Duration = Duration::from_secs(60);
+/// `after` or `retry_every`, and time to notice and to ask; the load has begun to pile up.
+const TURN: Duration = Duration::from_secs(30);
+/// The first commit after it.
+const PROGRESS: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(180);
 const VISIBLE: Duration = Duration::from_secs(60);
 
@@ -33,8 +36,11 @@ fn wait_turned(bridge: &Bridge, group: &Group, active: bool) -> Result<()> {
         Ok(())
     })?;
     let turned = start.elapsed().as_secs_f64();
+    let said = if active { "turning to the fallback" } else { "returning from the fallback" };
+    let lines = bridge.process().lines();
+    ensure!(lines.iter().any(|line| line.contains(said)), "nobody said {said:?}");
     let before = group.committed()?;
-    group.wait_progress(bridge, before, TURN)?;
+    group.wait_progress(bridge, before, PROGRESS)?;
     let stored = start.elapsed().as_secs_f64();
     println!("active {active}: after {turned:.2} s; the first commit after {stored:.2} s");
     Ok(())
@@ -46,25 +52,35 @@ fn numbers(questdb: &QuestDb, table: &str) -> Result<HashSet<i64>> {
         format!("select sum(sequencerTxn - writerTxn) from wal_tables() where name = '{table}'");
     questdb.wait_for(&applied, |behind| behind == 0, VISIBLE)?;
     let rows = questdb.sql(&format!("select seq from {table}"))?.rows;
-    let all: HashSet<i64> = rows.iter().filter_map(|row| row.first()?.as_i64()).collect();
-    ensure!(
-        all.len() == rows.len(),
-        "{} of {} rows are double",
-        rows.len() - all.len(),
-        rows.len()
-    );
+    none_double(rows.iter().filter_map(|row| row.first()?.as_i64()).collect())
+}
+
+/// The same in PostgreSQL.
+fn numbers_in_postgres(postgres: &PostgreSql, table: &str) -> Result<HashSet<i64>> {
+    let rows = postgres.sql(&format!("SELECT seq FROM \"{table}\""))?;
+    let numbers: Result<Vec<i64>, _> = rows.iter().map(|row| row.parse()).collect();
+    none_double(numbers?)
+}
+
+fn none_double(rows: Vec<i64>) -> Result<HashSet<i64>> {
+    let all: HashSet<i64> = rows.iter().copied().collect();
+    let double = rows.len() - all.len();
+    ensure!(double == 0, "{double} of {} rows are double", rows.len());
     Ok(all)
 }
 
 /// Both tables together hold exactly the topic.
 fn union_is_whole(first: &QuestDb, second: &QuestDb, table: &str, count: u64) -> Result<()> {
-    let (one, other) = (numbers(first, table)?, numbers(second, table)?);
-    let both = one.intersection(&other).count();
+    are_whole(&numbers(first, table)?, &numbers(second, table)?, count)
+}
+
+fn are_whole(one: &HashSet<i64>, other: &HashSet<i64>, count: u64) -> Result<()> {
+    let both = one.intersection(other).count();
     println!("{count} records: {} and {} rows, {both} in both", one.len(), other.len());
     let missing: Vec<i64> =
         (0..count as i64).filter(|seq| !one.contains(seq) && !other.contains(seq)).collect();
     ensure!(missing.is_empty(), "{} are lost, such as {:?}", missing.len(), missing.first());
-    let strange = one.iter().chain(&other).filter(|seq| **seq >= count as i64).count();
+    let strange = one.iter().chain(other).filter(|seq| **seq >= count as i64).count();
     ensure!(strange == 0, "{strange} were never sent");
     Ok(())
 }
@@ -87,7 +103,7 @@ fn a_second_server_while_the_first_is_dead() {
         let group = installed.group(bench)?;
         let bridge = installed.start_ready()?;
         let load = load(bench, &installed.setup.topic);
-        group.wait_progress(&bridge, 0, TURN)?;
+        group.wait_progress(&bridge, 0, PROGRESS)?;
         for round in 0..pick(3, 10) {
             first.kill()?;
             wait_turned(&bridge, &group, true).with_context(|| format!("round {round}"))?;
@@ -100,6 +116,69 @@ fn a_second_server_while_the_first_is_dead() {
         group.wait_drained(&bridge, DRAIN)?;
         bridge.stop_well(Duration::from_secs(30))?;
         union_is_whole(&first, &bench.questdb, &table, count)
+    });
+}
+
+/// The rows' position, as the keys of a table of PostgreSQL.
+const POSITION: &str = "mode = \"upsert\"\nkey = [\"kafka_topic\", \"kafka_partition\", \
+                        \"kafka_offset\", \"kafka_row\"]";
+
+#[test]
+fn postgresql_while_questdb_is_dead() {
+    promise("PostgreSQL while QuestDB is dead", |bench| {
+        let (first, second) = (QuestDb::start()?, PostgreSql::start()?);
+        let mut setup = Setup::readings(bench, "to_postgres", PARTITIONS)?.upserting();
+        setup.http_address = first.http_address();
+        let address = second.address();
+        setup.fallback = soon(format!("kind = \"postgres\"\naddress = \"{address}\"\n{POSITION}"));
+        let table = setup.table.clone();
+        let installed = setup.install()?;
+        let checked = installed.command("check", &[])?;
+        ensure!(checked.all.contains("of another kind than the sink"), "{}", checked.all);
+        let group = installed.group(bench)?;
+        let bridge = installed.start_ready()?;
+        let load = load(bench, &installed.setup.topic);
+        group.wait_progress(&bridge, 0, PROGRESS)?;
+        for round in 0..pick(3, 10) {
+            first.kill()?;
+            wait_turned(&bridge, &group, true).with_context(|| format!("round {round}"))?;
+            first.restart()?;
+            wait_turned(&bridge, &group, false).with_context(|| format!("round {round}"))?;
+        }
+        let count = load.finish(Duration::ZERO)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        bridge.stop_well(Duration::from_secs(30))?;
+        are_whole(&numbers(&first, &table)?, &numbers_in_postgres(&second, &table)?, count)
+    });
+}
+
+#[test]
+fn questdb_while_postgresql_is_dead() {
+    promise("QuestDB while PostgreSQL is dead", |bench| {
+        let first = PostgreSql::start()?;
+        // Nobody is there at the start: what lanes wait for is trouble, too.
+        first.kill()?;
+        let mut setup = Setup::readings(bench, "from_postgres", PARTITIONS)?.upserting();
+        setup.sink = vec![POSITION.to_owned()];
+        let second = bench.questdb.http_address();
+        setup.fallback = soon(format!("kind = \"questdb\"\naddress = \"{second}\""));
+        let table = setup.table.clone();
+        let installed = setup.into_postgres(&first.address()).install()?;
+        let group = installed.group(bench)?;
+        let bridge = installed.start()?;
+        let load = load(bench, &installed.setup.topic);
+        for round in 0..pick(3, 10) {
+            if round > 0 {
+                first.kill()?;
+            }
+            wait_turned(&bridge, &group, true).with_context(|| format!("round {round}"))?;
+            first.restart()?;
+            wait_turned(&bridge, &group, false).with_context(|| format!("round {round}"))?;
+        }
+        let count = load.finish(Duration::ZERO)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        bridge.stop_well(Duration::from_secs(30))?;
+        are_whole(&numbers_in_postgres(&first, &table)?, &numbers(&bench.questdb, &table)?, count)
     });
 }
 
@@ -143,7 +222,7 @@ fn http_while_the_port_of_tcp_is_closed() {
         let group = installed.group(bench)?;
         let bridge = installed.start_ready()?;
         let load = load(bench, &installed.setup.topic);
-        group.wait_progress(&bridge, 0, TURN)?;
+        group.wait_progress(&bridge, 0, PROGRESS)?;
         for _ in 0..pick(2, 5) {
             proxy.refuse(true);
             proxy.cut();
@@ -211,6 +290,18 @@ fn one_server_by_two_addresses_is_seen_to_be_one() {
             setup.http_address = one.http_address();
             setup.fallback = soon(format!("address = \"{address}\""));
             let checked = setup.install()?.command("check", &[])?;
+            ensure!(checked.all.contains(said), "{}", checked.all);
+            checked.ensure_code(0)?;
+        }
+        let (one, other) = (PostgreSql::start()?, PostgreSql::start()?);
+        let proxy = Proxy::start(&one.address())?;
+        for (address, said) in [
+            (proxy.address(), "it is the same server as the sink"),
+            (other.address(), "another server than the sink"),
+        ] {
+            let mut setup = Setup::readings(bench, "pg_twice", 1)?;
+            setup.fallback = soon(format!("address = \"{address}\""));
+            let checked = setup.into_postgres(&one.address()).install()?.command("check", &[])?;
             ensure!(checked.all.contains(said), "{}", checked.all);
             checked.ensure_code(0)?;
         }

@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod catalogue;
 mod confirm;
+mod counting;
 mod ddl;
 pub(super) mod dial;
 mod diff;
