@@ -180,13 +180,16 @@ fn pipeline(
     })
 }
 
+/// A sink and its kind.
+type Chosen = (&'static str, Box<dyn SinkPlan>);
+
 /// The sink and its fallback. `source` is there if it was read, and holds Kafka if it is that.
 fn sinks(
     section: &Section,
     source: Option<Option<&KafkaPlan>>,
     base: &Path,
     found: &mut Found,
-) -> (Option<(&'static str, Box<dyn SinkPlan>)>, Option<FallbackPlan>) {
+) -> (Option<Chosen>, Option<FallbackPlan>) {
     let own = section.below("sink");
     let Some((kind, mut sink)) = found.keep(parse_kind(&own, sink::KINDS, "kind", "questdb"))
     else {
