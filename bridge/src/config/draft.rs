@@ -324,8 +324,8 @@ impl JsonSchema for MetadataDraft {
     }
 }
 
-/// When rows go to the fallback. Its other keys are those of a sink; of a sink of the same kind those
-/// that are not given are the first one's.
+/// When rows go to the fallback. Its other keys are those of a sink; of a sink of the same kind
+/// those that are not given are the first one's.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Fallback")]

@@ -1,5 +1,5 @@
-//! When a pipeline turns to its fallback, and when it returns. Pure: it is told the time, whether the
-//! sink is in trouble, and what came of the questions that it asks; it has no clock of its own.
+//! When a pipeline turns to its fallback, and when it returns. Pure: it is told the time, whether
+//! the sink is in trouble, and what came of the questions that it asks; it has no clock of its own.
 //!
 //! ```text
 //!            in trouble for `after`,          asked each `retry_every`,

@@ -1,5 +1,5 @@
-//! Promise: while the sink takes no rows they go to the fallback, and back when it takes them again;
-//! nothing is lost on either way, and nothing is double in a table with upsert keys.
+//! Promise: while the sink takes no rows they go to the fallback, and back when it takes them
+//! again; nothing is lost on either way, and nothing is double in a table with upsert keys.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
