@@ -105,6 +105,8 @@ pub struct RecordBatch {
     pub ticket: Ticket,
     /// By which way its rows are to be stored.
     pub route: Route,
+    /// In which sink.
+    pub way: Way,
     heads: Vec<Head>,
     bytes: usize,
     owner: Box<dyn Owner>,
@@ -197,7 +199,7 @@ impl Taken {
         (of(self.heads.first()), of(self.heads.last()))
     }
 
-    /// A batch of them, once the ledger has issued a ticket.
+    /// A batch of them, once the ledger has issued a ticket; for the first sink.
     pub fn into_batch(
         self,
         partition: PartitionIndex,
@@ -210,6 +212,7 @@ impl Taken {
             source,
             ticket,
             route,
+            way: Way::First,
             heads: self.heads,
             bytes: self.bytes,
             owner: self.owner,
@@ -273,6 +276,32 @@ pub enum Route {
     Primary,
     /// By the way whose answers are proof.
     Proof,
+}
+
+/// To which of a pipeline's sinks rows go: its own, or its fallback. All batches that are under
+/// way at one time go the same way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Way {
+    /// `[pipeline.NAME.sink]`
+    #[default]
+    First,
+    /// `[pipeline.NAME.fallback]`
+    Second,
+}
+
+impl Way {
+    /// The other one.
+    pub fn other(self) -> Way {
+        match self {
+            Way::First => Way::Second,
+            Way::Second => Way::First,
+        }
+    }
+
+    /// Its place in a list of both.
+    pub fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// One row: a run of cells, and the record that it was made from.

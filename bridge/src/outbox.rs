@@ -102,6 +102,8 @@ pub struct Outbox {
     closed: Vec<(u32, Payload)>,
     now: Instant,
     linger: Duration,
+    /// What encoders call courier 0.
+    first_courier: u32,
 }
 
 impl Outbox {
@@ -115,7 +117,13 @@ impl Outbox {
             closed: Vec::new(),
             now,
             linger: Duration::ZERO,
+            first_courier: 0,
         }
+    }
+
+    /// Encoders number the couriers of their own sink: the first of them is this one of the lane's.
+    pub fn lead_to(&mut self, first_courier: u32) {
+        self.first_courier = first_courier;
     }
 
     /// Sets the time that payloads opened from now on bear, and the age at which they are due.
@@ -126,6 +134,7 @@ impl Outbox {
 
     /// The open payload of a destination, with a share of the ticket; opens one if there is none.
     pub fn payload(&mut self, to: Destination, name: &Arc<str>, ticket: &Ticket) -> &mut Payload {
+        let to = self.of_lane(to);
         let at = match self.index.get(&to) {
             Some(at) => *at,
             None => {
@@ -158,6 +167,14 @@ impl Outbox {
 
     /// Closes the payload of a destination.
     pub fn close(&mut self, destination: Destination) {
+        self.close_at(self.of_lane(destination));
+    }
+
+    fn of_lane(&self, to: Destination) -> Destination {
+        Destination { courier: to.courier + self.first_courier, ..to }
+    }
+
+    fn close_at(&mut self, destination: Destination) {
         let Some(at) = self.index.remove(&destination) else { return };
         let (_, payload) = self.open.swap_remove(at);
         if let Some((moved, _)) = self.open.get(at) {
@@ -177,7 +194,7 @@ impl Outbox {
         while self.open_bytes() > self.closing.open_bytes_max {
             let largest = self.open.iter().max_by_key(|(_, payload)| payload.buffers.held_bytes());
             let Some((destination, _)) = largest else { break };
-            self.close(*destination);
+            self.close_at(*destination);
         }
     }
 
@@ -190,7 +207,7 @@ impl Outbox {
         let closing = self.closing;
         let due: Vec<Destination> =
             self.open.iter().filter(|(to, p)| due(to, p, closing)).map(|(to, _)| *to).collect();
-        due.into_iter().for_each(|destination| self.close(destination));
+        due.into_iter().for_each(|destination| self.close_at(destination));
     }
 
     /// Whether nothing is open.

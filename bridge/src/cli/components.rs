@@ -53,6 +53,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("pipeline.NAME.table", "Table"),
     ("pipeline.NAME.table.timestamp", "Timestamp"),
     ("pipeline.NAME.table.metadata", "Metadata"),
+    ("pipeline.NAME.fallback", "Fallback"),
     ("pipeline.NAME.rejects", "Rejects"),
     ("tables.NAME", "Declared"),
     ("limits and pipeline.NAME.limits", "Limits"),

@@ -83,6 +83,7 @@ impl Page {
         }
         self.line("delivery", delivery(pipeline));
         self.line("connections", pipeline.couriers().to_string());
+        self.fallback(pipeline);
         self.line(
             "rejects",
             match &pipeline.rejects {
@@ -90,6 +91,20 @@ impl Page {
                 RejectsPlan::File { path } => format!("to the file {}", path.display()),
             },
         );
+    }
+
+    fn fallback(&mut self, pipeline: &PipelinePlan) {
+        let Some(fallback) = &pipeline.fallback else {
+            return self.line("fallback", "none: rows wait while the sink takes none".to_owned());
+        };
+        self.line("fallback", fallback.sink_kind.to_owned());
+        for line in fallback.sink.explain() {
+            self.line("", line);
+        }
+        self.line("  connections", pipeline.fallback_couriers().to_string());
+        self.line("  turned to", format!("after {} of trouble", show_duration(fallback.after)));
+        let every = show_duration(fallback.retry_every);
+        self.line("  returned from", format!("when the sink answers; it is asked each {every}"));
     }
 
     fn shape(&mut self, shape: &Shape) {

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
-use super::schema::{FormatSection, SinkSection, SourceSection, TransformSection};
+use super::schema::{FallbackSection, FormatSection, SinkSection, SourceSection, TransformSection};
 use super::tables::DeclaredDraft;
 use super::units::{Bytes, Span};
 use crate::sink::Delivery;
@@ -89,6 +89,8 @@ pub struct PipelineDraft {
     pub delivery: Option<Delivery>,
     /// Where rows go. Default `{ kind = "questdb" }` on localhost.
     pub sink: Raw<SinkSection>,
+    /// Where rows go while the sink takes none. Default: nowhere, they wait; see docs/fallback.md.
+    pub fallback: Raw<FallbackSection>,
     /// Where refused records go. Default: the topic `{topic}.dead-letters`; without Kafka, the file
     /// `NAME.dead-letters.jsonl` beside this one.
     pub rejects: Raw<RejectsDraft>,
@@ -320,6 +322,22 @@ impl JsonSchema for MetadataDraft {
             } },
         ] })
     }
+}
+
+/// When rows go to the fallback. Its other keys are those of a sink; of a sink of the same kind
+/// those that are not given are the first one's.
+#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "Fallback")]
+pub struct FallbackDraft {
+    /// The kind of the sink. Default: the first one's.
+    pub kind: Option<String>,
+    /// The pipeline turns to the fallback when its sink has been in trouble for so long. Default
+    /// `"10s"`.
+    pub after: Option<Span>,
+    /// How often the sink is asked whether it takes rows again; after returns that did not last,
+    /// twice as seldom each time, up to 16 times. Default `"30s"`.
+    pub retry_every: Option<Span>,
 }
 
 /// Where refused records go.

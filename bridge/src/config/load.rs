@@ -11,10 +11,10 @@ use super::draft::{
 use super::expand::Surroundings;
 use super::mistake::{Mistake, Mistakes};
 use super::node::{Node, Value};
-use super::plan::{KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+use super::plan::{FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 use super::section::Section;
 use super::suggest::instead_of;
-use super::{limits, table, tables};
+use super::{fallback, limits, table, tables};
 use crate::format::{self, Admission, KeyPlan};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
@@ -139,18 +139,13 @@ fn pipeline(
     for transform in section.each("transform") {
         transforms.extend(found.keep(parse_transform(transform, &limits, delivery)));
     }
-    let mut sink = found.keep(parse_kind(&section.below("sink"), sink::KINDS, "kind", "questdb"));
-    if let Some((_, sink)) = &mut sink {
-        sink.rebase(shared.with.base);
-        if let Some((_, source)) = &origin {
-            let able = sink.adopt(source.kafka());
-            found.keep(able.map_err(|unable| unable.mistake(section)));
-        }
-    }
+    let source = origin.as_ref().map(|(_, source)| source.kafka());
+    let (sink, fallback) = sinks(section, source, shared.with.base, &mut found);
     let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
     let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));
     let asked = Asked {
         sink: sink.as_ref().map(|(_, sink)| &**sink),
+        fallback: fallback.as_ref().map(|fallback| &*fallback.sink),
         key: key.as_ref().unwrap_or(&KeyPlan::Ignore),
         delivery,
     };
@@ -179,14 +174,51 @@ fn pipeline(
         delivery,
         sink_kind,
         sink,
+        fallback,
         rejects: rejects.expect(WHOLE),
         limits,
     })
 }
 
+/// A sink and its kind.
+type Chosen = (&'static str, Box<dyn SinkPlan>);
+
+/// The sink and its fallback. `source` is there if it was read, and holds Kafka if it is that.
+fn sinks(
+    section: &Section,
+    source: Option<Option<&KafkaPlan>>,
+    base: &Path,
+    found: &mut Found,
+) -> (Option<Chosen>, Option<FallbackPlan>) {
+    let own = section.below("sink");
+    let Some((kind, mut sink)) = found.keep(parse_kind(&own, sink::KINDS, "kind", "questdb"))
+    else {
+        return (None, None);
+    };
+    sink.rebase(base);
+    let mut fallback = found.keep(fallback::plan(section, (kind, &*sink, &own), base)).flatten();
+    let second = fallback.as_mut().map(|second| ("fallback", &mut second.sink));
+    for (name, sink) in [("sink", &mut sink)].into_iter().chain(second) {
+        if let Some(source) = source {
+            let able = sink.adopt(source);
+            found.keep(able.map_err(|unable| of_sink(unable, name, section)));
+        }
+    }
+    (Some((kind, sink)), fallback)
+}
+
+/// What a sink cannot do is a mistake in its own section, whichever it is.
+fn of_sink(unable: Unable, name: &str, pipeline: &Section) -> Mistake {
+    match unable.key.strip_prefix("sink.") {
+        Some(key) => Unable { key, ..unable }.mistake(&pipeline.below(name)),
+        None => unable.mistake(pipeline),
+    }
+}
+
 /// Who has a say in what rows must become.
 struct Asked<'a> {
     sink: Option<&'a dyn SinkPlan>,
+    fallback: Option<&'a dyn SinkPlan>,
     key: &'a KeyPlan,
     delivery: Delivery,
 }
@@ -215,6 +247,15 @@ fn shape(
     if let Some(sink) = asked.sink {
         sink.complete(&mut shape);
     }
+    if let Some(fallback) = asked.fallback {
+        fallback.complete(&mut shape);
+        if asked.delivery == Delivery::ExactlyOnce {
+            let message =
+                "rows under way at a turn may be in both sinks, which is not exactly once";
+            let help = "delivery = \"at-least-once\", or no fallback";
+            found.0.push(section.mistake("fallback", message).help(help));
+        }
+    }
     let able = asked.deliver(&mut shape);
     let is_able = found.keep(able.map_err(|unable| unable.mistake(section))).is_some();
     found.0.extend(table::cross_check(&own, &shape, asked.key));
@@ -231,7 +272,7 @@ fn shape(
 }
 
 /// The kind that a section names, or the room's default, reads its options.
-fn parse_kind<P: ?Sized>(
+pub(super) fn parse_kind<P: ?Sized>(
     section: &Section,
     kinds: &[Kind<P>],
     key: &str,

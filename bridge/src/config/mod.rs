@@ -6,6 +6,7 @@
 
 mod draft;
 mod expand;
+mod fallback;
 mod limits;
 mod load;
 mod mistake;
@@ -22,7 +23,7 @@ pub mod units;
 pub use expand::Surroundings;
 pub use load::Overrides;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+pub use plan::{FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 pub use schema::{file_schema, options_of, type_in_words};
 pub use section::Section;
 

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::format::{Admission, FormatPlan, KeyPlan};
-use crate::limits::{Limits, PROCESS_BYTES};
+use crate::limits::{COURIER_BYTES, Limits, PROCESS_BYTES};
 use crate::shape::Shape;
 use crate::sink::{Delivery, SinkPlan};
 use crate::source::SourcePlan;
@@ -51,10 +52,25 @@ pub struct PipelinePlan {
     pub sink_kind: &'static str,
     /// Where they go.
     pub sink: Box<dyn SinkPlan>,
+    /// Where rows go while the sink takes none.
+    pub fallback: Option<FallbackPlan>,
     /// Where refused records go.
     pub rejects: RejectsPlan,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// A second sink, for when the first takes no rows.
+#[derive(Debug)]
+pub struct FallbackPlan {
+    /// Its kind.
+    pub sink_kind: &'static str,
+    /// Where rows go.
+    pub sink: Box<dyn SinkPlan>,
+    /// Trouble of the first that lasts so long turns the pipeline.
+    pub after: Duration,
+    /// How often the first is asked whether it would take rows again.
+    pub retry_every: Duration,
 }
 
 /// A Kafka source as configured.
@@ -89,10 +105,22 @@ impl PipelinePlan {
         self.limits.lanes * self.sink.couriers_per_lane()
     }
 
+    /// The same of the fallback.
+    pub fn fallback_couriers(&self) -> usize {
+        let per_lane = self.fallback.as_ref().map_or(0, |f| f.sink.couriers_per_lane());
+        self.limits.lanes * per_lane
+    }
+
     /// What this pipeline may hold, without the process itself: (what it is, bytes).
     pub fn ceiling(&self) -> Vec<(&'static str, usize)> {
         let sandboxes = self.transforms.iter().map(|transform| transform.memory_bytes_max());
-        self.limits.ceiling(self.couriers(), sandboxes.sum())
+        let (first, second) = (self.couriers(), self.fallback_couriers());
+        let mut parts = self.limits.ceiling(first.max(second), sandboxes.sum());
+        if second > 0 {
+            // Payloads are with one of both sinks at a time; the other one's couriers are idle.
+            parts.push(("connections that rest", first.min(second) * COURIER_BYTES));
+        }
+        parts
     }
 }
 

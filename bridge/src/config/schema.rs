@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
-use super::draft::FileDraft;
+use super::draft::{FallbackDraft, FileDraft};
 use crate::kind::Kind;
 use crate::{format, sink, source, transform};
 
@@ -32,6 +32,32 @@ pub struct TransformSection;
 /// A sink's section: any sink and its options.
 #[derive(Debug)]
 pub struct SinkSection;
+
+/// A fallback's section: any sink and its options, and when it is turned to.
+#[derive(Debug)]
+pub struct FallbackSection;
+
+impl JsonSchema for FallbackSection {
+    fn schema_name() -> Cow<'static, str> {
+        "FallbackSink".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        // Its definition is what the reference shows of it.
+        let _ = generator.subschema_for::<FallbackDraft>();
+        let own = FallbackDraft::json_schema(generator).to_value()["properties"].clone();
+        let mut schema = any_kind(generator, sink::KINDS, "kind", None).to_value();
+        for choice in schema["anyOf"].as_array_mut().into_iter().flatten() {
+            let choice = choice.as_object_mut().expect("options are a table");
+            // What is not said is the first sink's, the kind too.
+            choice.remove("required");
+            for key in ["after", "retry_every"] {
+                choice["properties"][key] = own[key].clone();
+            }
+        }
+        schema.try_into().expect("an object is a schema")
+    }
+}
 
 impl JsonSchema for SourceSection {
     fn schema_name() -> Cow<'static, str> {

@@ -70,6 +70,33 @@ impl Section {
         self
     }
 
+    /// The same with no other keys than these.
+    pub(super) fn only(mut self, keys: &[&str]) -> Section {
+        if let Value::Table(entries) = &mut self.node.value {
+            entries.retain(|entry| keys.contains(&entry.key.as_str()));
+        }
+        self
+    }
+
+    /// The same without these keys.
+    pub(super) fn without(mut self, keys: &[&str]) -> Section {
+        if let Value::Table(entries) = &mut self.node.value {
+            entries.retain(|entry| !keys.contains(&entry.key.as_str()));
+        }
+        self
+    }
+
+    /// The same with what another section has and this one has not, where it may be taken over.
+    pub(super) fn with_keys_of(mut self, other: &Section, may: impl Fn(&str) -> bool) -> Section {
+        let theirs = other.node.entries().iter();
+        let taken: Vec<Entry> =
+            theirs.filter(|entry| !self.has(&entry.key) && may(&entry.key)).cloned().collect();
+        if let Value::Table(entries) = &mut self.node.value {
+            entries.extend(taken);
+        }
+        self
+    }
+
     /// The value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&Value> {
         self.node.get(key).map(|node| &node.value)

@@ -117,16 +117,20 @@ fn answer(request: &Request<Incoming>, meters: &Meters) -> Response<Full<Bytes>>
 }
 
 fn readiness(meters: &Meters) -> Response<Full<Bytes>> {
-    let mut troubles = String::new();
+    let (mut troubles, mut remarks) = (String::new(), String::new());
     for (name, meter) in meters {
+        let remark = meter.remark.lock().expect("no one panics with it");
+        if !remark.is_empty() {
+            remarks.push_str(&format!("{name}: {remark}\n"));
+        }
         let trouble = meter.trouble.lock().expect("no one panics with it");
         if !trouble.is_empty() {
             troubles.push_str(&format!("{name}: {trouble}\n"));
         }
     }
     match troubles.is_empty() {
-        true => text(StatusCode::OK, "ready\n".into()),
-        false => text(StatusCode::SERVICE_UNAVAILABLE, troubles),
+        true => text(StatusCode::OK, format!("ready\n{remarks}")),
+        false => text(StatusCode::SERVICE_UNAVAILABLE, troubles + &remarks),
     }
 }
 
@@ -168,6 +172,11 @@ mod tests {
             assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
             assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
             assert!(get(address, "/metrics").await.contains("bridge_records_in_total"));
+            meter.set_remark("rows go to the fallback");
+            let answer = get(address, "/readyz").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(answer.ends_with("ready\nreadings: rows go to the fallback\n"), "{answer}");
+            meter.set_remark("");
             meter.set_trouble("questdb is not answering");
             let answer = get(address, "/readyz").await;
             assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");

@@ -139,6 +139,14 @@ pub struct PipelineMeter {
     pub partition_lag: Mutex<Vec<(String, i64)>>,
     /// What is wrong just now, in words, for the status line and `/readyz`; empty if nothing is.
     pub trouble: Mutex<String>,
+    /// The same by who said it.
+    troubles: Mutex<Vec<String>>,
+    /// 1 while rows go to the fallback.
+    pub fallback_active: Gauge,
+    /// Times that the pipeline turned to its fallback.
+    pub fallbacks: Counter,
+    /// What is to be said while rows go to the fallback, though nothing is wrong; else empty.
+    pub remark: Mutex<String>,
     /// One for each transform, in order.
     pub transforms: Mutex<Vec<(String, std::sync::Arc<TransformMeter>)>>,
 }
@@ -156,7 +164,32 @@ impl PipelineMeter {
 
     /// Says what is wrong just now; empty when it is over.
     pub fn set_trouble(&self, trouble: impl Into<String>) {
-        *self.trouble.lock().expect("no one panics with it") = trouble.into();
+        self.say_trouble(0, trouble);
+    }
+
+    /// A number for one more who says what is wrong: nobody takes back what others said.
+    pub fn enrol(&self) -> usize {
+        let mut troubles = self.troubles.lock().expect("no one panics with it");
+        let number = troubles.len().max(1);
+        troubles.resize(number + 1, String::new());
+        number
+    }
+
+    /// The same as [`PipelineMeter::set_trouble`], by a number of one's own.
+    pub fn say_trouble(&self, number: usize, trouble: impl Into<String>) {
+        let mut troubles = self.troubles.lock().expect("no one panics with it");
+        if troubles.len() <= number {
+            troubles.resize(number + 1, String::new());
+        }
+        troubles[number] = trouble.into();
+        let said: Vec<&str> =
+            troubles.iter().map(String::as_str).filter(|words| !words.is_empty()).collect();
+        *self.trouble.lock().expect("no one panics with it") = said.join("; ");
+    }
+
+    /// Says what is worth knowing though nothing is wrong; empty when it is over.
+    pub fn set_remark(&self, remark: impl Into<String>) {
+        *self.remark.lock().expect("no one panics with it") = remark.into();
     }
 }
 

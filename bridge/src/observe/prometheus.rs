@@ -73,6 +73,9 @@ impl Page<'_> {
         self.each("bridge_rewinds_total", count, "times back to a commit point", |m| {
             m.rewinds.get()
         });
+        self.each("bridge_fallbacks_total", count, "times turned to the fallback", |m| {
+            m.fallbacks.get()
+        });
         let name = "bridge_records_rejected_total";
         self.family(name, count, "rejected records by reason");
         for (pipeline, meter) in self.meters {
@@ -104,6 +107,9 @@ impl Page<'_> {
                 let _ = writeln!(self.text, "{name}{{pipeline=\"{pipeline}\"}} {age}");
             }
         }
+        self.each("bridge_fallback_active", gauge, "1 while rows go to the fallback", |m| {
+            m.fallback_active.get()
+        });
         self.each("bridge_ready", gauge, "1 while nothing is wrong", |meter| {
             u8::from(meter.trouble.lock().expect("no one panics with it").is_empty())
         });

@@ -112,6 +112,10 @@ fn line(
     if !trouble.is_empty() {
         line.push_str(&format!("  ({trouble})"));
     }
+    let remark = meter.remark.lock().expect("no one panics with it");
+    if !remark.is_empty() {
+        line.push_str(&format!("  ({remark})"));
+    }
     line
 }
 
@@ -123,6 +127,7 @@ fn tell(
     ceiling_bytes: usize,
 ) {
     let trouble = meter.trouble.lock().expect("no one panics with it").clone();
+    let remark = meter.remark.lock().expect("no one panics with it").clone();
     tracing::info!(
         pipeline = name,
         rows_per_s = pace.rows_per_s.round(),
@@ -136,6 +141,8 @@ fn tell(
         memory_bytes = memory,
         ceiling_bytes,
         trouble,
+        fallback_active = meter.fallback_active.get(),
+        remark,
         "status"
     );
 }

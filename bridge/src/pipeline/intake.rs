@@ -13,11 +13,12 @@ use super::claiming::{Answer, Claimer};
 use super::lane::{Pace, Work};
 use super::ledger::{Complete, Ledger};
 use super::step::Step;
-use crate::batch::{PartitionIndex, Receipt, Verdict};
+use crate::batch::{PartitionIndex, Receipt, Verdict, Way};
 use crate::blame::Fault;
 use crate::limits::Limits;
 use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
+use crate::sink::Sink;
 use crate::source::{CommitPoint, Event, Source};
 
 /// How a partition stands.
@@ -62,7 +63,11 @@ pub struct Intake {
     pub(super) ledger: Ledger,
     pub(super) lanes: Vec<mpsc::Sender<Work>>,
     pub(super) receipts: mpsc::Receiver<Receipt>,
-    pub(super) reset: watch::Sender<u64>,
+    ways: Vec<IntakeWay>,
+    /// To which sink rows are to go.
+    orders: watch::Receiver<Way>,
+    /// While what went to the sink that was left comes home.
+    leaving: Leaving,
     pub(super) alarm: Arc<Alarm>,
     pub(super) meter: Arc<PipelineMeter>,
     pub(super) limits: Limits,
@@ -82,6 +87,22 @@ pub struct Intake {
     drain_until: Option<Instant>,
 }
 
+/// What intake has of a sink: the means to have everything given back.
+pub struct IntakeWay {
+    pub reset: watch::Sender<u64>,
+    pub sink: Arc<dyn Sink>,
+}
+
+/// When the sink that was left is told to give back what it holds.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    /// Until then it may still store it.
+    patient_until: Instant,
+    told_at: Option<Instant>,
+}
+
+/// A sink that was left is told again after this time: lanes may have had something for it still.
+const TELL_AGAIN: Duration = Duration::from_millis(100);
 /// Time between two looks at the lag.
 const LAG_EVERY: Duration = Duration::from_millis(100);
 /// Time between two publications of the lag of each partition.
@@ -99,7 +120,9 @@ pub struct IntakeParts {
     pub source: Box<dyn Source>,
     pub lanes: Vec<mpsc::Sender<Work>>,
     pub receipts: mpsc::Receiver<Receipt>,
-    pub reset: watch::Sender<u64>,
+    /// To the pipeline's sink, and to its fallback if it has one.
+    pub ways: Vec<IntakeWay>,
+    pub orders: watch::Receiver<Way>,
     pub alarm: Arc<Alarm>,
     pub meter: Arc<PipelineMeter>,
     pub limits: Limits,
@@ -119,7 +142,9 @@ impl Intake {
             ledger: Ledger::default(),
             lanes: parts.lanes,
             receipts: parts.receipts,
-            reset: parts.reset,
+            ways: parts.ways,
+            orders: parts.orders,
+            leaving: Leaving { patient_until: now, told_at: None },
             alarm: parts.alarm,
             meter: parts.meter,
             limits: parts.limits,
@@ -157,6 +182,7 @@ impl Intake {
             }
             self.serve_events(now)?;
             let mut moved = self.collect_receipts();
+            self.heed_orders(now);
             self.settle(now)?;
             let taken = if self.drain_until.is_none() { self.take(now)? } else { 0 };
             moved |= taken > 0;
@@ -238,7 +264,31 @@ impl Intake {
 
     /// Everything under way is given back by the couriers, to be read again.
     fn reset_connections(&self) {
-        self.reset.send_modify(|generation| *generation += 1);
+        for way in &self.ways {
+            way.reset.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// Turns to the other sink if that is ordered. What is under way comes home first: the fallback
+    /// may store what it has, for a while; a first that is left for its trouble gives it back.
+    fn heed_orders(&mut self, now: Instant) {
+        let way = *self.orders.borrow_and_update();
+        if way != self.ledger.way() {
+            self.ledger.turn(way);
+            let patience = if way == Way::First { self.limits.drain } else { Duration::ZERO };
+            self.leaving = Leaving { patient_until: now + patience, told_at: None };
+            self.meter.fallback_active.set(i64::from(way == Way::Second));
+            self.meter.fallbacks.add(u64::from(way == Way::Second));
+        }
+        let Some(left) = self.ledger.left() else { return };
+        let Leaving { patient_until, told_at } = self.leaving;
+        if now >= patient_until && told_at.is_none_or(|at| now >= at + TELL_AGAIN) {
+            self.leaving.told_at = Some(now);
+            let way = &self.ways[left.index()];
+            // In this order: who is interrupted looks whether it was for this.
+            way.reset.send_modify(|generation| *generation += 1);
+            way.sink.interrupt();
+        }
     }
 
     fn collect_receipts(&mut self) -> bool {
@@ -453,7 +503,9 @@ impl Intake {
         let (first_ms, timestamp_ms) = taken.timestamps_ms();
         self.step.took(partition, (first_ms, timestamp_ms), now);
         self.takings.insert(ticket.id(), Taking { timestamp_ms, records: records as u64 });
-        let batch = taken.into_batch(partition, self.source.name_of(partition), ticket, route);
+        let name = self.source.name_of(partition);
+        let mut batch = taken.into_batch(partition, name, ticket, route);
+        batch.way = self.ledger.way();
         self.lent_bytes.fetch_add(held, Ordering::AcqRel);
         let pace = self.pace(now);
         // A lane that has ended drops the batch; its ticket counts as lost, and the lane's own

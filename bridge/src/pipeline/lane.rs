@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::batch::{Payload, Receipt, RecordBatch, RowBatch, Verdict};
 use crate::blame::Fault;
@@ -37,6 +37,16 @@ pub struct Pace {
     pub linger: Duration,
 }
 
+/// A lane's way to one sink.
+pub struct LaneWay {
+    /// Rows to bytes.
+    pub encoder: Box<dyn Encoder>,
+    /// The first of the sink's couriers among the lane's.
+    pub first_courier: u32,
+    /// Rises when all that is on this way is to be given back.
+    pub reset: watch::Receiver<u64>,
+}
+
 /// One lane: everything that a batch needs on its way from bytes to bytes.
 pub struct Lane {
     /// From intake.
@@ -45,11 +55,11 @@ pub struct Lane {
     pub format: Box<dyn Format>,
     /// Rows to rows, in order.
     pub transforms: Vec<Box<dyn Transform>>,
-    /// Rows to bytes.
-    pub encoder: Box<dyn Encoder>,
+    /// To the pipeline's sink, and to its fallback if it has one.
+    pub ways: Vec<LaneWay>,
     /// Open payloads.
     pub outbox: Outbox,
-    /// To this lane's couriers.
+    /// To this lane's couriers, of all sinks.
     pub couriers: Vec<mpsc::Sender<Payload>>,
     /// To the dead letters.
     pub dead_letters: mpsc::Sender<Rejected>,
@@ -91,7 +101,10 @@ impl Lane {
         }
         self.rejects.prune(&mut self.rows);
         let kept = count_sources(&self.rows);
-        self.encoder.encode(&batch, &self.rows, &mut self.rejects, &mut self.outbox)?;
+        if !self.encode(&batch)? {
+            self.give_back(batch);
+            return self.send_due(pace);
+        }
         let rejected = self.send_rejects(&batch)?;
         let records = batch.len() as u64;
         let gone = records - kept.min(records) - decoded.skipped;
@@ -101,6 +114,29 @@ impl Lane {
         self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
         self.done(batch.into_ticket());
         self.send_due(pace)
+    }
+
+    /// Rows to bytes; false if the batch is to be given back: its sink was left while the encoder
+    /// waited there.
+    fn encode(&mut self, batch: &RecordBatch) -> Result<bool, Fault> {
+        let way = &mut self.ways[batch.way.index()];
+        let before = *way.reset.borrow();
+        self.outbox.lead_to(way.first_courier);
+        match way.encoder.encode(batch, &self.rows, &mut self.rejects, &mut self.outbox) {
+            Ok(()) => Ok(true),
+            Err(_) if *way.reset.borrow() != before => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The batch is read again, its rejects with it. Rows that are in payloads already have shares
+    /// of their own.
+    fn give_back(&mut self, batch: RecordBatch) {
+        self.rejects.found.clear();
+        self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
+        let verdict = Verdict::Rewind { route: batch.route };
+        let shares = vec![batch.into_ticket().into_share()];
+        self.home.blocking_send(Receipt { shares, verdict, rows: 0 });
     }
 
     /// Sends the batch's rejects with their original bytes, before those are gone; how many had

@@ -11,11 +11,14 @@
 //! A receipt that says `Rewind` fails its tickets. The partition then takes nothing new until all
 //! its tickets are home ("quiet"), and is read again from its commit point. So nothing old can
 //! arrive after what replaces it.
+//!
+//! Where a pipeline has a fallback, all tickets that are out went to one sink. After a turn nothing
+//! is issued until the last of them is home.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::batch::{PartitionIndex, Receipt, Route, Verdict};
+use crate::batch::{PartitionIndex, Receipt, Route, Verdict, Way};
 use crate::source::CommitPoint;
 use crate::ticket::{Lost, Share, Ticket};
 
@@ -79,6 +82,10 @@ pub struct Complete {
 pub struct Ledger {
     lost: Arc<Lost>,
     last_id: u64,
+    /// To which sink tickets are issued from now on.
+    way: Way,
+    /// To which those went that were issued last.
+    issued_way: Way,
     tickets: HashMap<u64, (PartitionIndex, bool), foldhash::fast::FixedState>,
     partitions: HashMap<PartitionIndex, Progress, foldhash::fast::FixedState>,
 }
@@ -89,6 +96,9 @@ impl Ledger {
         self.last_id += 1;
         let progress = self.partitions.entry(partition).or_default();
         debug_assert!(progress.rewind.is_none(), "nothing is issued while a rewind is due");
+        // Invariant: what is out went one way.
+        debug_assert!(self.tickets.is_empty() || self.issued_way == self.way);
+        self.issued_way = self.way;
         progress.spans.push_back(Span { id: self.last_id, next, home: false });
         progress.origin.get_or_insert(first);
         progress.issued = Some(next);
@@ -149,10 +159,31 @@ impl Ledger {
             let next = progress.stored.or(progress.origin).expect("a ticket was issued");
             let until = progress.issued.expect("a ticket was issued");
             let before = progress.replay.map_or(until, |(offset, _)| offset.max(until));
-            progress.replay = (route == Route::Proof).then_some((before, route));
+            // What could not be proved in one sink is no matter of the other one's.
+            let is_same_sink = self.issued_way == self.way;
+            progress.replay = (route == Route::Proof && is_same_sink).then_some((before, route));
             due.push(Rewind { partition: *partition, next });
         }
         due
+    }
+
+    /// From now on tickets are issued to the other sink, once all are home that are out.
+    pub fn turn(&mut self, way: Way) {
+        if self.way != way {
+            self.way = way;
+            self.partitions.values_mut().for_each(|progress| progress.replay = None);
+        }
+    }
+
+    /// To which sink tickets are issued.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// The sink that has to store or give back what is out, before anything goes to the one that
+    /// was turned to.
+    pub fn left(&self) -> Option<Way> {
+        (self.issued_way != self.way && !self.tickets.is_empty()).then_some(self.issued_way)
     }
 
     /// By which way a batch that begins at `first` is to be stored.
@@ -170,7 +201,8 @@ impl Ledger {
 
     /// Whether new records of the partition may be taken.
     pub fn may_issue(&self, partition: PartitionIndex) -> bool {
-        self.partitions.get(&partition).is_none_or(|progress| progress.rewind.is_none())
+        self.left().is_none()
+            && self.partitions.get(&partition).is_none_or(|progress| progress.rewind.is_none())
     }
 
     /// Tickets of a partition that are not home.

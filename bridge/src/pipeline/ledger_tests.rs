@@ -75,6 +75,42 @@ fn one_failed_share_fails_the_ticket() {
     assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 0 }]);
 }
 
+const Q: PartitionIndex = PartitionIndex(1);
+
+#[test]
+fn after_a_turn_nothing_is_issued_until_all_is_home() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 0, 10);
+    let b = ledger.issue(Q, 5, 8);
+    ledger.turn(Way::Second);
+    assert_eq!((ledger.way(), ledger.left()), (Way::Second, Some(Way::First)));
+    ledger.redeem(rewound(vec![a.into_share()], Route::Proof));
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 0 }]);
+    assert!(!ledger.may_issue(P), "the other partition is not home");
+    ledger.redeem(stored(vec![b.into_share()]));
+    assert_eq!(ledger.left(), None);
+    assert!(ledger.may_issue(P) && ledger.may_issue(Q));
+    assert_eq!(ledger.route(P, 0), Route::Primary, "the proof was the first sink's matter");
+    let again = ledger.issue(P, 0, 10);
+    ledger.redeem(rewound(vec![again.into_share()], Route::Proof));
+    ledger.due_rewinds();
+    assert_eq!(ledger.route(P, 0), Route::Proof, "and this is the second's");
+    ledger.turn(Way::First);
+    assert_eq!(ledger.route(P, 0), Route::Primary);
+}
+
+#[test]
+fn a_turn_that_is_taken_back_holds_nobody() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 0, 10);
+    ledger.turn(Way::Second);
+    ledger.turn(Way::First);
+    assert!(ledger.may_issue(P) && ledger.left().is_none());
+    let b = ledger.issue(P, 10, 20);
+    ledger.redeem(stored(vec![a.into_share(), b.into_share()]));
+    assert_eq!(ledger.uncommitted(), point(20));
+}
+
 #[test]
 fn a_dropped_ticket_is_lost() {
     let mut ledger = Ledger::default();
@@ -127,6 +163,55 @@ proptest! {
             }
         }
         for (_, share) in flying {
+            share.redeem();
+        }
+    }
+}
+
+proptest! {
+    /// Two partitions, issued to and turned at will: whatever is under way at one time goes to one
+    /// sink, and a partition is read again when it is quiet.
+    #[test]
+    fn what_is_under_way_goes_to_one_sink(
+        steps in prop::collection::vec((0_u8..4, 0_u32..2, any::<prop::sample::Index>()), 1..150),
+    ) {
+        let mut ledger = Ledger::default();
+        let mut next = [0_i64; 2];
+        // Partition, way.
+        let mut flying: Vec<(usize, Way, Share)> = Vec::new();
+        for (kind, partition, pick) in steps {
+            let at = partition as usize;
+            let index = PartitionIndex(partition);
+            match kind {
+                0 if ledger.may_issue(index) => {
+                    let first = next[at];
+                    next[at] += 1;
+                    let share = ledger.issue(index, first, next[at]).into_share();
+                    flying.push((at, ledger.way(), share));
+                }
+                1 => ledger.turn(ledger.way().other()),
+                2 | 3 if !flying.is_empty() => {
+                    let (.., share) = flying.remove(pick.index(flying.len()));
+                    let receipt = match kind {
+                        2 => stored(vec![share]),
+                        _ => rewound(vec![share], Route::Primary),
+                    };
+                    ledger.redeem(receipt);
+                    for rewind in ledger.due_rewinds() {
+                        let of = rewind.partition.0 as usize;
+                        prop_assert!(flying.iter().all(|(at, ..)| *at != of), "it is quiet");
+                        prop_assert!(rewind.next <= next[of]);
+                        next[of] = rewind.next;
+                    }
+                }
+                _ => {}
+            }
+            let ways: Vec<Way> = flying.iter().map(|(_, way, _)| *way).collect();
+            prop_assert!(ways.windows(2).all(|pair| pair[0] == pair[1]), "{:?}", ways);
+            let left = ways.first().copied().filter(|way| *way != ledger.way());
+            prop_assert_eq!(ledger.left(), left);
+        }
+        for (.., share) in flying {
             share.redeem();
         }
     }

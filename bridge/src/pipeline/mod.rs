@@ -7,6 +7,9 @@
 
 mod alarm;
 mod claiming;
+mod fallback;
+#[cfg(test)]
+mod fallback_tests;
 mod intake;
 mod lane;
 mod ledger;
@@ -14,15 +17,18 @@ mod open;
 mod ring;
 mod run;
 mod sample;
+mod shared;
 mod step;
+mod switch;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use alarm::{Alarm, Stop};
+pub use fallback::Switching;
 pub use lane::{Pace, RejectGuard, Work};
 pub use ledger::{Ledger, Rewind};
 pub use open::{Surroundings, open};
-pub use ring::{Bench, DeadLetterOffice, Parts, turn};
+pub use ring::{Bench, DeadLetterOffice, Parts, SinkParts, turn};
 pub use run::{Findings, Running, check, run, run_with};
 pub use tables::Tables;

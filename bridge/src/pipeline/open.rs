@@ -7,17 +7,18 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::ring::{Bench, DeadLetterOffice, Parts};
-use super::sample;
+use super::fallback::Switching;
+use super::ring::{Bench, DeadLetterOffice, Parts, SinkParts};
+use super::{sample, shared};
 use crate::blame::{Blame, Fault};
-use crate::config::PipelinePlan;
+use crate::config::{FallbackPlan, PipelinePlan};
 use crate::format::DecoderContext;
 use crate::kafka;
 use crate::kafka::check::Sample;
 use crate::names::Names;
 use crate::observe::{PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
-use crate::sink::{Finding, FindingState, Sink, SinkContext};
+use crate::sink::{Finding, FindingState, Sink, SinkContext, SinkPlan};
 use crate::source::Opened;
 use crate::transform::{LoadContext, Loaded, Transform};
 
@@ -35,7 +36,8 @@ pub struct Surroundings {
 struct Loading {
     names: Arc<Names>,
     transforms: Vec<Box<dyn Loaded>>,
-    sink: Arc<dyn Sink>,
+    sink: SinkParts,
+    fallback: Option<(SinkParts, Switching)>,
 }
 
 fn load(
@@ -51,15 +53,30 @@ fn load(
     };
     let transforms = plan.transforms.iter().map(|transform| transform.load(&context));
     let transforms = transforms.collect::<Result<Vec<_>, Fault>>()?;
-    let sink = plan.sink.build(SinkContext {
+    let context = SinkContext {
         pipeline: Arc::clone(&plan.name),
         names: Arc::clone(&names),
         shape: Arc::new(plan.shape.clone()),
         delivery: plan.delivery,
         meter: Arc::clone(meter),
         runtime: around.runtime.clone(),
-    })?;
-    Ok(Loading { names, transforms, sink })
+    };
+    let sink = build(plan.sink_kind, &*plan.sink, context.clone())?;
+    let fallback = plan.fallback.as_ref().map(|fallback| {
+        let FallbackPlan { after, retry_every, .. } = *fallback;
+        let second = build(fallback.sink_kind, &*fallback.sink, context)?;
+        Ok::<_, Fault>((second, Switching { after, retry_every }))
+    });
+    Ok(Loading { names, transforms, sink, fallback: fallback.transpose()? })
+}
+
+fn build(kind: &str, plan: &dyn SinkPlan, context: SinkContext) -> Result<SinkParts, Fault> {
+    let addresses: Vec<String> = plan.doors().into_iter().flatten().collect();
+    Ok(SinkParts {
+        name: format!("{kind} {}", addresses.join(", ")).trim_end().into(),
+        sink: plan.build(context)?,
+        couriers_per_lane: plan.couriers_per_lane(),
+    })
 }
 
 /// Makes the parts of a pipeline's ring: modules compiled, tables as they must be, the group
@@ -69,8 +86,10 @@ pub fn open(
     around: &Surroundings,
     meter: &Arc<PipelineMeter>,
 ) -> Result<Parts, Fault> {
-    let Loading { names, transforms, sink } = load(plan, around, meter)?;
-    prepare(&plan.name, &sink, &around.runtime)?;
+    let Loading { names, transforms, sink, fallback } = load(plan, around, meter)?;
+    for way in [&sink].into_iter().chain(fallback.as_ref().map(|(second, _)| second)) {
+        prepare(&plan.name, &way.sink, &around.runtime)?;
+    }
     let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
     let meters: Vec<Arc<TransformMeter>> = plan
         .transforms
@@ -108,7 +127,7 @@ pub fn open(
         source,
         benches,
         sink,
-        couriers_per_lane: plan.sink.couriers_per_lane(),
+        fallback,
         dead_letters,
         abandoned,
         limits: plan.limits.clone(),
@@ -162,7 +181,12 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
             if transforms.len() == plan.transforms.len() {
                 try_samples(plan, &loading.names, transforms, &mut findings);
             }
-            findings.extend(around.runtime.block_on(loading.sink.check(false)));
+            findings.extend(around.runtime.block_on(loading.sink.sink.check(false)));
+            if let (Some(plans), Some((second, _))) = (&plan.fallback, &loading.fallback) {
+                let both = [&*loading.sink.sink, &*second.sink];
+                let looked = shared::look((plan.sink_kind, &*plan.sink), both, plans);
+                findings.extend(around.runtime.block_on(looked));
+            }
         }
     }
     findings

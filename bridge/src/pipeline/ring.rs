@@ -13,9 +13,10 @@ use tokio::task::AbortHandle;
 
 use super::alarm::{Alarm, Stop};
 use super::claiming::Claimer;
-use super::intake::{Intake, IntakeParts};
-use super::lane::{Lane, RejectGuard, Work};
-use crate::batch::RowBatch;
+use super::fallback::{Switching, Watchman};
+use super::intake::{Intake, IntakeParts, IntakeWay};
+use super::lane::{Lane, LaneWay, RejectGuard, Work};
+use crate::batch::{RowBatch, Way};
 use crate::blame::Fault;
 use crate::format::Format;
 use crate::limits::{DEAD_LETTERS_MAX, Limits};
@@ -39,9 +40,9 @@ pub struct Parts {
     /// What each lane works with: one entry for each lane.
     pub benches: Vec<Bench>,
     /// Where rows go.
-    pub sink: Arc<dyn Sink>,
-    /// Couriers of each lane.
-    pub couriers_per_lane: usize,
+    pub sink: SinkParts,
+    /// Where they go while the first takes none, and when.
+    pub fallback: Option<(SinkParts, Switching)>,
     /// Where refused records go.
     pub dead_letters: DeadLetterOffice,
     /// Turned true when the ring is stopped hard.
@@ -50,6 +51,17 @@ pub struct Parts {
     pub limits: Limits,
     /// Counters.
     pub meter: Arc<PipelineMeter>,
+}
+
+/// One of a ring's sinks.
+#[derive(Clone)]
+pub struct SinkParts {
+    /// For people.
+    pub name: Arc<str>,
+    /// The sink.
+    pub sink: Arc<dyn Sink>,
+    /// Its couriers of each lane.
+    pub couriers_per_lane: usize,
 }
 
 /// What one lane works with.
@@ -68,57 +80,54 @@ const RECEIPTS_MAX: usize = 8_192;
 /// something is wrong.
 pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fault> {
     let (receipts_in, receipts) = mpsc::channel(RECEIPTS_MAX);
-    let (reset, reset_seen) = watch::channel(0_u64);
-    let (keeper_stop, keeper_stopped) = watch::channel(false);
+    let (rest_stop, rest_stopped) = watch::channel(false);
     let home = Home::new(receipts_in, parts.source.waker());
-    let pool = Arc::new(pool(&parts));
-    let lent_bytes = Arc::new(AtomicUsize::new(0));
     let (letters, letters_inbox) = mpsc::channel(DEAD_LETTERS_MAX);
     let office = spawn(&parts.name, "letters", alarm, {
         let (office, home) = (parts.dead_letters, home.clone());
         move || office(letters_inbox, home)
     });
-    let keeper = watched(runtime, alarm, parts.sink.keeper(keeper_stopped));
+    let (fallback, switching) = parts.fallback.unzip();
+    let sinks: Vec<SinkParts> = [parts.sink].into_iter().chain(fallback).collect();
+    // What goes on until all couriers have ended: it keeps the world in sight for them.
+    let keeper = |way: &SinkParts| watched(runtime, alarm, way.sink.keeper(rest_stopped.clone()));
+    let mut beside: Vec<Watched> = sinks.iter().map(keeper).collect();
+    let (orders, ordered) = watch::channel(Way::First);
+    if let Some(switching) = switching {
+        let (waker, meter) = (parts.source.waker(), Arc::clone(&parts.meter));
+        let watchman = Watchman::new(&parts.name, &sinks, switching, orders, waker, meter);
+        beside.push(watched(runtime, alarm, watchman.run(rest_stopped)));
+    }
+    let (ways, resets) = sinks.iter().map(intake_way).unzip();
+    let common = Common {
+        sinks: &sinks,
+        resets,
+        home,
+        letters,
+        pool: Arc::new(pool(parts.benches.len(), &sinks, &parts.limits)),
+        lent_bytes: Arc::default(),
+        limits: &parts.limits,
+        meter: &parts.meter,
+        alarm,
+        runtime,
+    };
     let (mut tasks, mut threads, mut inboxes) = (Vec::new(), Vec::new(), Vec::new());
     for (index, bench) in parts.benches.into_iter().enumerate() {
-        let first = index * parts.couriers_per_lane;
-        let couriers = (first..first + parts.couriers_per_lane)
-            .map(|number| {
-                let (sender, inbox) = mpsc::channel(parts.limits.courier_inbox_payloads_max);
-                let (home, dead_letters) = (home.clone(), letters.clone());
-                let (pool, reset) = (Arc::clone(&pool), reset_seen.clone());
-                let commit = commit(&parts.limits);
-                let doors = CourierDoors { inbox, home, dead_letters, pool, commit, reset };
-                tasks.push(watched(runtime, alarm, parts.sink.courier(number).run(doors)));
-                sender
-            })
-            .collect();
         let (work, inbox) = mpsc::channel::<Work>(parts.limits.lane_inbox_batches_max);
         inboxes.push(work);
-        let lane = Lane {
-            inbox,
-            format: bench.format,
-            transforms: bench.transforms,
-            encoder: parts.sink.encoder(),
-            outbox: Outbox::new(closing(&parts.limits), Arc::clone(&pool), Instant::now()),
-            couriers,
-            dead_letters: letters.clone(),
-            home: home.clone(),
-            meter: Arc::clone(&parts.meter),
-            lent_bytes: Arc::clone(&lent_bytes),
-            guard: RejectGuard::new(&parts.limits),
-            rows: RowBatch::default(),
-            rejects: Rejects::default(),
-        };
+        let lane = common.lane(index, bench, inbox, &mut tasks);
         threads.push(spawn(&parts.name, &format!("lane-{index}"), alarm, || lane.run()));
     }
-    drop((letters, home));
+    let (lent_bytes, pool) = (Arc::clone(&common.lent_bytes), Arc::clone(&common.pool));
+    // The ways home and to the dead letters end with those who go them.
+    drop(common);
     let intake = Intake::new(IntakeParts {
-        claimer: claimer(&*parts.sink, parts.source.waker(), runtime),
+        claimer: claimer(&*sinks[0].sink, parts.source.waker(), runtime),
         source: parts.source,
         lanes: inboxes,
         receipts,
-        reset,
+        ways,
+        orders: ordered,
         alarm: Arc::clone(alarm),
         meter: parts.meter,
         limits: parts.limits,
@@ -127,13 +136,13 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     });
     let end = run(intake);
     if end.is_err() || alarm.stop() == Stop::Now {
-        parts.sink.abandon();
+        sinks.iter().for_each(|way| way.sink.abandon());
         parts.abandoned.send_replace(true);
         tasks.iter().for_each(|task| task.abort.abort());
     }
     join(threads, tasks, office, runtime);
-    keeper_stop.send_replace(true);
-    settle(vec![keeper], runtime);
+    rest_stop.send_replace(true);
+    settle(beside, runtime);
     alarm.take_fault().map_or(end, Err)
 }
 
@@ -146,6 +155,77 @@ fn claimer(sink: &dyn Sink, waker: Waker, runtime: &Handle) -> Option<Claimer> {
     Some(Claimer::new(sink.claims()?, runtime.clone(), waker))
 }
 
+/// Intake's means to have everything given back by a sink, and who hears of it.
+fn intake_way(way: &SinkParts) -> (IntakeWay, watch::Receiver<u64>) {
+    let (reset, seen) = watch::channel(0_u64);
+    (IntakeWay { reset, sink: Arc::clone(&way.sink) }, seen)
+}
+
+/// What all lanes of a ring share.
+struct Common<'a> {
+    sinks: &'a [SinkParts],
+    /// Of each sink.
+    resets: Vec<watch::Receiver<u64>>,
+    home: Home,
+    letters: mpsc::Sender<Rejected>,
+    pool: Arc<Pool>,
+    lent_bytes: Arc<AtomicUsize>,
+    limits: &'a Limits,
+    meter: &'a Arc<PipelineMeter>,
+    alarm: &'a Arc<Alarm>,
+    runtime: &'a Handle,
+}
+
+impl Common<'_> {
+    /// A lane and its couriers to every sink, which begin to run.
+    fn lane(
+        &self,
+        index: usize,
+        bench: Bench,
+        inbox: mpsc::Receiver<Work>,
+        tasks: &mut Vec<Watched>,
+    ) -> Lane {
+        let (mut ways, mut couriers) = (Vec::new(), Vec::new());
+        for (way, reset) in self.sinks.iter().zip(&self.resets) {
+            ways.push(LaneWay {
+                encoder: way.sink.encoder(),
+                first_courier: couriers.len() as u32,
+                reset: reset.clone(),
+            });
+            let first = index * way.couriers_per_lane;
+            for number in first..first + way.couriers_per_lane {
+                let (sender, inbox) = mpsc::channel(self.limits.courier_inbox_payloads_max);
+                let doors = CourierDoors {
+                    inbox,
+                    home: self.home.clone(),
+                    dead_letters: self.letters.clone(),
+                    pool: Arc::clone(&self.pool),
+                    commit: commit(self.limits),
+                    reset: reset.clone(),
+                };
+                let courier = way.sink.courier(number).run(doors);
+                tasks.push(watched(self.runtime, self.alarm, courier));
+                couriers.push(sender);
+            }
+        }
+        Lane {
+            inbox,
+            format: bench.format,
+            transforms: bench.transforms,
+            ways,
+            outbox: Outbox::new(closing(self.limits), Arc::clone(&self.pool), Instant::now()),
+            couriers,
+            dead_letters: self.letters.clone(),
+            home: self.home.clone(),
+            meter: Arc::clone(self.meter),
+            lent_bytes: Arc::clone(&self.lent_bytes),
+            guard: RejectGuard::new(self.limits),
+            rows: RowBatch::default(),
+            rejects: Rejects::default(),
+        }
+    }
+}
+
 fn closing(limits: &Limits) -> Closing {
     Closing {
         payload_bytes_max: limits.payload_bytes_max,
@@ -155,9 +235,10 @@ fn closing(limits: &Limits) -> Closing {
 }
 
 /// Room for the buffers of a commit of each courier.
-fn pool(parts: &Parts) -> Pool {
-    let couriers = parts.benches.len() * parts.couriers_per_lane;
-    Pool::new(couriers * parts.limits.commit_bytes_max)
+fn pool(lanes: usize, sinks: &[SinkParts], limits: &Limits) -> Pool {
+    // Payloads are with one sink at a time.
+    let per_lane = sinks.iter().map(|way| way.couriers_per_lane).max().unwrap_or(0);
+    Pool::new(lanes * per_lane * limits.commit_bytes_max)
 }
 
 fn commit(limits: &Limits) -> Commit {

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::batch::{PartitionIndex, Payload, Receipt, RecordBatch, RowBatch, TopicPartition};
 use crate::blame::{Blame, Fault};
-use crate::config::KafkaPlan;
+use crate::config::{KafkaPlan, Section};
 use crate::kind::{Kind, Unable};
 use crate::names::Names;
 use crate::observe::PipelineMeter;
@@ -91,7 +91,21 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn couriers_per_lane(&self) -> usize;
     /// Lines of `bridge explain`: what is promised, what `Stored` means.
     fn explain(&self) -> Vec<String>;
+    /// The doors that must all be open for rows to be stored, and for each the addresses of which
+    /// one will do. A sink without any has no server of its own, and cannot have a
+    /// fallback.
+    fn doors(&self) -> Vec<Door> {
+        Vec::new()
+    }
+    /// Whether a fallback of the same kind that does not give this key takes it over from here;
+    /// `to` is its section.
+    fn lends(&self, _key: &str, _to: &Section) -> bool {
+        true
+    }
 }
+
+/// A door of a sink: host and port, or several of which one will do.
+pub type Door = Vec<String>;
 
 /// What a sink is given.
 #[derive(Clone)]
@@ -190,6 +204,26 @@ pub trait Sink: Send + Sync {
     /// Who claims partitions before they are read, where the sink itself keeps how far each is.
     fn claims(&self) -> Option<Arc<dyn Claims>> {
         None
+    }
+
+    /// What keeps the sink from taking rows just now, in words, if anything does. What it takes
+    /// slowly is no trouble.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Rows go to another sink from now on, or here again. While it rests, what is wrong here is no
+    /// trouble of the pipeline's, and nobody is there to notice that it is over: all that couriers
+    /// said is forgotten.
+    fn rest(&self, _rests: bool) {}
+
+    /// Tells a lane that waits here (for a table) to give up, this once: its encoder ends with an
+    /// error, and the batch is read again.
+    fn interrupt(&self) {}
+
+    /// What tells the server from every other, where it can be asked.
+    fn identity(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async { None })
     }
 }
 

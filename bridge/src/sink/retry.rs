@@ -57,7 +57,20 @@ pub struct Trouble {
     /// What it does not do: `is not answering`.
     fails: &'static str,
     meter: Arc<PipelineMeter>,
+    /// Under which the meter is told.
+    number: usize,
     state: Mutex<State>,
+}
+
+/// A table that nothing may be written to just now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// Its name.
+    pub table: Arc<str>,
+    /// What is wrong with it.
+    pub why: String,
+    /// Whether it opens by itself: it is only slow.
+    pub is_slow: bool,
 }
 
 #[derive(Debug, Default)]
@@ -68,15 +81,16 @@ struct State {
     why: String,
     warned_at: Option<Instant>,
     warned: bool,
-    /// (table, what is wrong with it).
-    tables: Vec<(Arc<str>, String)>,
+    tables: Vec<Closed>,
+    /// Rows go elsewhere: nothing here is the pipeline's trouble.
+    rests: bool,
 }
 
 impl Trouble {
     /// No trouble yet. `sink` is its name for people: `questdb localhost:9000`.
     pub fn new(pipeline: Arc<str>, sink: String, meter: Arc<PipelineMeter>) -> Trouble {
-        let fails = "is not answering";
-        Trouble { pipeline, sink, fails, meter, state: Mutex::default() }
+        let (fails, number) = ("is not answering", meter.enrol());
+        Trouble { pipeline, sink, fails, meter, number, state: Mutex::default() }
     }
 
     /// The same for a sink that fails in another way than by silence: `cannot be written`.
@@ -91,7 +105,10 @@ impl Trouble {
         state.away.insert(who);
         state.since.get_or_insert(now);
         state.why = why.to_owned();
-        if !state.warned && state.warned_at.is_none_or(|at| now.duration_since(at) >= QUIET) {
+        if !state.warned
+            && !state.rests
+            && state.warned_at.is_none_or(|at| now.duration_since(at) >= QUIET)
+        {
             state.warned = true;
             state.warned_at = Some(now);
             let (pipeline, sink, fails) = (&self.pipeline, &self.sink, self.fails);
@@ -116,16 +133,16 @@ impl Trouble {
 
     /// The tables that nothing can be written to just now, and why; logs what is new and what is
     /// over.
-    pub fn tables(&self, tables: Vec<(Arc<str>, String)>) {
+    pub fn tables(&self, tables: Vec<Closed>) {
         let mut state = self.state.lock().expect("no one panics with it");
         let pipeline = &self.pipeline;
-        for (table, why) in &tables {
-            if !state.tables.iter().any(|(known, _)| known == table) {
+        for Closed { table, why, .. } in &tables {
+            if !state.rests && !state.tables.iter().any(|known| known.table == *table) {
                 tracing::warn!("{pipeline}: paused: {why}");
             }
         }
-        for (table, _) in &state.tables {
-            if !tables.iter().any(|(still, _)| still == table) {
+        for Closed { table, .. } in &state.tables {
+            if !tables.iter().any(|still| still.table == *table) {
                 tracing::info!("{pipeline}: going on: table {table} takes rows again");
             }
         }
@@ -133,12 +150,36 @@ impl Trouble {
         self.publish(&state);
     }
 
-    fn publish(&self, state: &State) {
-        let mut words: Vec<String> = state.tables.iter().map(|(_, why)| why.clone()).collect();
+    /// What keeps rows from being stored, if anything does. A table that is only slow does not.
+    pub fn words(&self) -> Option<String> {
+        let state = self.state.lock().expect("no one panics with it");
+        let words = self.told(&state, |table| !table.is_slow);
+        (!words.is_empty()).then_some(words)
+    }
+
+    /// Rows go elsewhere from now on, or here again. Couriers that carry nothing find out nothing:
+    /// what they said is forgotten. Whoever goes on looking says it again.
+    pub fn rest(&self, rests: bool) {
+        let mut state = self.state.lock().expect("no one panics with it");
+        state.away.clear();
+        state.since = None;
+        state.warned = false;
+        state.rests = rests;
+        self.publish(&state);
+    }
+
+    fn told(&self, state: &State, counts: impl Fn(&Closed) -> bool) -> String {
+        let tables = state.tables.iter().filter(|table| counts(table));
+        let mut words: Vec<String> = tables.map(|table| table.why.clone()).collect();
         if !state.away.is_empty() {
             words.insert(0, format!("{} {} ({})", self.sink, self.fails, state.why));
         }
-        self.meter.set_trouble(words.join("; "));
+        words.join("; ")
+    }
+
+    fn publish(&self, state: &State) {
+        let words = if state.rests { String::new() } else { self.told(state, |_| true) };
+        self.meter.say_trouble(self.number, words);
     }
 }
 
@@ -172,10 +213,36 @@ mod tests {
         trouble.away(1, "timed out");
         trouble.back(0);
         assert_eq!(words(&meter), "questdb x:1 is not answering (timed out)");
-        trouble.tables(vec![("t".into(), "table t is suspended".into())]);
+        trouble.tables(vec![closed("t", false)]);
         trouble.back(1);
-        assert_eq!(words(&meter), "table t is suspended");
+        assert_eq!(words(&meter), "table t takes nothing");
         trouble.tables(vec![]);
         assert_eq!(words(&meter), "");
+    }
+
+    fn closed(table: &str, is_slow: bool) -> Closed {
+        let why = format!("table {table} takes nothing");
+        Closed { table: table.into(), why, is_slow }
+    }
+
+    #[test]
+    fn what_rests_is_no_trouble_and_who_is_slow_is_none_either() {
+        let meter = Arc::new(PipelineMeter::default());
+        let words = |meter: &PipelineMeter| meter.trouble.lock().expect("it is whole").clone();
+        let trouble = |name: &str| Trouble::new("p".into(), name.into(), Arc::clone(&meter));
+        let (first, second) = (trouble("a"), trouble("b"));
+        second.rest(true);
+        first.away(0, "refused");
+        second.away(0, "refused");
+        assert_eq!(words(&meter), "a is not answering (refused)", "the other one rests");
+        assert_eq!(second.words().as_deref(), Some("b is not answering (refused)"));
+        second.rest(false);
+        assert_eq!(second.words(), None, "couriers that carry nothing find out nothing");
+        first.rest(true);
+        assert_eq!(words(&meter), "");
+        second.tables(vec![closed("t", true)]);
+        assert_eq!((words(&meter).as_str(), second.words()), ("table t takes nothing", None));
+        meter.set_trouble("the dead letters are full");
+        assert_eq!(words(&meter), "the dead letters are full; table t takes nothing");
     }
 }

@@ -51,6 +51,8 @@ pub struct Setup {
     pub sink: Vec<String>,
     /// The whole of that section, where rows do not go to QuestDB.
     pub elsewhere: Option<String>,
+    /// Lines of `[pipeline.readings.fallback]`, which is there if there are any.
+    pub fallback: Vec<String>,
     /// Lines of `[pipeline.readings.rejects]`.
     pub rejects: Vec<String>,
     /// Lines of `[pipeline.readings.limits]`.
@@ -94,6 +96,7 @@ impl Setup {
             shape: Vec::new(),
             sink: Vec::new(),
             elsewhere: None,
+            fallback: Vec::new(),
             rejects: Vec::new(),
             limits: Vec::new(),
             properties: Vec::new(),
@@ -151,6 +154,10 @@ impl Setup {
         self.shape.iter().for_each(|of_table| line(of_table));
         line(&self.destination());
         self.sink.iter().for_each(|of_sink| line(of_sink));
+        if !self.fallback.is_empty() {
+            line("[pipeline.readings.fallback]");
+        }
+        self.fallback.iter().for_each(|of_fallback| line(of_fallback));
         line("[pipeline.readings.rejects]");
         self.rejects.iter().for_each(|of_rejects| line(of_rejects));
         line("[pipeline.readings.limits]");

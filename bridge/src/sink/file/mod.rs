@@ -263,4 +263,12 @@ impl Sink for Files {
     }
 
     fn abandon(&self) {}
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.words()
+    }
+
+    fn rest(&self, rests: bool) {
+        self.shared.trouble.rest(rests);
+    }
 }

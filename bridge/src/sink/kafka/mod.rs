@@ -25,9 +25,9 @@ use self::framing::{Framing, TABLE};
 use self::options::{KafkaSinkPlan, Options};
 use super::retry::Trouble;
 use super::text::{Encoders, Written};
-use super::{BoxFuture, Courier, Encoder, Finding, Sink, SinkContext, SinkPlan};
+use super::{BoxFuture, Courier, Door, Encoder, Finding, Sink, SinkContext, SinkPlan};
 use crate::blame::Fault;
-use crate::config::KafkaPlan;
+use crate::config::{KafkaPlan, Section};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::Scout;
 use crate::kind::{Kind, Unable};
@@ -94,6 +94,20 @@ impl SinkPlan for KafkaSinkPlan {
 
     fn couriers_per_lane(&self) -> usize {
         1
+    }
+
+    /// Brokers that are read from, too, are no door of the sink's: without them nothing is read
+    /// that could go elsewhere.
+    fn doors(&self) -> Vec<Door> {
+        let own = self.own_brokers().map(|all| all.split(',').map(|at| at.trim().to_owned()));
+        own.into_iter().map(Iterator::collect).collect()
+    }
+
+    fn lends(&self, key: &str, to: &Section) -> bool {
+        const ENCODED: [&str; 3] = ["columns", "null", "timestamps"];
+        // What one set of brokers needs need not be what others do.
+        let (encode, brokers) = (!to.has("encode"), !to.has("brokers"));
+        (encode || !ENCODED.contains(&key)) && (brokers || key != "properties")
     }
 
     fn explain(&self) -> Vec<String> {
@@ -201,4 +215,12 @@ impl Sink for Topics {
     }
 
     fn abandon(&self) {}
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.words()
+    }
+
+    fn rest(&self, rests: bool) {
+        self.shared.trouble.rest(rests);
+    }
 }

@@ -86,6 +86,11 @@ pub struct KafkaSinkPlan {
 }
 
 impl KafkaSinkPlan {
+    /// Its brokers, where they are not those that are read from.
+    pub fn own_brokers(&self) -> Option<&str> {
+        self.brokers.as_deref()
+    }
+
     /// Reads the section.
     pub fn parse(section: &Section) -> Result<KafkaSinkPlan, Mistake> {
         let options: Options = kind::options(section)?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::failure::Fate;
 use super::layout::{self, Found, Layout, Wanted, literal, quote_table};
@@ -48,6 +49,8 @@ pub struct Catalogue {
     /// Every layout that rows may be under way in, by its number.
     layouts: RwLock<Vec<Arc<Layout>>>,
     asking: tokio::sync::Mutex<()>,
+    /// Rises when whoever waits just now is to give up.
+    interrupted: watch::Sender<u64>,
     epoch: AtomicU64,
 }
 
@@ -69,8 +72,14 @@ impl Catalogue {
             known: Mutex::default(),
             layouts: RwLock::default(),
             asking: tokio::sync::Mutex::new(()),
+            interrupted: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
         }
+    }
+
+    /// Everyone who waits just now gives up.
+    pub fn interrupt(&self) {
+        self.interrupted.send_modify(|count| *count += 1);
     }
 
     /// The layout of a number that an encoder was given.
@@ -205,7 +214,17 @@ impl Tables for Catalogue {
         if let Some(layout) = self.known(table).filter(|layout| has_all(&layout.found, wanted)) {
             return Ok(layout);
         }
-        self.runtime.block_on(self.ask(table, wanted))
+        let mut interrupted = self.interrupted.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                // The sender lives as long as this does.
+                _ = interrupted.changed() => {
+                    let fault = Fault::world("interrupted while a table was waited for");
+                    Err(Denied::Pipeline(fault))
+                }
+                asked = self.ask(table, wanted) => asked,
+            }
+        })
     }
 
     fn epoch(&self) -> u64 {

@@ -7,9 +7,11 @@ use super::Shared;
 use super::options::{Options, PostgresPlan};
 use super::sink::Postgres;
 use crate::blame::Fault;
+use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
-use crate::sink::{Sink, SinkContext, SinkPlan};
+use crate::sink::questdb::options::Endpoint;
+use crate::sink::{Door, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -38,6 +40,20 @@ impl SinkPlan for PostgresPlan {
 
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
+    }
+
+    fn doors(&self) -> Vec<Door> {
+        vec![self.addresses.iter().map(Endpoint::to_string).collect()]
+    }
+
+    fn lends(&self, key: &str, to: &Section) -> bool {
+        const LOGIN: [&str; 3] = ["username", "password", "password_file"];
+        match key {
+            key if LOGIN.contains(&key) => !LOGIN.iter().any(|own| to.has(own)),
+            "tls_ca" => !to.has("tls"),
+            "key" => !to.has("mode"),
+            _ => true,
+        }
     }
 
     fn explain(&self) -> Vec<String> {

@@ -50,7 +50,7 @@ struct Shared {
     catalogue: Arc<Catalogue>,
     /// How far partitions are, where that is kept beside the rows.
     progress: Option<Arc<Progress>>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
     meter: Arc<PipelineMeter>,
 }
 
@@ -59,7 +59,10 @@ impl Shared {
     fn new(plan: PostgresPlan, context: &SinkContext) -> Result<Shared, Fault> {
         let SinkContext { pipeline, shape, meter, runtime, .. } = context;
         let door = Arc::new(Door::new(&plan, pipeline)?);
-        let patient = Arc::new(Patient::new(Arc::clone(&door)));
+        let name = plan.shown();
+        let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
+        let trouble = Arc::new(trouble);
+        let patient = Arc::new(Patient::new(Arc::clone(&door), Arc::clone(&trouble)));
         let catalogue = Arc::new(Catalogue::new(
             Arc::clone(pipeline),
             Arc::clone(shape),
@@ -71,8 +74,6 @@ impl Shared {
             let (pipeline, patient) = (Arc::clone(pipeline), Arc::clone(&patient));
             Arc::new(Progress::new(pipeline, patient, shape.create.tables))
         });
-        let name = plan.shown();
-        let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
         let (pipeline, meter) = (Arc::clone(pipeline), Arc::clone(meter));
         Ok(Shared { pipeline, name, plan, door, patient, catalogue, progress, trouble, meter })
     }

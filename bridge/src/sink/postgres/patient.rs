@@ -1,5 +1,5 @@
 //! Statements that something waits for, a lane or a partition: asked again for as long as the
-//! server is away. Couriers say that it is; here it is only waited for.
+//! server is away. That it is counts as trouble of the sink, for no courier may have anything yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,15 @@ use tokio::sync::watch;
 
 use super::failure::{Failure, Fate};
 use super::link::Door;
+use crate::sink::retry::Trouble;
 
 /// The first wait while the database is away, doubled up to the longest.
 const AGAIN: Duration = Duration::from_millis(50);
 /// The longest.
 const AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// Who waits here, among those who may find the sink away; couriers count from 0.
+const WAITERS: usize = usize::MAX;
 
 /// Rows as text.
 pub type Rows = Vec<Vec<Option<String>>>;
@@ -28,13 +32,14 @@ pub enum GaveUp {
 /// Asks until it is answered.
 pub struct Patient {
     door: Arc<Door>,
+    trouble: Arc<Trouble>,
     abandoned: watch::Sender<bool>,
 }
 
 impl Patient {
     /// Connects to nothing.
-    pub fn new(door: Arc<Door>) -> Patient {
-        Patient { door, abandoned: watch::Sender::new(false) }
+    pub fn new(door: Arc<Door>, trouble: Arc<Trouble>) -> Patient {
+        Patient { door, trouble, abandoned: watch::Sender::new(false) }
     }
 
     /// Everyone who waits gives up.
@@ -52,17 +57,25 @@ impl Patient {
                 Ok(mut link) => link.rows(statements).await,
                 Err(failure) => Err(failure),
             };
-            match answered {
-                Ok(rows) => return Ok(rows),
-                Err(failure) if failure.is_refusal() => return Err(GaveUp::Said(failure)),
-                Err(failure) => match failure.fate() {
-                    // Two who make the same table at once; the second finds it made.
-                    Fate::Record if is_race(&failure) => {}
-                    Fate::Record | Fate::Changed | Fate::Operator => {
-                        return Err(GaveUp::Said(failure));
-                    }
-                    Fate::Again | Fate::TooLong | Fate::Elsewhere => self.door.fail_over(endpoint),
-                },
+            let failure = match answered {
+                Ok(rows) => {
+                    self.trouble.back(WAITERS);
+                    return Ok(rows);
+                }
+                Err(failure) => failure,
+            };
+            match failure.fate() {
+                _ if failure.is_refusal() => return Err(GaveUp::Said(failure)),
+                // Two who make the same table at once; the second finds it made.
+                Fate::Record if is_race(&failure) => {}
+                Fate::Record | Fate::Changed | Fate::Operator => {
+                    self.trouble.back(WAITERS);
+                    return Err(GaveUp::Said(failure));
+                }
+                Fate::Again | Fate::TooLong | Fate::Elsewhere => {
+                    self.trouble.away(WAITERS, &failure.words());
+                    self.door.fail_over(endpoint);
+                }
             }
             let stop = tokio::time::timeout(wait, abandoned.wait_for(|stop| *stop)).await;
             if stop.is_ok() {

@@ -302,12 +302,15 @@ mod tests {
     use super::*;
     use crate::batch::{Buffers, Payload, Route};
     use crate::config::Section;
+    use crate::sink::retry::Trouble;
 
     /// Progress of these partitions: the offsets before each are stored.
     fn progress(next: &[i64]) -> Progress {
         let plan = PostgresPlan::parse(&Section::new("sink", toml::Table::new())).expect("a plan");
         let door = Arc::new(Door::new(&plan, "p").expect("nothing to read"));
-        let progress = Progress::new("p'1".into(), Arc::new(Patient::new(door)), true);
+        let trouble = Arc::new(Trouble::new("p".into(), "postgres".into(), Arc::default()));
+        let patient = Arc::new(Patient::new(door, trouble));
+        let progress = Progress::new("p'1".into(), patient, true);
         for (index, next) in next.iter().enumerate() {
             // Names sort against the indexes.
             let source = TopicPartition { topic: "t".into(), partition: 9 - index as i32 };

@@ -59,6 +59,29 @@ impl Sink for Postgres {
     fn claims(&self) -> Option<Arc<dyn Claims>> {
         self.shared.progress.clone().map(|progress| progress as Arc<dyn Claims>)
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.words()
+    }
+
+    fn rest(&self, rests: bool) {
+        self.shared.trouble.rest(rests);
+    }
+
+    fn interrupt(&self) {
+        self.shared.catalogue.interrupt();
+    }
+
+    /// A cluster's number is that of its replicas too: with the moment when the server was started
+    /// it is its own.
+    fn identity(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            let asked = "SELECT system_identifier || '@' || extract(epoch FROM \
+                         pg_postmaster_start_time()) FROM pg_control_system()";
+            let mut link = self.shared.door.open().await.ok()?;
+            link.ask(asked).await.ok()?.into_iter().next().flatten()
+        })
+    }
 }
 
 /// One knock on every door.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::keeper::denied;
-use super::server::{Response, said};
+use super::server::{Response, is_read_only, said};
 use crate::blame::Fault;
 
 /// What an answer to a write means.
@@ -45,6 +45,7 @@ pub fn judge(response: &Response) -> Answered {
     match status {
         204 => Answered::Stored,
         400 => refused(response),
+        403 if is_read_only(&response.body) => Answered::Again("the server is read-only".into()),
         401 | 403 => Answered::Stop(denied(&words())),
         413 => Answered::TooLarge(words()),
         408 | 421 | 425 | 429 | 500..=599 => Answered::Again(words()),
@@ -109,6 +110,8 @@ mod tests {
             assert!(matches!(judged(status, "x"), Answered::Stop(_)), "{status}");
         }
         assert!(matches!(judged(413, "x"), Answered::TooLarge(_)));
+        let read_only = r#"{"code":"unauthorised","message":"Write permission denied"}"#;
+        assert!(matches!(judged(403, read_only), Answered::Again(_)), "it may not last");
         let body =
             r#"{"message":"error in line 1: table: nw; cannot insert in non-WAL table","line":1}"#;
         assert!(matches!(judged(400, body), Answered::Stop(_)));

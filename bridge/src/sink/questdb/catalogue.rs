@@ -15,12 +15,14 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ddl;
+use super::keeper::KEEPER;
 use super::once::{self, Lack};
 use super::server::{ExecError, Rows, SqlClient};
 use super::table::{Denied, Doubts, Table, Tables, Wanted};
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
+use crate::sink::retry::Trouble;
 use crate::sink::{Delivery, SinkContext};
 
 /// The first wait before a server that is away is asked again, doubled up to the longest.
@@ -35,11 +37,15 @@ const LOOKS_BETWEEN: usize = 5;
 /// At most so many at once; the others have their turn later.
 const LOOKED_AT_MAX: usize = 64;
 
+/// Lanes that wait, among those who may find the sink away.
+const LANES: usize = KEEPER - 1;
+
 /// What is known of tables.
 pub struct Catalogue {
     pipeline: Arc<str>,
     shape: Arc<Shape>,
     sql: SqlClient,
+    trouble: Arc<Trouble>,
     runtime: Handle,
     delivery: Delivery,
     /// By lower-case name. The lock is held for look-ups only, never while SQL runs.
@@ -47,17 +53,25 @@ pub struct Catalogue {
     /// One lane at a time asks the server, so that no statement is sent twice.
     asking: tokio::sync::Mutex<()>,
     abandoned: watch::Sender<bool>,
+    /// Rises when whoever waits just now is to give up.
+    interrupted: watch::Sender<u64>,
     doubts: Arc<Doubts>,
     epoch: AtomicU64,
 }
 
 impl Catalogue {
     /// Knows nothing yet.
-    pub fn new(context: &SinkContext, sql: SqlClient, doubts: Arc<Doubts>) -> Catalogue {
+    pub fn new(
+        context: &SinkContext,
+        sql: SqlClient,
+        trouble: Arc<Trouble>,
+        doubts: Arc<Doubts>,
+    ) -> Catalogue {
         Catalogue {
             pipeline: Arc::clone(&context.pipeline),
             shape: Arc::clone(&context.shape),
             sql,
+            trouble,
             runtime: context.runtime.clone(),
             delivery: context.delivery,
             doubts,
@@ -65,12 +79,18 @@ impl Catalogue {
             known: Mutex::default(),
             asking: tokio::sync::Mutex::new(()),
             abandoned: watch::Sender::new(false),
+            interrupted: watch::Sender::new(0),
         }
     }
 
     /// Everyone who waits gives up.
     pub fn abandon(&self) {
         self.abandoned.send_replace(true);
+    }
+
+    /// Everyone who waits just now gives up.
+    pub fn interrupt(&self) {
+        self.interrupted.send_modify(|count| *count += 1);
     }
 
     fn known(&self, table: &str) -> Option<Arc<Table>> {
@@ -228,7 +248,12 @@ impl Catalogue {
         let mut abandoned = self.abandoned.subscribe();
         let mut wait = AGAIN;
         loop {
-            match self.sql.exec(statement).await {
+            let answer = self.sql.exec(statement).await;
+            match &answer {
+                Err(ExecError::Away(why)) => self.trouble.away(LANES, why),
+                _ => self.trouble.back(LANES),
+            }
+            match answer {
                 Ok(rows) => return Ok(rows),
                 Err(ExecError::Refused(why)) => {
                     let (reason, detail) = refused(why);
@@ -245,7 +270,6 @@ impl Catalogue {
                 }
                 Err(ExecError::Away(_)) => {}
             }
-            // The keeper and the couriers say that the server is away; here it is only waited for.
             let stop = tokio::time::timeout(wait, abandoned.wait_for(|stop| *stop)).await;
             if stop.is_ok() {
                 let fault = Fault::world("stopped while a table was waited for");
@@ -265,7 +289,17 @@ impl Tables for Catalogue {
         if let Some(table) = self.known(table).filter(|table| has_all(table, wanted)) {
             return Ok(table);
         }
-        self.runtime.block_on(self.ask(table, wanted))
+        let mut interrupted = self.interrupted.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                // The sender lives as long as this does.
+                _ = interrupted.changed() => {
+                    let fault = Fault::world("interrupted while a table was waited for");
+                    Err(Denied::Pipeline(fault))
+                }
+                asked = self.ask(table, wanted) => asked,
+            }
+        })
     }
 
     fn epoch(&self) -> u64 {

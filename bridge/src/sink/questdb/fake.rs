@@ -317,6 +317,8 @@ pub enum Fate {
     Guarded,
     /// Asks for a key and takes no signature.
     Refused,
+    /// Lets in and hangs up.
+    HangUp,
 }
 
 /// A server of line protocol over TCP beside the one of HTTP; its address.
@@ -338,6 +340,9 @@ pub async fn line_server(state: Arc<Mutex<State>>) -> String {
 }
 
 async fn lines(stream: TcpStream, fate: Fate, state: Arc<Mutex<State>>) {
+    if fate == Fate::HangUp {
+        return;
+    }
     let mut stream = BufReader::new(stream);
     let mut kept: Vec<String> = Vec::new();
     let mut number = 0;

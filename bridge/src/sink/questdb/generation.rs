@@ -148,6 +148,8 @@ pub struct Generation {
     pub cargo: Vec<Cargo>,
     /// The same for counting.
     pub manifest: Manifest,
+    /// When it was made.
+    pub connected: Instant,
     /// When it was first written to.
     pub since: Option<Instant>,
 }
@@ -155,7 +157,8 @@ pub struct Generation {
 impl Generation {
     /// A new one.
     pub fn new(stream: Stream) -> Generation {
-        Generation { stream, cargo: Vec::new(), manifest: Manifest::default(), since: None }
+        let (cargo, manifest) = (Vec::new(), Manifest::default());
+        Generation { stream, cargo, manifest, connected: Instant::now(), since: None }
     }
 
     /// How long ago it was first written to.

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::server::{ExecError, Rows, Server, SqlClient, quote};
 use crate::blame::Fault;
-use crate::sink::retry::{Backoff, Trouble};
+use crate::sink::retry::{Backoff, Closed, Trouble};
 
 /// Polls under load are this far apart: the server answers one in a millisecond or two.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -226,7 +226,9 @@ impl Keeper {
         tables.endpoint = endpoint;
         self.explain(&mut tables, &before).await;
         let closed = |(name, state): (&String, &TableState)| {
-            Some((Arc::from(name.as_str()), state.closed.as_ref()?.to_string()))
+            let (table, why) = (Arc::from(name.as_str()), state.closed.as_ref()?.to_string());
+            let is_slow = !why.contains(SUSPENDED);
+            Some(Closed { table, why, is_slow })
         };
         self.trouble.tables(tables.tables.iter().filter_map(closed).collect());
         self.watched.state.send_replace(Arc::new(tables));

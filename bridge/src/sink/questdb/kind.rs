@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::encode::IlpEncoder;
-use super::options::{Options, QuestDbPlan};
+use super::options::{Endpoint, Options, QuestDbPlan, Transport};
 use super::sink::{complete, explain};
 use super::table::Tables;
 use super::{Opening, SqlClient, once};
 use crate::blame::Fault;
+use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
-use crate::sink::{Encoder, Sink, SinkContext, SinkPlan};
+use crate::sink::{Door, Encoder, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -29,7 +30,8 @@ pub const NEWEST: u8 = 2;
 impl SinkPlan for QuestDbPlan {
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
         let opening = Opening::new(self.clone(), context.clone())?;
-        let catalogue = Arc::new(Catalogue::new(&context, opening.sql(), opening.doubts()));
+        let (sql, trouble) = (opening.sql(), opening.trouble());
+        let catalogue = Arc::new(Catalogue::new(&context, sql, trouble, opening.doubts()));
         let couriers = self.couriers_per_lane() as u32;
         let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
         let make = move || -> Box<dyn Encoder> {
@@ -63,6 +65,30 @@ impl SinkPlan for QuestDbPlan {
 
     fn explain(&self) -> Vec<String> {
         explain(self)
+    }
+
+    /// SQL over HTTP is needed with either transport: tables are watched, rows counted back.
+    fn doors(&self) -> Vec<Door> {
+        let door = |endpoints: &[Endpoint]| endpoints.iter().map(Endpoint::to_string).collect();
+        let mut doors = vec![door(&self.addresses)];
+        if self.transport == Transport::Tcp {
+            doors.push(door(&self.tcp_addresses));
+        }
+        doors
+    }
+
+    fn lends(&self, key: &str, to: &Section) -> bool {
+        let is_tcp = to.text("transport").map_or(self.transport == Transport::Tcp, |t| t == "tcp");
+        const LOGIN: [&str; 5] = ["username", "password", "password_file", "token", "token_file"];
+        match key {
+            // Its address belongs to that of HTTP.
+            "tcp_address" => is_tcp && !to.has("address"),
+            "ack" | "generation_rows" | "generation_age" => is_tcp,
+            // A key is one thing in four parts, and so is a login in two.
+            key if key.starts_with("auth_") => is_tcp && !to.has("auth_key_id"),
+            key if LOGIN.contains(&key) => !LOGIN.iter().any(|own| to.has(own)),
+            _ => true,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod catalogue;
 mod confirm;
+mod counting;
 mod ddl;
 pub(super) mod dial;
 mod diff;
@@ -148,6 +149,11 @@ impl Opening {
     /// SQL on a connection of its own.
     pub fn sql(&self) -> SqlClient {
         SqlClient::new(Arc::clone(&self.shared.server))
+    }
+
+    /// What is wrong with the sink.
+    pub fn trouble(&self) -> Arc<Trouble> {
+        Arc::clone(&self.shared.trouble)
     }
 
     /// Where couriers say which tables refuse rows.

@@ -412,6 +412,9 @@ impl Settings {
 /// Reads the answer of `/exec`.
 fn read_rows(response: &Response) -> Result<Rows, ExecError> {
     let told = || said(&response.body);
+    if is_read_only(&response.body) {
+        return Err(ExecError::Away("the server is read-only".into()));
+    }
     match response.status {
         401 | 403 => return Err(ExecError::Denied(format!("status {}", response.status))),
         421 | 429 | 500..=599 => {
@@ -444,6 +447,12 @@ fn read_rows(response: &Response) -> Result<Rows, ExecError> {
         }
     }
     Ok(Rows { columns, rows })
+}
+
+/// Whether the server refused to write whoever we are: its configuration says read-only, which a
+/// person may end without our knowing.
+pub fn is_read_only(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("Write permission denied")
 }
 
 /// The beginning of what a server said, fit for one line of a log.

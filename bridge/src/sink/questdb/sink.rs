@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
-use super::server::{Broken, ExecError, SqlClient};
+use super::server::{Broken, ExecError, SqlClient, quote};
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
 use super::wish::{self, State, Wish};
@@ -166,6 +167,27 @@ impl Sink for QuestDb {
     fn abandon(&self) {
         self.catalogue.abandon();
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.words()
+    }
+
+    fn rest(&self, rests: bool) {
+        self.shared.trouble.rest(rests);
+    }
+
+    fn interrupt(&self) {
+        self.catalogue.interrupt();
+    }
+
+    /// The random number that a server gives itself when it first starts, where it keeps one.
+    fn identity(&self) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async {
+            let sql = SqlClient::new(Arc::clone(&self.shared.server));
+            let rows = sql.exec("SELECT id FROM telemetry_config LIMIT -1").await.ok()?;
+            Some(rows.rows.first()?.first()?.as_str()?.to_owned())
+        })
+    }
 }
 
 /// A courier that never was: its fault ends the pipeline when it is run.
@@ -265,6 +287,14 @@ impl Inspection {
             }
             Err(error) => return finding("sink", &name, format!("sql: {error}")).away(),
         }
+        const READ_ONLY: &str = "SELECT value FROM (SHOW PARAMETERS) WHERE property_path IN \
+                                 ('readonly', 'http.security.readonly') AND value = 'true'";
+        // A server that does not tell its parameters is believed to take rows.
+        if self.sql.exec(READ_ONLY).await.is_ok_and(|rows| !rows.rows.is_empty()) {
+            return finding("sink", &name, "is read-only".into())
+                .fix("`readonly` and `http.security.readonly` of its server.conf")
+                .away();
+        }
         let protocol = self.shared.plan.protocol.unwrap_or(settings.protocol);
         let note = format!("{}, line protocol v{protocol}", settings.version);
         Finding { state: FindingState::Ok, ..finding("sink", &name, note) }
@@ -327,11 +357,32 @@ impl Inspection {
             let fix = format!("ALTER TABLE '{name}' SET TYPE WAL, then restart QuestDB");
             return Ok(finding("table", name, "is not a WAL table".into()).fix(fix));
         }
+        if let Some(finding) = self.suspended(name).await? {
+            return Ok(finding);
+        }
         let judged = judge(&self.shared.plan, &self.shape, self.delivery, &table);
         Ok(match judged.state {
             FindingState::Fail => judged,
             _ => compare(judged, &self.shape, name, &state),
         })
+    }
+
+    /// A suspended table takes writes, which nobody can read until it is resumed.
+    async fn suspended(&self, table: &str) -> Result<Option<Finding>, ExecError> {
+        let about = format!(
+            "SELECT suspended, errorTag, errorMessage FROM wal_tables() WHERE lower(name) = {}",
+            quote(&table.to_lowercase())
+        );
+        let about = self.sql.exec(&about).await?;
+        let Some(row) = about.rows.first() else { return Ok(None) };
+        if row.first().and_then(Value::as_bool) != Some(true) {
+            return Ok(None);
+        }
+        let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default();
+        let why = format!("{} {}", text(1), text(2));
+        let why = if why.trim().is_empty() { "no reason given" } else { why.trim() };
+        let fix = format!("cure the cause, then ALTER TABLE '{table}' RESUME WAL");
+        Ok(Some(finding("table", table, format!("is suspended: {why}")).fix(fix).away()))
     }
 }
 

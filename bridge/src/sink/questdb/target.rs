@@ -135,16 +135,16 @@ impl Target {
         let all: Vec<Wanted> = asked.iter().map(|(_, wanted)| wanted.clone()).collect();
         match tables.resolve(&self.name, &all) {
             Ok(table) => self.take(shape, &table, asked, version),
-            Err(Denied::Pipeline(fault)) => return Err(fault),
+            Err(Denied::Pipeline(fault)) => return self.give_up(fault),
             Err(Denied::Record(reason, detail)) => match tables.resolve(&self.name, &[]) {
-                Err(Denied::Pipeline(fault)) => return Err(fault),
+                Err(Denied::Pipeline(fault)) => return self.give_up(fault),
                 Err(Denied::Record(..)) => self.refused = Some((reason, detail)),
                 Ok(table) => {
                     self.take(shape, &table, Vec::new(), version);
                     for (column, wanted) in asked {
                         match tables.resolve(&self.name, std::slice::from_ref(&wanted)) {
                             Ok(table) => self.take(shape, &table, vec![(column, wanted)], version),
-                            Err(Denied::Pipeline(fault)) => return Err(fault),
+                            Err(Denied::Pipeline(fault)) => return self.give_up(fault),
                             Err(Denied::Record(reason, detail)) => {
                                 self.set(column, Slot::Denied(reason, detail));
                             }
@@ -154,6 +154,12 @@ impl Target {
             },
         }
         Ok(())
+    }
+
+    /// The next row asks anew: whoever gave up may be told to go on.
+    fn give_up(&mut self, fault: Fault) -> Result<(), Fault> {
+        *self = Target::new(&self.name);
+        Err(fault)
     }
 
     fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>, version: u8) {

@@ -5,16 +5,15 @@
 //! word is all there is.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
 use super::confirm::{Confirmer, Keys};
+use super::counting::{Counting, next_counted, send, settle, stored};
 use super::dial::in_words;
 use super::gate::Trust;
 use super::generation::{Admission, Cargo, Generation};
@@ -22,7 +21,7 @@ use super::http::{Road, Stopped, Unproven, polled, rewind};
 use super::job::Job;
 use super::keeper::Tables;
 use super::server::SqlClient;
-use crate::batch::{Payload, Receipt, Route, Verdict};
+use crate::batch::{Payload, Route, Verdict};
 use crate::blame::Fault;
 use crate::limits::COURIER_BYTES;
 use crate::outbox::Pool;
@@ -38,6 +37,9 @@ const HAND_MAX: usize = 8;
 /// Which lines to look at.
 pub const KEY_HINT: &str = "`auth_key_id`, `auth_private_key` and its public key must be those of the \
      server's line.tcp.auth.db.path";
+/// After one that was lost, a connection that lives so long is one: what stands before a server
+/// that is away may let us in and hang up.
+const LASTS: Duration = Duration::from_secs(1);
 /// Longer than any test or process waits; a connection without rows does not age.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365);
 
@@ -61,6 +63,8 @@ enum Step {
 enum Attended {
     /// After a failure, there is one again.
     Back,
+    /// And it lasts.
+    Lasted,
     /// It is old enough to be closed.
     Aged,
     /// The server ended it.
@@ -78,6 +82,8 @@ struct Pipe {
     trust: Trust,
     /// Before the next connection, for one that was lost.
     pause: Option<Duration>,
+    /// One was lost, and none has lasted since: the sink is in trouble, whoever lets us in.
+    doubted: bool,
 }
 
 impl Pipe {
@@ -94,7 +100,9 @@ impl Pipe {
                     self.shared.meter.connections.add(1);
                     self.generation = Some(Generation::new(stream));
                     self.trust.admitted();
-                    self.shared.trouble.back(self.who);
+                    if !self.doubted {
+                        self.shared.trouble.back(self.who);
+                    }
                 }
                 Err(error) => {
                     if self.trust.failed(&error) {
@@ -128,9 +136,18 @@ impl Pipe {
         Some(generation)
     }
 
+    /// Rows arrive, or a connection stays.
+    fn lasted(&mut self) {
+        if std::mem::take(&mut self.doubted) {
+            self.shared.trouble.back(self.who);
+        }
+    }
+
     /// The connection is gone.
     fn fail(&mut self, why: &str) {
         self.shared.meter.retries.add(1);
+        self.shared.trouble.away(self.who, &format!("tcp: {why}"));
+        self.doubted = true;
         self.pause = Some(self.backoff.next_wait());
         let Some(generation) = self.take() else { return };
         self.trust.lost(generation.age());
@@ -163,9 +180,13 @@ impl Pipe {
                     (false, Some(since)) => since + generation_age,
                     _ => Instant::now() + FOR_EVER,
                 };
+                let lasts = generation.connected + LASTS;
                 tokio::select! {
                     why = generation.ended() => Ok(Attended::Ended(why)),
                     () = tokio::time::sleep_until(due.into()) => Ok(Attended::Aged),
+                    () = tokio::time::sleep_until(lasts.into()), if self.doubted => {
+                        Ok(Attended::Lasted)
+                    }
                 }
             }
             _ => std::future::pending().await,
@@ -209,7 +230,11 @@ impl Pipe {
         }
         match written {
             Ok(()) => {
-                self.backoff.reset();
+                // What the socket took says nothing of a connection that has just begun.
+                if !self.doubted || generation.connected.elapsed() >= LASTS {
+                    self.backoff.reset();
+                    self.lasted();
+                }
                 Ok(Step::Written)
             }
             Err(error) => {
@@ -254,6 +279,7 @@ impl TcpCourier {
             failed: Vec::new(),
             trust: Trust::default(),
             pause: None,
+            doubted: false,
         };
         Ok(TcpCourier {
             pipe,
@@ -293,7 +319,7 @@ impl TcpCourier {
                 () = wanted_back(&mut doors.reset) => self.let_go(doors).await,
                 counted = next_counted(&mut self.confirming), if !self.confirming.is_empty() => {
                     let whole = settle(&self.shared, counted, &doors.home).await;
-                    self.pipe.trust.counted(whole);
+                    self.counted(whole);
                 }
                 seen = polled(&mut tables), if !self.unproven.is_empty() => {
                     self.prove(&seen, &doors.home).await;
@@ -303,6 +329,7 @@ impl TcpCourier {
                         let failed = std::mem::take(&mut self.pipe.failed);
                         send(&doors.home, failed, Verdict::Rewind { route: Route::Proof }).await;
                     }
+                    Attended::Lasted => self.pipe.lasted(),
                     Attended::Aged => self.close(),
                     Attended::Ended(why) => self.ended(&why, loaded),
                 },
@@ -316,6 +343,14 @@ impl TcpCourier {
             }
         }
         Ok(())
+    }
+
+    /// Rows of a connection were counted back, and were all there or not.
+    fn counted(&mut self, whole: bool) {
+        self.pipe.trust.counted(whole);
+        if whole {
+            self.pipe.lasted();
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -390,7 +425,7 @@ impl TcpCourier {
             self.road.hang_up();
         }
         if let Some(whole) = whole {
-            self.pipe.trust.counted(whole);
+            self.counted(whole);
         }
         match step {
             Some(step) => self.stepped(step?, &doors.home).await,
@@ -508,60 +543,4 @@ async fn advance(
         pipe.shared.watched.open(&front.table).await;
     }
     pipe.write(hand, pool).await
-}
-
-/// A generation that is being counted. Given up, it still has its cargo.
-struct Counting {
-    cargo: Vec<Cargo>,
-    count: BoxFuture<'static, Result<(), String>>,
-}
-
-/// Waits for the next generation that was counted.
-async fn next_counted(counting: &mut Vec<Counting>) -> (Vec<Cargo>, Result<(), String>) {
-    poll_fn(|context| {
-        for index in 0..counting.len() {
-            if let Poll::Ready(counted) = counting[index].count.as_mut().poll(context) {
-                return Poll::Ready((counting.swap_remove(index).cargo, counted));
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-/// Sends home a generation that was counted; whether all of it was there.
-async fn settle(shared: &Shared, counted: (Vec<Cargo>, Result<(), String>), home: &Home) -> bool {
-    let whole = counted.1.is_ok();
-    match counted {
-        (cargo, Ok(())) => stored(shared, cargo, home).await,
-        (cargo, Err(missing)) => {
-            let pipeline = &shared.pipeline;
-            tracing::warn!(
-                "{pipeline}: not all rows arrived over tcp ({missing}); once more over http"
-            );
-            send(home, cargo, Verdict::Rewind { route: Route::Proof }).await;
-        }
-    }
-    whole
-}
-
-async fn stored(shared: &Shared, cargo: Vec<Cargo>, home: &Home) {
-    for one in &cargo {
-        shared.meter.bytes_stored.add(one.bytes);
-        shared.meter.stored.record(one.opened.elapsed(), one.rows);
-    }
-    send(home, cargo, Verdict::Stored).await;
-}
-
-/// One receipt for several payloads.
-async fn send(home: &Home, cargo: Vec<Cargo>, verdict: Verdict) {
-    if cargo.is_empty() {
-        return;
-    }
-    let rows = match verdict {
-        Verdict::Stored => cargo.iter().map(|one| one.rows).sum(),
-        Verdict::Rewind { .. } => 0,
-    };
-    let shares = cargo.into_iter().flat_map(|one| one.shares).collect();
-    home.send(Receipt { shares, verdict, rows }).await;
 }

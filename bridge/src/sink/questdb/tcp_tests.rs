@@ -2,7 +2,7 @@
 
 use super::fake::{Bench, Fake, Fate, line_server};
 use super::tcp::TcpCourier;
-use crate::batch::Route;
+use crate::batch::{Route, Verdict};
 use crate::blame::Blame;
 
 async fn start(options: &str, fates: &[Fate]) -> (Fake, Bench) {
@@ -139,6 +139,24 @@ async fn a_server_that_is_away_is_waited_for_before_anything_is_read_again() {
     assert!(bench.receipts.try_recv().is_err(), "the payload waits");
     bench.reset.send_replace(1);
     bench.rewound(Route::Primary).await;
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn who_lets_us_in_and_hangs_up_is_in_trouble_until_a_connection_lasts() {
+    let (fake, mut bench) = start("generation_age = \"1h\"", &[Fate::HangUp; 5]).await;
+    for first in [0, 2] {
+        bench.send("t", first..first + 2).await;
+        bench.rewound(Route::Proof).await;
+        assert!(bench.trouble().contains("tcp: "), "{}", bench.trouble());
+    }
+    fake.state.lock().expect("whole").fates.clear();
+    bench.send("t", 4..6).await;
+    bench.until("one has lasted", || bench.trouble().is_empty()).await;
+    bench.inbox = None;
+    let (_, verdict, _) = bench.receipt().await;
+    // Written to one that had hung up already, or to the one that lasts.
+    assert!(matches!(verdict, Verdict::Stored | Verdict::Rewind { route: Route::Proof }));
     bench.finish().await.expect("a clean end");
 }
 
