@@ -29,6 +29,8 @@ pub struct Shape {
     pub metadata: Metadata,
     /// A row that would give its table more columns than this is rejected.
     pub columns_max: usize,
+    /// Rows of records without a value delete the row of their key.
+    pub deletes: bool,
     /// What the bridge may make.
     pub create: Create,
     /// Tables that are declared by name, each with a shape of its own.
@@ -430,6 +432,7 @@ impl Shape {
             drop: vec![],
             metadata: Metadata::default(),
             columns_max: 500,
+            deletes: false,
             create: Create {
                 tables: true,
                 columns: true,

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::units::{show_bytes, show_duration};
 use crate::config::{PipelinePlan, Plan, RejectsPlan};
-use crate::format::KeyPlan;
+use crate::format::{KeyPlan, NullValue};
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::{Part, Shape, Template, Timestamp, Written};
 use crate::sink::Delivery;
@@ -67,7 +67,11 @@ impl Page {
             },
         );
         let admission = pipeline.admission;
-        let nulls = if admission.null_value_rejected { "rejected" } else { "skipped and counted" };
+        let nulls = match admission.null_value {
+            NullValue::Skip => "skipped and counted",
+            NullValue::Reject => "rejected",
+            NullValue::Delete => "delete the row of their key",
+        };
         self.line("null values", nulls.to_owned());
         self.line("largest value", show_bytes(admission.record_bytes_max));
         for (index, transform) in pipeline.transforms.iter().enumerate() {

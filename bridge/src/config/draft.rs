@@ -122,6 +122,9 @@ pub enum NullValueDraft {
     Skip,
     /// They are rejected.
     Reject,
+    /// They delete the row of their key, in a sink that can do it (`postgres` with `mode =
+    /// "upsert"`).
+    Delete,
 }
 
 /// What becomes of keys.

@@ -14,8 +14,8 @@ use super::node::{Node, Value};
 use super::plan::{FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 use super::section::Section;
 use super::suggest::instead_of;
-use super::{fallback, limits, table, tables};
-use crate::format::{self, Admission, KeyPlan};
+use super::{deletes, fallback, limits, table, tables};
+use crate::format::{self, Admission, KeyPlan, NullValue};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
 use crate::shape::Shape;
@@ -135,6 +135,8 @@ fn pipeline(
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));
     let delivery = draft.as_ref().and_then(|draft| draft.delivery).unwrap_or_default();
+    let null_value = draft.as_ref().and_then(|draft| draft.null_value);
+    let null_value = null_value.map_or(NullValue::Skip, NullValue::from);
     let mut transforms = Vec::new();
     for transform in section.each("transform") {
         transforms.extend(found.keep(parse_transform(transform, &limits, delivery)));
@@ -148,6 +150,8 @@ fn pipeline(
         fallback: fallback.as_ref().map(|fallback| &*fallback.sink),
         key: key.as_ref().unwrap_or(&KeyPlan::Ignore),
         delivery,
+        deletes: null_value == NullValue::Delete,
+        has_transforms: section.has("transform"),
     };
     let shape = shape(section, &asked, &shared.declared, &mut found);
     if !found.0.is_empty() {
@@ -166,7 +170,7 @@ fn pipeline(
         value,
         key: key.expect(WHOLE),
         admission: Admission {
-            null_value_rejected: draft.null_value == Some(NullValueDraft::Reject),
+            null_value,
             record_bytes_max: draft.record_bytes_max.map_or(4 * MIB, |bytes| bytes.0),
         },
         transforms,
@@ -221,6 +225,9 @@ struct Asked<'a> {
     fallback: Option<&'a dyn SinkPlan>,
     key: &'a KeyPlan,
     delivery: Delivery,
+    /// Records without a value are to delete.
+    deletes: bool,
+    has_transforms: bool,
 }
 
 impl Asked<'_> {
@@ -259,6 +266,11 @@ fn shape(
     let able = asked.deliver(&mut shape);
     let is_able = found.keep(able.map_err(|unable| unable.mistake(section))).is_some();
     found.0.extend(table::cross_check(&own, &shape, asked.key));
+    if let (true, Some(sink)) = (asked.deletes, asked.sink) {
+        shape.deletes = true;
+        let key = (!asked.has_transforms).then_some(asked.key);
+        found.keep(deletes::check(section, &shape, sink, key));
+    }
     if is_able {
         let able = |shape: &mut Shape, its: &Section| {
             asked.deliver(shape).map_err(|mut unable| {
@@ -413,6 +425,16 @@ fn own_properties(section: &Section, draft: &KafkaDraft) -> Vec<Mistake> {
         instead(key).map(|help| section.mistake(&format!("properties.{key}"), message).help(help))
     };
     draft.properties.0.iter().filter_map(mistake).collect()
+}
+
+impl From<NullValueDraft> for NullValue {
+    fn from(draft: NullValueDraft) -> NullValue {
+        match draft {
+            NullValueDraft::Skip => NullValue::Skip,
+            NullValueDraft::Reject => NullValue::Reject,
+            NullValueDraft::Delete => NullValue::Delete,
+        }
+    }
 }
 
 impl From<StartDraft> for Start {

@@ -4,6 +4,7 @@
 //! text ─node─▶ tree with places ─section─▶ draft (as written) ─load─▶ plan (as meant)
 //! ```
 
+mod deletes;
 mod draft;
 mod expand;
 mod fallback;

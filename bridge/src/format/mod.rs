@@ -56,23 +56,51 @@ pub enum KeyPlan {
     },
 }
 
+/// What happens to records without a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum NullValue {
+    /// They are skipped and counted.
+    #[default]
+    Skip,
+    /// They are rejected.
+    Reject,
+    /// They become rows of their key's columns, for a sink that deletes these.
+    Delete,
+}
+
+/// A record that may go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admitted<'a> {
+    /// Its value is to be decoded.
+    Value(&'a [u8]),
+    /// It has none: its key is to be decoded.
+    Key,
+    /// It is left out, and counted.
+    Skipped,
+}
+
 /// What happens to records without a value, and to very large ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Admission {
-    /// A null value is rejected (true), or skipped and counted.
-    pub null_value_rejected: bool,
+    /// What happens to records without a value.
+    pub null_value: NullValue,
     /// Larger values are rejected.
     pub record_bytes_max: usize,
 }
 
 impl Admission {
-    /// The value to be decoded; `None` is skipped by policy.
-    pub fn admit<'a>(&self, value: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, (Reason, String)> {
+    /// What is to be decoded of a record with this value.
+    #[inline]
+    pub fn admit<'a>(&self, value: Option<&'a [u8]>) -> Result<Admitted<'a>, (Reason, String)> {
         match value {
-            None if self.null_value_rejected => {
-                Err((Reason::NullValue, "the value is null and null_value = \"reject\"".to_owned()))
-            }
-            None => Ok(None),
+            None => match self.null_value {
+                NullValue::Skip => Ok(Admitted::Skipped),
+                NullValue::Delete => Ok(Admitted::Key),
+                NullValue::Reject => {
+                    let detail = "the value is null and null_value = \"reject\"";
+                    Err((Reason::NullValue, detail.to_owned()))
+                }
+            },
             Some(value) if value.len() > self.record_bytes_max => {
                 let (len, max) = (value.len(), self.record_bytes_max);
                 Err((
@@ -80,7 +108,7 @@ impl Admission {
                     format!("{len} bytes are more than record_bytes_max = {max}"),
                 ))
             }
-            Some(value) => Ok(Some(value)),
+            Some(value) => Ok(Admitted::Value(value)),
         }
     }
 }
@@ -94,7 +122,8 @@ pub struct Decoded {
 
 /// Decodes batches. One instance for each lane; pure CPU.
 pub trait Format: Send {
-    /// Appends the rows of all records, in order; refuses those that are not of this format.
+    /// Appends the rows of all records, in order; refuses those that are not of this format. A
+    /// record of which only the key is admitted is a row of its key's columns.
     /// Never panics, never stops at a bad record, allocates nothing per record in steady state.
     fn decode(
         &mut self,

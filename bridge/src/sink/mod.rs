@@ -83,6 +83,12 @@ pub trait SinkPlan: Send + Sync + Debug {
         let help = "delivery = \"at-least-once\", or kind = \"questdb\"";
         Err(Unable::new("delivery", "this sink cannot store exactly once", help))
     }
+    /// The columns of the key by which the row of a record without a value deletes another, or why
+    /// it does not; keys are those below the pipeline.
+    fn deletes(&self) -> Result<&[String], Unable> {
+        let help = "null_value = \"skip\", or kind = \"postgres\" with mode = \"upsert\"";
+        Err(Unable::new("null_value", "this sink deletes nothing", help))
+    }
     /// Whether it heeds what `[tables.NAME]` declares.
     fn heeds_declarations(&self) -> bool {
         false

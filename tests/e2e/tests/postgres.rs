@@ -1,6 +1,7 @@
 //! Promise: what is killed on the way to PostgreSQL loses nothing; rows that the server refuses
 //! are put aside, the others stored; a table that changes is noticed before anything is misread.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -75,7 +76,9 @@ fn append_loses_nothing() {
 /// A record of key `seq % KEYS`, all of them in its partition.
 fn keyed(seq: u64) -> Record {
     let key = seq % KEYS;
-    let json = format!("{{\"key\":\"k-{key}\",\"seq\":{seq},\"odd\":{}}}", seq % 2 == 1);
+    // Of many lengths: the server does not put rows where they were copied.
+    let (odd, word) = (seq % 2 == 1, "x".repeat((mixed(seq) % 60) as usize));
+    let json = format!("{{\"key\":\"k-{key}\",\"seq\":{seq},\"odd\":{odd},\"word\":\"{word}\"}}");
     Record::new(json).key(format!("k-{key}")).partition((key % PARTITIONS as u64) as i32)
 }
 
@@ -111,6 +114,88 @@ fn upsert_keeps_the_last_of_each_key() {
         ensure!(found.stdout.contains("ADD PRIMARY KEY (\"key\")"), "{found:?}");
         Ok(())
     });
+}
+
+/// Some number, by another.
+fn mixed(seq: u64) -> u64 {
+    // The constants of splitmix64.
+    let mut z = seq.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The key of a record, and whether it deletes: two of five do.
+fn meant(seq: u64) -> (u64, bool) {
+    let mixed = mixed(seq);
+    (mixed % KEYS, (mixed >> 32) % 5 < 2)
+}
+
+fn mortal(seq: u64) -> Record {
+    let (key, deletes) = meant(seq);
+    let json = format!("{{\"seq\":{seq},\"odd\":{}}}", seq % 2 == 1);
+    let record = if deletes { Record::default() } else { Record::new(json) };
+    record.key(format!("{{\"id\":{key}}}")).partition((key % PARTITIONS as u64) as i32)
+}
+
+/// Upserts and deletions, mixed, with kills; the table is what the last record of each key says.
+fn deletes(name: &str, delivery: &str, table: &str, rounds: u32) {
+    promise(&format!("PostgreSQL: the last of each key stands, {delivery}"), |bench| {
+        let postgres = PostgreSql::start()?;
+        let mut setup = Setup::bare(bench, name, PARTITIONS);
+        bench.kafka.create_topic(&setup.topic, PARTITIONS)?;
+        setup.pipeline = vec![
+            format!("delivery = \"{delivery}\"\nnull_value = \"delete\""),
+            "key = { format = \"json\", prefix = \"\" }".to_owned(),
+        ];
+        setup.sink = vec!["mode = \"upsert\"\nkey = [\"id\"]".to_owned()];
+        if !table.is_empty() {
+            postgres.sql(&table.replace("{table}", &setup.table))?;
+        }
+        let installed = setup.into_postgres(&postgres.address()).install()?;
+        let (group, table) = (installed.group(bench)?, &installed.setup.table);
+        let mut bridge = installed.start_ready()?;
+        let load = Load::start(bench, &installed.setup.topic, RECORDS_PER_SECOND, mortal);
+        group.wait_progress(&bridge, 0, BUSY)?;
+        for round in 0..rounds {
+            kill(round, &postgres, &installed, &mut bridge, &group)?;
+        }
+        let count = load.finish(Duration::ZERO)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        bridge.stop_well(ENDS)?;
+        let mut model = BTreeMap::new();
+        for seq in 0..count {
+            match meant(seq) {
+                (key, true) => model.remove(&key),
+                (key, false) => model.insert(key, seq),
+            };
+        }
+        let row = |(key, seq): (&u64, &u64)| {
+            format!("{key}|{seq}|{}", if seq % 2 == 1 { "t" } else { "f" })
+        };
+        let expected: Vec<String> = model.iter().map(row).collect();
+        let seen = postgres.sql(&format!("SELECT id, seq, odd FROM \"{table}\" ORDER BY id"))?;
+        println!("{count} records, {} of {KEYS} keys have a row", expected.len());
+        let other = seen.iter().zip(&expected).find(|(seen, expected)| seen != expected);
+        ensure!(seen == expected, "{} of {}: {other:?}", seen.len(), expected.len());
+        let found = installed.command("check", &[])?;
+        ensure!(found.stdout.contains("replaced and deleted by id"), "{found:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn the_last_of_each_key_stands_also_where_it_deletes() {
+    deletes("deleted", "at-least-once", "", pick(2, 20));
+}
+
+#[test]
+fn each_deletion_counts_once() {
+    // Columns that take no nulls, of a domain too, which a row that deletes does not have; and one
+    // that rows are counted by.
+    let table = "CREATE DOMAIN truth AS boolean NOT NULL; CREATE TABLE \"{table}\" (id bigint \
+                 PRIMARY KEY, seq bigint NOT NULL UNIQUE, odd truth, born bigserial)";
+    deletes("deleted_once", "exactly-once", table, pick(2, 20));
 }
 
 #[test]

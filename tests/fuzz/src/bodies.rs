@@ -11,7 +11,7 @@ use bridge::batch::{
     TopicPartition,
 };
 use bridge::config::{Overrides, Plan, Section, Surroundings};
-use bridge::format::{Admission, DecoderContext, KINDS, KeyPlan};
+use bridge::format::{Admission, DecoderContext, KINDS, KeyPlan, NullValue};
 use bridge::limits::MIB;
 use bridge::names::Names;
 use bridge::reject::{Reason, Rejects};
@@ -74,7 +74,7 @@ pub fn decode_json(bytes: &[u8]) {
         _ => KeyPlan::Json { prefix: "key_".to_owned(), column: "key".to_owned() },
     };
     let names = Arc::new(Names::default());
-    let admission = Admission { null_value_rejected: false, record_bytes_max: MIB };
+    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: MIB };
     let context = DecoderContext { names: Arc::clone(&names), key, admission };
     let mut format = plan.decoder(&context);
     let values: Vec<Vec<u8>> = rest.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();

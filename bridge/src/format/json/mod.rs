@@ -30,7 +30,7 @@ use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 pub(super) use self::flatten::{Flattener, cell};
 use self::predict::Predictor;
 use super::key::KeyReader;
-use super::{Admission, Decoded, DecoderContext, Format, FormatPlan};
+use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::kind::{Kind, options};
 use crate::reject::{Reason, Rejects, Stage};
@@ -191,8 +191,9 @@ impl Format for Decoder {
         for (index, record) in records.iter().enumerate() {
             let source = index as u32;
             let value = match self.admission.admit(record.value) {
-                Ok(Some(value)) => value,
-                Ok(None) => {
+                Ok(Admitted::Value(value)) => Some(value),
+                Ok(Admitted::Key) => None,
+                Ok(Admitted::Skipped) => {
                     decoded.skipped += 1;
                     continue;
                 }
@@ -202,7 +203,11 @@ impl Format for Decoder {
                 }
             };
             let marks = (rows.rows.len(), rows.cells.len(), rows.arena.len());
-            if let Err((reason, detail)) = self.record(source, value, record.key, rows) {
+            let read = match value {
+                Some(value) => self.record(source, value, record.key, rows),
+                None => self.key_alone(source, record.key, rows),
+            };
+            if let Err((reason, detail)) = read {
                 rows.rows.truncate(marks.0);
                 rows.cells.truncate(marks.1);
                 rows.arena.truncate(marks.2);
@@ -241,6 +246,20 @@ impl Decoder {
             return Ok(());
         }
         self.parse(source, value, key, rows)
+    }
+
+    /// A record that has no value.
+    #[cold]
+    fn key_alone(
+        &mut self,
+        source: u32,
+        key: Option<&[u8]>,
+        rows: &mut RowBatch,
+    ) -> Result<(), Refused> {
+        let start = rows.cells.len();
+        self.key.append(key, rows)?;
+        push_row(rows, source, 0, start);
+        Ok(())
     }
 
     /// By the tape.

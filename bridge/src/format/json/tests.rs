@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::testing::batch;
-use crate::format::KeyPlan;
+use crate::format::{KeyPlan, NullValue};
 use crate::names::Names;
 
 pub fn context(key: KeyPlan) -> DecoderContext {
-    let admission = Admission { null_value_rejected: false, record_bytes_max: 1_000 };
+    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: 1_000 };
     DecoderContext { names: Arc::new(Names::default()), key, admission }
 }
 
@@ -133,9 +133,31 @@ fn null_values_are_skipped_or_rejected() {
     };
     assert_eq!(decode(&context, &mut rows, &mut rejects).skipped, 1);
     assert!(rejects.is_empty());
-    context.admission.null_value_rejected = true;
+    context.admission.null_value = NullValue::Reject;
     assert_eq!(decode(&context, &mut rows, &mut rejects).skipped, 0);
     assert_eq!(rejects.found[0].2, Reason::NullValue);
+}
+
+#[test]
+fn null_values_may_be_rows_of_their_keys() {
+    let mut context = context(KeyPlan::Json { prefix: String::new(), column: "key".into() });
+    context.admission.null_value = NullValue::Delete;
+    let records = batch(vec![
+        (Some(b"{\"id\":7}".to_vec()), Some(b"{\"a\":1}".to_vec())),
+        (Some(b"{\"id\":7}".to_vec()), None),
+        (Some(b"{".to_vec()), None),
+        (None, None),
+    ]);
+    let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+    let decoded = Options::default().decoder(&context).decode(&records, &mut rows, &mut rejects);
+    assert_eq!(decoded.skipped, 0);
+    let shown: Vec<String> = rows
+        .rows
+        .iter()
+        .map(|row| format!("{}: {}", row.source, show(&context, &rows, row)))
+        .collect();
+    assert_eq!(shown, ["0: a=1i id=7i", "1: id=7i", "3: "]);
+    assert_eq!((rejects.found.len(), rejects.found[0].2), (1, Reason::BadKey));
 }
 
 proptest! {

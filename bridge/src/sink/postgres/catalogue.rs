@@ -282,5 +282,6 @@ pub fn read(row: &[Option<String>]) -> Option<Found> {
         not_null: is(8),
         has_default: is(9),
         generated: is(10),
+        is_domain: number(1) != number(3),
     })
 }

@@ -37,6 +37,8 @@ pub struct PgEncoder {
     scratch: String,
     /// For each column of the layout, which cell of the row at hand goes there.
     places: Vec<u16>,
+    /// Rows so far, numbered where a later one replaces an earlier.
+    nth: i64,
     /// What stood in the payload before the record at hand: bytes and lines.
     mark: (usize, usize),
 }
@@ -63,6 +65,7 @@ impl PgEncoder {
             fixed: None,
             scratch: String::new(),
             places: Vec::new(),
+            nth: 0,
             mark: (0, 0),
         }
     }
@@ -218,12 +221,12 @@ impl PgEncoder {
         let out = &mut payload.buffers.bytes;
         let target_at = &self.targets[target];
         let Some(layout) = target_at.layout.as_deref() else { return (first, Ended::Unknown) };
-        let (stamper, places, shape) = (&mut self.stamper, &mut self.places, &*self.shape);
-        let mut tuples =
-            Tuples { target: target_at, layout, stamper, places, shape, records, rows };
         // Where the name comes from the record, each row asks anew.
         let table = rows.rows[first].table;
         let steady = table != 0 || self.fixed == Some(target);
+        let (stamper, places, shape) = (&mut self.stamper, &mut self.places, &*self.shape);
+        let (target, nth) = (target_at, &mut self.nth);
+        let mut tuples = Tuples { target, layout, stamper, places, nth, shape, records, rows };
         let (mut at, mut ended) = (first, Ended::Elsewhere);
         while let Some(row) = rows.rows.get(at) {
             if row.table != table || (at > first && !steady) {

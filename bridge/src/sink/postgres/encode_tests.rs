@@ -21,6 +21,8 @@ use crate::sink::Encoder;
 /// A database that makes whatever it is asked for, with some columns in place.
 struct Obliging {
     shape: Arc<Shape>,
+    /// By which rows are replaced.
+    key: Vec<String>,
     adds: bool,
     /// The columns of each table, in the order in which they came to be.
     tables: Mutex<Vec<(String, Vec<Found>)>>,
@@ -57,7 +59,7 @@ impl Tables for Obliging {
         }
         let mut layouts = self.layouts.lock().expect("no one panics with it");
         let id = layouts.len() as u32;
-        let layout = Arc::new(Layout::new(id, table, &self.shape, &[], tables[at].1.clone()));
+        let layout = Arc::new(Layout::new(id, table, &self.shape, &self.key, tables[at].1.clone()));
         layouts.push(Arc::clone(&layout));
         Ok(layout)
     }
@@ -76,11 +78,16 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(mut shape: Shape, adds: bool) -> Bench {
+    fn new(shape: Shape, adds: bool) -> Bench {
+        Bench::keyed(shape, &[], adds)
+    }
+
+    fn keyed(mut shape: Shape, key: &[&str], adds: bool) -> Bench {
         shape.timestamp_column = "ts".into();
         let (shape, names) = (Arc::new(shape), Arc::new(Names::default()));
         let tables = Arc::new(Obliging {
             shape: Arc::clone(&shape),
+            key: key.iter().map(|name| (*name).to_owned()).collect(),
             adds,
             tables: Mutex::default(),
             layouts: Mutex::default(),
@@ -93,8 +100,13 @@ impl Bench {
         Bench { names, tables, encoder, outbox, rejects: Rejects::default() }
     }
 
-    /// Encodes rows.
+    /// Encodes rows of so many records without a value.
     fn encode(&mut self, records: usize, meant: &[Meant<'_>]) {
+        self.encode_of(vec![None; records], meant);
+    }
+
+    /// Encodes rows of records with these values.
+    fn encode_of(&mut self, values: Vec<Option<Vec<u8>>>, meant: &[Meant<'_>]) {
         let mut rows = RowBatch::default();
         for (source, table, cells) in meant {
             let table = match *table {
@@ -116,7 +128,7 @@ impl Bench {
             let cell_count = cells.len() as u16;
             rows.rows.push(Row { source: *source, number: same, cells: at, cell_count, table });
         }
-        let records = batch(vec![(None, None); records]);
+        let records = batch(values.into_iter().map(|value| (None, value)).collect());
         let Bench { encoder, outbox, rejects, .. } = self;
         encoder.encode(&records, &rows, rejects, outbox).expect("the pipeline can go on");
         records.into_ticket().into_share().redeem();
@@ -163,15 +175,17 @@ fn plain(column: u16, kind: Kind, value: u64) -> Cell {
 /// A tuple by PostgreSQL's description of the format: `i16` fields, each `i32` bytes or -1.
 fn fields(layout: &Layout, tuple: &[u8]) -> Vec<(String, String)> {
     let count = i16::from_be_bytes([tuple[0], tuple[1]]);
-    assert_eq!(count as usize, layout.columns.len());
+    let mut names: Vec<&str> = layout.columns.iter().map(|column| &*column.name).collect();
+    names.extend(["nth", "kept"].iter().take(layout.tail.fields()));
+    assert_eq!(count as usize, names.len());
     let (mut at, mut fields) = (2, Vec::new());
-    for column in &layout.columns {
+    for name in names {
         let bytes = i32::from_be_bytes([tuple[at], tuple[at + 1], tuple[at + 2], tuple[at + 3]]);
         at += 4;
         if let Ok(bytes) = usize::try_from(bytes) {
             let hex: Vec<String> =
                 tuple[at..at + bytes].iter().map(|byte| format!("{byte:02x}")).collect();
-            fields.push((column.name.clone(), hex.concat()));
+            fields.push((name.to_owned(), hex.concat()));
             at += bytes;
         }
     }
@@ -248,6 +262,34 @@ fn what_is_left_out_and_what_is_renamed() {
     bench.encode(1, &[(0, "", cells)]);
     let names: Vec<String> = bench.read()[0].2.iter().map(|(name, _)| name.clone()).collect();
     assert_eq!(names, ["ts", "new"], "the database has no column for its own, and keeps theirs");
+}
+
+#[test]
+fn a_record_without_a_value_deletes_by_its_key_alone() {
+    let shape = || Shape { deletes: true, ..Shape::plain("t") };
+    let mut bench = Bench::keyed(shape(), &["a"], true);
+    let row = |a: Value| ("", vec![("b", Value::Text("x".into())), ("a", a)]);
+    let meant = [(0, row(Value::Long(1))), (1, row(Value::Long(2))), (2, row(Value::Null))];
+    let meant: Vec<Meant<'_>> =
+        meant.into_iter().map(|(at, (table, cells))| (at, table, cells)).collect();
+    bench.encode_of(vec![Some(vec![]), None, None], &meant);
+    let field = |name: &str, value: String| (name.to_owned(), value);
+    let rows: Vec<_> = bench.read().into_iter().map(|(.., fields)| fields).collect();
+    let stored = vec![
+        field("ts", long(STAMP)),
+        field("b", "78".into()),
+        field("a", long(1)),
+        field("nth", long(1)),
+        field("kept", "01".into()),
+    ];
+    assert_eq!(rows, [stored, vec![field("a", long(2)), field("nth", long(2))]]);
+    let (source, _, reason, detail) = &bench.rejects.found[0];
+    assert_eq!((*source, *reason), (2, Reason::BadKey), "{detail}");
+    // What the table does not take is not in the way.
+    let mut bench = Bench::keyed(shape(), &["ts"], false);
+    bench.encode(1, &[(0, "", vec![("b", Value::Long(1)), ("ts", Value::Long(0))])]);
+    assert_eq!(bench.rejects.found.len(), 0, "{:?}", bench.rejects.found);
+    assert_eq!(bench.read()[0].2, [field("ts", long(STAMP)), field("nth", long(1))]);
 }
 
 #[test]

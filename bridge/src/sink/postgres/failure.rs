@@ -112,8 +112,9 @@ impl Failure {
         match self {
             Failure::Said { code, .. } => match code.as_str() {
                 "42501" => {
-                    "GRANT INSERT ON the table to the sink's user (and CREATE on its schema \
-                            for auto_create)"
+                    "GRANT INSERT ON the table to the sink's user (for `upsert` also UPDATE and \
+                     SELECT, for `null_value = \"delete\"` DELETE; for auto_create CREATE on its \
+                     schema)"
                 }
                 "3D000" => "set `database` of the sink, or CREATE DATABASE",
                 code if code.starts_with("28") => {

@@ -38,6 +38,17 @@ impl SinkPlan for PostgresPlan {
         Ok(())
     }
 
+    fn deletes(&self) -> Result<&[String], Unable> {
+        match self.key.is_empty() {
+            false => Ok(&self.key),
+            true => {
+                let message = "rows are deleted by their key, and `mode = \"append\"` has none";
+                let help = "mode = \"upsert\" and such as key = [\"id\"]";
+                Err(Unable::new("sink.mode", message, help))
+            }
+        }
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }

@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use super::stage::{Stage, Tail};
 use super::value::Wire;
 use crate::shape::{ColumnType, Shape, Timestamp};
 
@@ -29,6 +30,8 @@ pub struct Found {
     pub has_default: bool,
     /// Whether nobody may write it.
     pub generated: bool,
+    /// Whether its type is a domain.
+    pub is_domain: bool,
 }
 
 /// What a column's values are taken from.
@@ -67,18 +70,6 @@ pub struct Column {
     pub key: bool,
 }
 
-/// Rows that replace others go to a table of the connection's own first.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Stage {
-    /// Its name.
-    pub name: String,
-    /// Makes it, empty again after each transaction.
-    pub create: String,
-    /// Moves what it holds: of each key the row that was copied last, for those of a fresh table
-    /// lie in the order in which they came.
-    pub merge: String,
-}
-
 /// What is known of a table: the columns that are written and those that are not.
 #[derive(Debug)]
 pub struct Layout {
@@ -96,6 +87,8 @@ pub struct Layout {
     pub found: Vec<Found>,
     /// Where rows go first, if they replace others.
     pub stage: Option<Stage>,
+    /// What follows the columns in a tuple.
+    pub tail: Tail,
     /// `COPY … FROM STDIN`.
     pub copy: String,
     /// Counts the columns that still are what this was made of.
@@ -131,11 +124,16 @@ impl Layout {
         }
         let (quoted, bare) = (quote_table(table), bare(table).to_owned());
         let names: Vec<String> = columns.iter().map(|column| quote(&column.name)).collect();
-        let stage = (!key.is_empty()).then(|| Stage::new(id, &quoted, &columns));
+        let staged = || Stage::new(id, &quoted, &columns, &found, shape.deletes);
+        let stage = (!key.is_empty()).then(staged);
         let to = stage.as_ref().map_or(quoted.as_str(), |stage| stage.name.as_str());
+        let more = stage.iter().flat_map(|stage| stage.more().cloned());
+        let names: Vec<String> = names.into_iter().chain(more).collect();
+        let tail = stage.as_ref().map_or(Tail::None, Stage::tail);
         let copy = format!("COPY {to} ({}) FROM STDIN (FORMAT binary)", names.join(", "));
         let verify = verify(&quoted, &columns, &found);
-        Layout { id, table: table.into(), quoted, bare, columns, found, stage, copy, verify }
+        let table = table.into();
+        Layout { id, table, quoted, bare, columns, found, stage, tail, copy, verify }
     }
 
     /// What becomes of a record's column of this name. Case counts, but for names that differ in
@@ -198,35 +196,6 @@ impl Layout {
             )),
             false => Ok(()),
         }
-    }
-}
-
-impl Stage {
-    fn new(id: u32, quoted: &str, columns: &[Column]) -> Stage {
-        let list = |of: &dyn Fn(&Column) -> Option<String>| -> String {
-            let list: Vec<String> = columns.iter().filter_map(of).collect();
-            list.join(", ")
-        };
-        let name = format!("bridge_stage_{id}");
-        let all = list(&|column| Some(quote(&column.name)));
-        let keys = list(&|column| column.key.then(|| quote(&column.name)));
-        let others = list(&|column| {
-            let name = quote(&column.name);
-            (!column.key).then(|| format!("{name} = EXCLUDED.{name}"))
-        });
-        let then = match others.as_str() {
-            "" => "NOTHING".to_owned(),
-            others => format!("UPDATE SET {others}"),
-        };
-        let create = format!(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS SELECT {all} \
-             FROM {quoted} WITH NO DATA"
-        );
-        let merge = format!(
-            "INSERT INTO {quoted} ({all}) SELECT DISTINCT ON ({keys}) {all} FROM {name} ORDER BY \
-             {keys}, ctid DESC ON CONFLICT ({keys}) DO {then}"
-        );
-        Stage { name, create, merge }
     }
 }
 
@@ -422,10 +391,17 @@ pub mod tests {
     /// A column of this name and type number that has nothing special.
     pub fn column(name: &str, oid: u32) -> Found {
         let wire = Wire::of(oid, "b", "", -1);
-        let shown = format!("type {oid}");
-        let (not_null, has_default, generated) = (false, false, false);
-        let modifier = -1;
-        Found { name: name.into(), oid, modifier, wire, shown, not_null, has_default, generated }
+        Found {
+            name: name.into(),
+            oid,
+            modifier: -1,
+            wire,
+            shown: format!("type {oid}"),
+            not_null: false,
+            has_default: false,
+            generated: false,
+            is_domain: false,
+        }
     }
 
     fn layout(shape: &Shape) -> Layout {
@@ -439,26 +415,6 @@ pub mod tests {
             column("kafka_offset", 20),
         ];
         Layout::new(7, "plant.t", shape, &[], found)
-    }
-
-    #[test]
-    fn rows_that_replace_others_go_over_a_stage() {
-        let key = ["id".to_owned()];
-        let found = || vec![Found { has_default: true, ..column("id", 20) }, column("a\"b", 25)];
-        let layout = Layout::new(3, "t", &Shape::plain("t"), &key, found());
-        assert_eq!(layout.relation(), "bridge_stage_3");
-        let stage = layout.stage.expect("it has a key");
-        assert_eq!(
-            stage.merge,
-            "INSERT INTO \"t\" (\"id\", \"a\"\"b\") SELECT DISTINCT ON (\"id\") \"id\", \"a\"\"b\" FROM \
-             bridge_stage_3 ORDER BY \"id\", ctid DESC ON CONFLICT (\"id\") DO UPDATE SET \
-             \"a\"\"b\" = EXCLUDED.\"a\"\"b\""
-        );
-        let only = Layout::new(3, "t", &Shape::plain("t"), &key, vec![column("id", 20)]);
-        assert!(only.stage.expect("it has a key").merge.ends_with("DO NOTHING"));
-        let wanted = [Wanted { name: "id".into(), sql: "bigint".into() }];
-        let made = create("t", &wanted, &key);
-        assert!(made.ends_with("(\"id\" bigint, PRIMARY KEY (\"id\"))"), "{made}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod options;
 mod patient;
 mod progress;
 mod sink;
+mod stage;
 mod tls;
 mod tuple;
 mod value;

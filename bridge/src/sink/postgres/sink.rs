@@ -167,8 +167,11 @@ async fn about(
             ),
         });
     }
-    let wanted: &[&str] =
-        if key.is_empty() { &["INSERT"] } else { &["INSERT", "UPDATE", "SELECT"] };
+    let wanted: &[&str] = match (key.is_empty(), shape.deletes) {
+        (true, _) => &["INSERT"],
+        (false, false) => &["INSERT", "UPDATE", "SELECT"],
+        (false, true) => &["INSERT", "UPDATE", "SELECT", "DELETE"],
+    };
     for privilege in wanted {
         let relation = literal(&quote_table(table));
         let asked = format!(
@@ -228,7 +231,8 @@ fn judge(shape: &Shape, key: &[String], layout: &Layout) -> Finding {
     let left: Vec<&str> = left.map(|found| found.name.as_str()).collect();
     let mut note = format!("exists; written: {}", written.join(", "));
     if !key.is_empty() {
-        note.push_str(&format!("; replaced by {}", key.join(", ")));
+        let too = if shape.deletes { " and deleted" } else { "" };
+        note.push_str(&format!("; replaced{too} by {}", key.join(", ")));
     }
     if !left.is_empty() {
         note.push_str(&format!("; left to their defaults: {}", left.join(", ")));

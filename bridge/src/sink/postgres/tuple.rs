@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bridge_abi::{Cell, Kind, Unit};
 
 use super::layout::{Column, Feed, Layout, name_fault};
+use super::stage::Tail;
 use super::value::{self, NULL};
 use crate::batch::{Record, RecordBatch, Row, RowBatch};
 use crate::reject::Reason;
@@ -64,6 +65,8 @@ impl Target {
     }
 }
 
+/// A field that is true: the row is to be stored.
+const KEPT: [u8; 5] = [0, 0, 0, 1, 1];
 /// No cell.
 const NONE: u16 = u16::MAX;
 
@@ -86,14 +89,16 @@ pub struct Tuples<'a> {
     pub stamper: &'a mut Stamper,
     /// For each column of the layout, which cell of the row at hand goes there.
     pub places: &'a mut Vec<u16>,
+    /// Rows so far, of all tables that have a stage.
+    pub nth: &'a mut i64,
     pub shape: &'a Shape,
     pub records: &'a RecordBatch,
     pub rows: &'a RowBatch,
 }
 
 impl Tuples<'_> {
-    /// Appends a row: how many fields, then each. What was appended of a row that is refused is
-    /// the caller's to take back.
+    /// Appends a row: how many fields, then each; of one that deletes only the key. What was
+    /// appended of a row that is refused is the caller's to take back.
     pub fn append(
         &mut self,
         record: &Record<'_>,
@@ -101,32 +106,44 @@ impl Tuples<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), Ended> {
         let cells = self.rows.cells_of(row);
-        self.find_places(cells)?;
-        out.extend_from_slice(&(self.layout.columns.len() as i16).to_be_bytes());
+        let layout = self.layout;
+        let is_kept = layout.tail != Tail::NumberAndKept || record.value.is_some();
+        self.find_places(cells, is_kept)?;
+        let count = layout.columns.len() + layout.tail.fields();
+        out.extend_from_slice(&(count as i16).to_be_bytes());
         let start = out.len();
-        for (index, column) in self.layout.columns.iter().enumerate() {
+        for (index, column) in layout.columns.iter().enumerate() {
             let before = out.len();
             match (&column.feed, self.places[index]) {
+                _ if !is_kept && !column.key => out.extend_from_slice(&NULL),
                 (Feed::Cell, NONE) => out.extend_from_slice(&NULL),
                 (Feed::Cell, at) => self.cell(&cells[usize::from(at)], column, out)?,
                 _ => self.own(record, row, cells, column, out)?,
             }
             if column.key && out[before..] == NULL {
-                let (name, table) = (&column.name, &self.layout.table);
+                let (name, table) = (&column.name, &layout.table);
                 let detail = format!("the row has no `{name}`, which is of the key of {table}");
                 return Err(Ended::Refused((Reason::BadKey, detail)));
             }
         }
-        if out.len() == start + NULL.len() * self.layout.columns.len() {
+        if out.len() == start + NULL.len() * layout.columns.len() {
             let detail = "no column of the record has a value".to_owned();
             return Err(Ended::Refused((Reason::NoColumns, detail)));
+        }
+        if layout.tail != Tail::None {
+            *self.nth += 1;
+            value::fixed(out, self.nth.to_be_bytes());
+        }
+        if layout.tail == Tail::NumberAndKept {
+            out.extend_from_slice(if is_kept { &KEPT } else { &NULL });
         }
         Ok(())
     }
 
-    /// Finds each cell its place. Of several that go into one column the first has it.
+    /// Finds each cell its place. Of several that go into one column the first has it. What is
+    /// denied is not in the way of a row that deletes, for columns of the key never are.
     #[inline]
-    fn find_places(&mut self, cells: &[Cell]) -> Result<(), Ended> {
+    fn find_places(&mut self, cells: &[Cell], is_kept: bool) -> Result<(), Ended> {
         self.places.clear();
         self.places.resize(self.layout.columns.len(), NONE);
         for (at, cell) in cells.iter().enumerate() {
@@ -142,6 +159,7 @@ impl Tuples<'_> {
                     }
                 }
                 Slot::Skip => {}
+                Slot::Denied(..) if !is_kept => {}
                 Slot::Unknown => return Err(Ended::Unknown),
                 Slot::Denied(reason, detail) => {
                     return Err(Ended::Refused((*reason, detail.clone())));

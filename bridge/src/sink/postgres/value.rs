@@ -121,7 +121,7 @@ pub fn push(out: &mut Vec<u8>, cell: &Cell, bytes: &[u8], wire: Wire) -> Result<
 
 /// A field of known length, in one piece.
 #[inline]
-fn fixed<const N: usize>(out: &mut Vec<u8>, value: [u8; N]) {
+pub fn fixed<const N: usize>(out: &mut Vec<u8>, value: [u8; N]) {
     out.extend_from_slice(&(N as i32).to_be_bytes());
     out.extend_from_slice(&value);
 }

@@ -8,14 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::batch::testing::{Pair, batch};
 use crate::format::json::{Decoder, Options, TopLevelArray};
-use crate::format::{Admission, DecoderContext, Format, KeyPlan};
+use crate::format::{Admission, DecoderContext, Format, KeyPlan, NullValue};
 use crate::names::Names;
 use crate::reject::Rejects;
 
 const SENSOR: &str = r#"{"ts":1700000000123456,"sensor":"s-00123","site":"berlin","temperature":21.53,"humidity":40.1,"pressure":1013.2,"seq":123456,"ok":true}"#;
 
 fn context(key: KeyPlan) -> DecoderContext {
-    let admission = Admission { null_value_rejected: true, record_bytes_max: 100_000 };
+    let admission = Admission { null_value: NullValue::Reject, record_bytes_max: 100_000 };
     DecoderContext { names: Arc::new(Names::default()), key, admission }
 }
 

@@ -1,0 +1,193 @@
+//! What must hold where records without a value delete: such a record has nothing but its key, so
+//! that every column of the sink's key must come from there, with the value that the row has.
+
+use super::mistake::Mistake;
+use super::section::Section;
+use crate::format::KeyPlan;
+use crate::shape::{Shape, Timestamp};
+use crate::sink::SinkPlan;
+
+/// Holds the sink's key against what a record without a value has. `key` is how the record's is
+/// read; `None` where a transform may make any column of it.
+pub fn check(
+    section: &Section,
+    shape: &Shape,
+    sink: &dyn SinkPlan,
+    key: Option<&KeyPlan>,
+) -> Result<(), Mistake> {
+    let columns = sink.deletes().map_err(|unable| unable.mistake(section))?;
+    if key == Some(&KeyPlan::Ignore) {
+        let message = "a record without a value has nothing but its key, which is not read";
+        let help = format!(
+            "add [{}.key] with column = \"{}\", or format = \"json\"",
+            section.path,
+            columns.first().map_or("id", String::as_str)
+        );
+        return Err(section.mistake("null_value", message).help(help));
+    }
+    for (index, column) in columns.iter().enumerate() {
+        let wrong = |why: String, help: String| {
+            let message = format!("a record without a value has no `{column}`: {why}");
+            Err(section.mistake(&format!("sink.key.{index}"), message).help(help))
+        };
+        let fields = match fields(shape, column) {
+            Ok(fields) => fields,
+            Err(why) => {
+                let help = "name columns that come from the record's key".to_owned();
+                return wrong(why.to_owned(), help);
+            }
+        };
+        let Some(key) = key else { continue };
+        if let Some(field) = fields.into_iter().find(|field| !gives(key, field)) {
+            let (why, help) = instead(key, field);
+            return wrong(why, help);
+        }
+    }
+    Ok(())
+}
+
+/// The fields of the record that a column is made of; or why a record without a value has
+/// another value there than the row that it deletes.
+fn fields<'a>(shape: &'a Shape, column: &'a String) -> Result<Vec<&'a str>, &'static str> {
+    let own = &shape.metadata;
+    let is = |name: &Option<String>| name.as_ref() == Some(column);
+    if *column == shape.timestamp_column {
+        return match &shape.timestamp {
+            Timestamp::Field { field, .. } => Ok(vec![field]),
+            Timestamp::Composed { fields, .. } => Ok(fields.iter().map(String::as_str).collect()),
+            Timestamp::Kafka | Timestamp::Server => Err("it is a time of its own"),
+        };
+    }
+    if is(&own.offset) || is(&own.row) || is(&own.timestamp) {
+        return Err("it differs between a row and what deletes it");
+    }
+    let header = own.headers.iter().any(|(_, name)| name == column);
+    if is(&own.topic) || is(&own.partition) || header {
+        return Ok(Vec::new());
+    }
+    let renamed = shape.rename.iter().find(|(_, new)| new == column);
+    let field = renamed.map_or(column, |(old, _)| old);
+    match shape.column_of(field).as_ref() == Some(column) {
+        true => Ok(vec![field]),
+        false => Err("`rename`, `only` or `drop` leaves it out"),
+    }
+}
+
+/// Whether a key may give a field.
+fn gives(key: &KeyPlan, field: &str) -> bool {
+    match key {
+        KeyPlan::Ignore => false,
+        KeyPlan::String { column } | KeyPlan::Raw { column } => column == field,
+        KeyPlan::Json { prefix, column } => column == field || field.starts_with(prefix.as_str()),
+    }
+}
+
+/// Why a key does not give a field, and what would be right.
+fn instead(key: &KeyPlan, field: &str) -> (String, String) {
+    match key {
+        KeyPlan::Json { prefix, .. } => {
+            let why = format!("columns of its key begin with `{prefix}`");
+            (why, format!("key = [\"{prefix}{field}\"], or prefix = \"\" in the section `key`"))
+        }
+        KeyPlan::Ignore => ("its key is not read".to_owned(), "add the section `key`".to_owned()),
+        KeyPlan::String { column } | KeyPlan::Raw { column } => {
+            let why = format!("its key is the column `{column}`");
+            (why, format!("column = \"{field}\" in the section `key`, or format = \"json\""))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{check, parse, readings};
+    use crate::format::NullValue;
+
+    /// A pipeline that deletes, with more lines of its own, and columns of its sink's key.
+    fn deleting(lines: &str, key: &str) -> String {
+        let sink = format!("kind = \"postgres\"\nmode = \"upsert\"\nkey = [{key}]");
+        readings(&format!("null_value = \"delete\"\n{lines}\n[pipeline.readings.sink]\n{sink}"))
+    }
+
+    fn fine(lines: &str, key: &str) {
+        let plan = parse(&deleting(lines, key)).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(plan.pipelines[0].admission.null_value, NullValue::Delete);
+        assert!(plan.pipelines[0].shape.deletes);
+    }
+
+    #[track_caller]
+    fn refused(lines: &str, key: &str, words: &[&str]) {
+        let said = parse(&deleting(lines, key)).expect_err("it cannot be").to_string();
+        let missing = words.iter().find(|word| !said.contains(**word));
+        assert!(missing.is_none(), "{missing:?} in {said}");
+    }
+
+    #[test]
+    fn every_column_comes_from_the_record_s_key() {
+        fine("[pipeline.readings.key]\ncolumn = \"id\"", "\"id\"");
+        fine("[pipeline.readings.key]\nformat = \"json\"\nprefix = \"\"", "\"a\", \"b\"");
+        fine("[pipeline.readings.key]\nformat = \"json\"", "\"key_a\", \"key\"");
+        fine(
+            "[pipeline.readings.key]\n[pipeline.readings.table]\nrename = { key = \"id\" }\n\
+             metadata = { topic = \"t\", headers = { h = \"tenant\" } }",
+            "\"id\", \"t\", \"tenant\"",
+        );
+        fine("[[pipeline.readings.transform]]\nmodule = \"x.wasm\"", "\"anything\"");
+        fine(
+            "[pipeline.readings.key]\ncolumn = \"ts\"\n[pipeline.readings.table]\n\
+             timestamp = { field = \"ts\", column = \"at\" }",
+            "\"at\"",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_is_told_with_what_can() {
+        let text = "[pipeline.readings.key]\n";
+        refused(text, "\"id\"", &["sink.key.0", "is the column `key`", "column = \"id\""]);
+        let json = "[pipeline.readings.key]\nformat = \"json\"\n";
+        refused(json, "\"key_a\", \"id\"", &["sink.key.1", "begin with `key_`", "\"key_id\""]);
+        let table = "[pipeline.readings.table]\n";
+        refused(&format!("{text}{table}metadata = true"), "\"kafka_offset\"", &["differs"]);
+        refused(&format!("{text}{table}"), "\"timestamp\"", &["a time of its own"]);
+        refused(&format!("{text}{table}drop = [\"key\"]"), "\"key\"", &["leaves it out"]);
+        let transform = "[[pipeline.readings.transform]]\nmodule = \"x.wasm\"\n";
+        let own = format!("{transform}{table}metadata = true");
+        refused(&own, "\"kafka_row\"", &["differs"]);
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_stand() {
+        check(
+            &deleting("", "\"id\""),
+            r#"
+error: pipeline.readings.null_value: a record without a value has nothing but its key, which is not read
+ --> bridge.toml:3:14
+  |
+3 | null_value = "delete"
+  |              ^^^^^^^^ add [pipeline.readings.key] with column = "id", or format = "json"
+"#,
+        );
+        check(
+            &readings("null_value = \"delete\"\n[pipeline.readings.key]"),
+            r#"
+error: pipeline.readings.null_value: this sink deletes nothing
+ --> bridge.toml:3:14
+  |
+3 | null_value = "delete"
+  |              ^^^^^^^^ null_value = "skip", or kind = "postgres" with mode = "upsert"
+"#,
+        );
+        check(
+            &readings(
+                "null_value = \"delete\"\n[pipeline.readings.key]\n[pipeline.readings.sink]\n\
+                 kind = \"postgres\"\nmode = \"append\"",
+            ),
+            r#"
+error: pipeline.readings.sink.mode: rows are deleted by their key, and `mode = "append"` has none
+ --> bridge.toml:7:8
+  |
+7 | mode = "append"
+  |        ^^^^^^^^ mode = "upsert" and such as key = ["id"]
+"#,
+        );
+    }
+}
