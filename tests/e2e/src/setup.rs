@@ -28,6 +28,8 @@ pub enum Transport {
     Http,
     /// With read-back, the default acknowledgement.
     Tcp,
+    /// The PostgreSQL protocol, no other port.
+    Pg,
 }
 
 /// A pipeline named `readings`, to be changed by a test before it is installed.
@@ -40,6 +42,7 @@ pub struct Setup {
     pub table: String,
     pub http_address: String,
     pub tcp_address: String,
+    pub pg_address: String,
     pub transport: Transport,
     /// (module, its configuration in TOML), in order.
     pub transforms: Vec<(&'static str, String)>,
@@ -90,6 +93,7 @@ impl Setup {
             table: name,
             http_address: bench.questdb.http_address(),
             tcp_address: bench.questdb.tcp_address(),
+            pg_address: bench.questdb.pg_address(),
             transport: Transport::Http,
             transforms: Vec::new(),
             pipeline: Vec::new(),
@@ -169,14 +173,17 @@ impl Setup {
         if let Some(elsewhere) = &self.elsewhere {
             return format!("[pipeline.readings.sink]\n{elsewhere}");
         }
-        let (transport, tcp) = match self.transport {
-            Transport::Http => ("http", String::new()),
-            Transport::Tcp => ("tcp", format!("\ntcp_address = \"{}\"", self.tcp_address)),
+        let (transport, address, tcp) = match self.transport {
+            Transport::Http => ("http", &self.http_address, String::new()),
+            Transport::Tcp => {
+                let tcp = format!("\ntcp_address = \"{}\"", self.tcp_address);
+                ("tcp", &self.http_address, tcp)
+            }
+            Transport::Pg => ("pg", &self.pg_address, String::new()),
         };
         format!(
             "[pipeline.readings.sink]\nkind = \"questdb\"\ntransport = \"{transport}\"\n\
-             address = \"{}\"{tcp}",
-            self.http_address
+             address = \"{address}\"{tcp}"
         )
     }
 

@@ -25,6 +25,11 @@ fn a_filter_and_a_column_over_tcp_with_verify() {
     promise("a filter and a column over tcp with verify", |bench| exactly(bench, Transport::Tcp));
 }
 
+#[test]
+fn a_filter_and_a_column_over_pg() {
+    promise("a filter and a column over pg", |bench| exactly(bench, Transport::Pg));
+}
+
 fn exactly(bench: &'static Bench, transport: Transport) -> Result<()> {
     let count = pick(200_000, 1_000_000);
     let setup = Setup::readings(bench, "exactly", PARTITIONS)?.over(transport);

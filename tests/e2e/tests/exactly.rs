@@ -38,6 +38,11 @@ fn each_row_once_over_tcp() {
     promise("each row once over tcp", |bench| outlive(bench, Transport::Tcp));
 }
 
+#[test]
+fn each_row_once_over_pg() {
+    promise("each row once over pg", |bench| outlive(bench, Transport::Pg));
+}
+
 /// Kills in turns under load, then reads the whole topic once more.
 fn outlive(bench: &'static Bench, transport: Transport) -> Result<()> {
     let installed = setup(bench, "exact")?.over(transport).install()?;

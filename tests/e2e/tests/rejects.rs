@@ -92,6 +92,11 @@ fn each_of_ten_ways_over_tcp() {
     promise("each of ten ways over tcp", |bench| ten_ways(bench, Transport::Tcp));
 }
 
+#[test]
+fn each_of_ten_ways_over_pg() {
+    promise("each of ten ways over pg", |bench| ten_ways(bench, Transport::Pg));
+}
+
 fn ten_ways(bench: &'static Bench, transport: Transport) -> Result<()> {
     let setup = Setup::readings(bench, "broken", PARTITIONS)?.over(transport);
     let mut setup = setup.transform("faulty", "{}");

@@ -9,11 +9,12 @@ use bridge_abi::{Cell, Kind};
 
 use super::line;
 use super::naming::fill_template;
+use super::pg::bind::Binds;
 use super::row::{Lines, Refused, Unwritten};
 use super::stamp::{Stamp, Stamper};
 use super::table::{Tables, Wanted};
-use super::target::Target;
-use crate::batch::{Line, RecordBatch, Row, RowBatch};
+use super::target::{Target, Wire};
+use crate::batch::{Line, Record, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Destination, Outbox};
@@ -30,7 +31,7 @@ pub struct IlpEncoder {
     names: Arc<Names>,
     tables: Arc<dyn Tables>,
     stamper: Stamper,
-    version: u8,
+    wire: Wire,
     couriers: u32,
     /// Of the tables, when the targets were filled.
     epoch: u64,
@@ -40,6 +41,8 @@ pub struct IlpEncoder {
     scratch: String,
     /// A row while it is written.
     row: Vec<u8>,
+    /// For each column of an INSERT, which cell of the row at hand goes there.
+    cells_at: Vec<u16>,
     /// The rows of the record at hand, if it has more than one.
     marks: Vec<Mark>,
 }
@@ -64,6 +67,27 @@ enum Ended {
     Refused(Refused),
 }
 
+/// How rows are written.
+enum Written<'a> {
+    Lines(Lines<'a>, &'a mut Vec<u8>),
+    Binds(Binds<'a>),
+}
+
+impl Written<'_> {
+    #[inline(always)]
+    fn append(
+        &mut self,
+        record: &Record<'_>,
+        row: &Row,
+        out: &mut Vec<u8>,
+    ) -> Result<Stamp, Unwritten> {
+        match self {
+            Written::Lines(lines, buffer) => lines.append(record, row, buffer, out),
+            Written::Binds(binds) => binds.append(record, row, out),
+        }
+    }
+}
+
 impl IlpEncoder {
     /// An encoder for one lane, whose couriers are numbered from 0.
     pub fn new(
@@ -73,13 +97,24 @@ impl IlpEncoder {
         version: u8,
         couriers: u32,
     ) -> IlpEncoder {
+        IlpEncoder::by(Wire::Lines(version), shape, names, tables, couriers)
+    }
+
+    /// The same for rows that become what `wire` says.
+    pub fn by(
+        wire: Wire,
+        shape: Arc<Shape>,
+        names: Arc<Names>,
+        tables: Arc<dyn Tables>,
+        couriers: u32,
+    ) -> IlpEncoder {
         let stamper = Stamper::new(&shape, &names);
         IlpEncoder {
             shape,
             names,
             tables,
             stamper,
-            version,
+            wire,
             couriers,
             epoch: 0,
             targets: Vec::new(),
@@ -87,6 +122,7 @@ impl IlpEncoder {
             fixed: None,
             scratch: String::new(),
             row: Vec::new(),
+            cells_at: Vec::new(),
             marks: Vec::new(),
         }
     }
@@ -152,7 +188,7 @@ impl IlpEncoder {
         }
         let wanted: Vec<(u16, Option<Wanted>)> =
             fresh.iter().map(|(id, kind)| (*id, self.wanted(target, *id, *kind))).collect();
-        self.targets[target].learn(&self.shape, &*self.tables, wanted, self.version)
+        self.targets[target].learn(&self.shape, &*self.tables, wanted, &self.wire)
     }
 
     /// What the shape makes of a column: `None` if it does not become one.
@@ -166,6 +202,12 @@ impl IlpEncoder {
         Some(Wanted { name, kind: declared.unwrap_or(inferred) })
     }
 
+    /// Where rows of a batch that are a target's go.
+    fn destination(&self, target: usize, records: &RecordBatch) -> Destination {
+        let courier = records.partition.0 % self.couriers;
+        Destination { table: target as u32, courier, route: records.route }
+    }
+
     /// Rows from `first` on into one payload, until one of them ends the run; which one.
     fn run(
         &mut self,
@@ -176,18 +218,22 @@ impl IlpEncoder {
         outbox: &mut Outbox,
     ) -> (usize, Ended) {
         self.targets[target].metadata.turn_to(&records.source);
-        let courier = records.partition.0 % self.couriers;
-        let to = Destination { table: target as u32, courier, route: records.route };
+        let to = self.destination(target, records);
         let closing = outbox.closing();
         let payload = outbox.payload(to, &self.targets[target].name, &records.ticket);
         let (mut low, mut high) = payload.timestamps;
         let out = &mut payload.buffers.bytes;
-        let mut lines = Lines {
-            target: &self.targets[target],
-            stamper: &mut self.stamper,
-            version: self.version,
-            records,
-            rows,
+        let (target_at, stamper) = (&self.targets[target], &mut self.stamper);
+        let layout = target_at.binding.as_ref().map_or(0, |binding| binding.layout.id);
+        let mut written = match self.wire {
+            Wire::Lines(version) => {
+                let (target, buffer) = (target_at, &mut self.row);
+                Written::Lines(Lines { target, stamper, version, records, rows }, buffer)
+            }
+            Wire::Binds(_) => {
+                let (target, cells_at) = (target_at, &mut self.cells_at);
+                Written::Binds(Binds { target, stamper, cells_at, records, rows })
+            }
         };
         // Where the name comes from the record, each row asks anew.
         let table = rows.rows[first].table;
@@ -208,7 +254,7 @@ impl IlpEncoder {
                 let lines = payload.buffers.lines.len();
                 self.marks.push(Mark { to, target, bytes: start, lines });
             }
-            match lines.append(&record, row, &mut self.row, out) {
+            match written.append(&record, row, out) {
                 Ok(Stamp::At(stamp)) => (low, high) = (low.min(stamp), high.max(stamp)),
                 Ok(Stamp::Server) => {}
                 Err(unwritten) => {
@@ -220,7 +266,7 @@ impl IlpEncoder {
                 }
             }
             let (offset, partition, end) = (record.offset, records.partition, out.len() as u32);
-            payload.buffers.lines.push(Line { offset, partition, row: row.number, layout: 0, end });
+            payload.buffers.lines.push(Line { offset, partition, row: row.number, layout, end });
             at += 1;
             if last_of_record && closing.is_reached(out.len(), payload.buffers.lines.len()) {
                 ended = Ended::Full;

@@ -434,7 +434,7 @@ impl Bench {
             reset: resets,
         };
         let keeper = Keeper::new(
-            Arc::clone(&shared.server),
+            shared.sql(),
             Arc::clone(&shared.watched),
             Arc::clone(&shared.trouble),
             LagMax { rows: 1_000_000, transactions: 1_000 },

@@ -34,6 +34,25 @@ impl Hand {
         self.waiting.pop_front()
     }
 
+    /// The next payload that goes along with a job without waiting for it.
+    pub fn at_hand(&mut self, inbox: &mut mpsc::Receiver<Payload>, job: &Job) -> Option<Payload> {
+        loop {
+            if self.is_enough(job) {
+                return None;
+            }
+            if let Some(at) = self.waiting.iter().position(|payload| job.goes_with(payload)) {
+                return self.waiting.remove(at);
+            }
+            self.waiting.push_back(inbox.try_recv().ok()?);
+        }
+    }
+
+    /// Whether a job is large enough, or what waits needs the room.
+    fn is_enough(&self, job: &Job) -> bool {
+        let held: usize = self.waiting.iter().map(|payload| payload.buffers.held_bytes()).sum();
+        job.rows_left() >= self.commit.rows_max || job.held_bytes() + held >= self.commit.bytes_max
+    }
+
     /// The next payload that goes along with a job; `None` as soon as it is to end: it is large
     /// enough, what waits for it needs the room, or what it has may not wait any longer. Dropped
     /// half-way, nothing is lost.
@@ -43,10 +62,7 @@ impl Hand {
         job: &Job,
     ) -> Option<Payload> {
         loop {
-            let held: usize = self.waiting.iter().map(|payload| payload.buffers.held_bytes()).sum();
-            if job.rows_left() >= self.commit.rows_max
-                || job.held_bytes() + held >= self.commit.bytes_max
-            {
+            if self.is_enough(job) {
                 return None;
             }
             if let Some(at) = self.waiting.iter().position(|payload| job.goes_with(payload)) {

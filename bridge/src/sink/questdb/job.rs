@@ -104,6 +104,21 @@ impl Piece {
         Piece { bytes: bytes.into(), lines, base: 0, refusals: self.refusals }
     }
 
+    /// The rows before one of them, and those from it on.
+    fn cut(self, at: usize) -> (Piece, Piece) {
+        let (first, second) = self.lines.split_at(at);
+        let base = first.last().map_or(self.base, |line| line.end);
+        let cut = (base - self.base) as usize;
+        let piece = |bytes: Bytes, lines: &[Line], base: u32| Piece {
+            bytes,
+            lines: lines.to_vec(),
+            base,
+            refusals: 0,
+        };
+        let front = piece(self.bytes.slice(..cut), first, self.base);
+        (front, piece(self.bytes.slice(cut..), second, base))
+    }
+
     /// Where to cut it so that no record is divided, as near to the middle as can be.
     fn middle(&self) -> Option<usize> {
         let cuts = |at: &usize| self.position(*at) != self.position(*at - 1);
@@ -227,20 +242,29 @@ impl Job {
         self.together = 1;
         let Some(at) = self.pieces.last().and_then(Piece::middle) else { return false };
         let Some(piece) = self.pieces.pop() else { return false };
-        let cut = piece.range(at).start;
-        let (first, second) = piece.lines.split_at(at);
-        let base = first.last().map_or(piece.base, |line| line.end);
-        let front = Piece {
-            bytes: piece.bytes.slice(..cut),
-            lines: first.to_vec(),
-            base: piece.base,
-            refusals: 0,
-        };
-        let back =
-            Piece { bytes: piece.bytes.slice(cut..), lines: second.to_vec(), base, refusals: 0 };
+        let (front, back) = piece.cut(at);
         self.pieces.push(back);
         self.pieces.push(front);
         true
+    }
+
+    /// Cuts the next request so that one record has a request of its own, behind those of what
+    /// stands before it. False if it has no other record, or not this one.
+    pub fn isolate(&mut self, position: Position) -> bool {
+        let together = self.request().len();
+        let first = |piece: &Piece| (0..piece.rows()).find(|at| piece.position(*at) == position);
+        let mut pieces = (self.pieces.len() - together..self.pieces.len()).rev();
+        let Some(at) = pieces.find(|at| first(&self.pieces[*at]).is_some()) else { return false };
+        let piece = self.pieces.remove(at);
+        let from = first(&piece).unwrap_or(0);
+        let rows = (from..piece.rows()).take_while(|at| piece.position(*at) == position).count();
+        let whole = piece.rows();
+        let (rest, back) = piece.cut(from + rows);
+        let (front, record) = rest.cut(from);
+        let parts = [back, record, front].into_iter().filter(|piece| piece.rows() > 0);
+        self.pieces.splice(at..at, parts);
+        self.together = 1;
+        together > 1 || rows < whole
     }
 }
 
@@ -274,8 +298,19 @@ mod tests {
         (payload, lines)
     }
 
-    /// A server that refuses some offsets, with or without naming the line.
-    fn serve(job: &mut Job, bad: &dyn Fn(i64) -> bool, names: bool) -> (String, Vec<i64>) {
+    /// How a server that refuses a line says which, and what is made of it.
+    #[derive(Clone, Copy, Debug)]
+    enum Names {
+        /// Not at all.
+        None,
+        /// It is believed.
+        Believed,
+        /// What it names, this many lines beside the right one, is sent alone first.
+        Tried(usize),
+    }
+
+    /// A server that refuses some offsets.
+    fn serve(job: &mut Job, bad: &dyn Fn(i64) -> bool, names: Names) -> (String, Vec<i64>) {
         let (mut stored, mut refused) = (String::new(), Vec::new());
         let pool = Pool::default();
         while job.request().len() > 0 {
@@ -288,7 +323,16 @@ mod tests {
                 job.stored(Proof { endpoint: 0, id: Some(1) }, &pool);
                 continue;
             };
-            let record = if names { job.record_at(line + 1) } else { job.only_record() };
+            let record = match names {
+                Names::Believed => job.record_at(line + 1),
+                Names::None | Names::Tried(_) => job.only_record(),
+            };
+            if let (Names::Tried(beside), None) = (names, record) {
+                let named = job.record_at(line + 1 + beside);
+                if named.is_some_and(|position| job.isolate(position)) {
+                    continue;
+                }
+            }
             match record {
                 Some(position) => {
                     refused.push(position.1);
@@ -305,7 +349,9 @@ mod tests {
         #[test]
         fn what_is_refused_goes_and_all_else_is_stored(
             runs in prop::collection::vec((1_usize..4, any::<bool>()), 1..60),
-            names in any::<bool>(),
+            names in prop_oneof![
+                Just(Names::None), Just(Names::Believed), (0_usize..3).prop_map(Names::Tried),
+            ],
             cuts in prop::collection::btree_set(1_usize..60, 0..5),
         ) {
             let offsets: Vec<i64> = runs.iter().enumerate()

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::server::{ExecError, Rows, Server, SqlClient, quote};
+use super::server::{ExecError, Rows, SqlClient, quote};
 use crate::blame::Fault;
 use crate::sink::retry::{Backoff, Closed, Trouble};
 
@@ -152,12 +152,12 @@ pub struct Keeper {
 impl Keeper {
     /// A keeper that has not connected yet.
     pub fn new(
-        server: Arc<Server>,
+        sql: SqlClient,
         watched: Arc<Watched>,
         trouble: Arc<Trouble>,
         lag_max: LagMax,
     ) -> Keeper {
-        Keeper { watched, trouble, sql: SqlClient::new(server), lag_max, old: false }
+        Keeper { watched, trouble, sql, lag_max, old: false }
     }
 
     /// Polls until `stop` turns true.

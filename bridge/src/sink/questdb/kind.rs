@@ -8,6 +8,7 @@ use super::encode::IlpEncoder;
 use super::options::{Endpoint, Options, QuestDbPlan, Transport};
 use super::sink::{complete, explain};
 use super::table::Tables;
+use super::target::Wire;
 use super::{Opening, SqlClient, once};
 use crate::blame::Fault;
 use crate::config::Section;
@@ -18,7 +19,7 @@ use crate::sink::{Door, Encoder, Sink, SinkContext, SinkPlan};
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
     name: "questdb",
-    summary: "QuestDB by line protocol, over HTTP or pooled TCP with read-back",
+    summary: "QuestDB by line protocol, over HTTP or pooled TCP with read-back; or over PostgreSQL's",
     example: "kind = \"questdb\"\ntransport = \"http\"\naddress = \"localhost:9000\"\n",
     schema: || schemars::schema_for!(Options),
     parse: |section| Ok(Box::new(QuestDbPlan::parse(section)?)),
@@ -34,11 +35,18 @@ impl SinkPlan for QuestDbPlan {
         let catalogue = Arc::new(Catalogue::new(&context, sql, trouble, opening.doubts()));
         let couriers = self.couriers_per_lane() as u32;
         let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
+        let layouts = opening.layouts();
         let make = move || -> Box<dyn Encoder> {
-            let version = told.unwrap_or_else(|| context.runtime.block_on(version(&asker)));
+            let wire = match &layouts {
+                Some(layouts) => Wire::Binds(Arc::clone(layouts)),
+                None => {
+                    let ask = || context.runtime.block_on(version(&asker));
+                    Wire::Lines(told.unwrap_or_else(ask))
+                }
+            };
             let tables: Arc<dyn Tables> = Arc::clone(&tables) as Arc<dyn Tables>;
             let (shape, names) = (Arc::clone(&context.shape), Arc::clone(&context.names));
-            Box::new(IlpEncoder::new(shape, names, tables, version, couriers))
+            Box::new(IlpEncoder::by(wire, shape, names, tables, couriers))
         };
         Ok(opening.sink(Box::new(make), catalogue))
     }

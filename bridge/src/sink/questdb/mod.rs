@@ -1,5 +1,6 @@
 //! QuestDB. Rows become line protocol in a lane; a courier gets them stored over HTTP (each
-//! request answered) or over TCP (counted back from the table); a keeper watches the tables.
+//! request answered) or over TCP (counted back from the table); a keeper watches the tables. Where
+//! only the PostgreSQL protocol is open, rows become messages of it (`pg`).
 //!
 //! ```text
 //! lane ──encode──▶ Payload ──▶ http courier ──204──▶ unproven ──poll of tables()──▶ Receipt
@@ -30,6 +31,7 @@ pub(super) mod metadata;
 mod naming;
 mod once;
 pub(super) mod options;
+mod pg;
 mod put;
 pub mod reader;
 mod row;
@@ -79,7 +81,8 @@ pub use value::{decimal_text, is_uuid, shown};
 use catalogue::Catalogue;
 use confirm::Partitions;
 use gate::Gate;
-use options::Endpoint;
+use options::{Endpoint, Transport};
+use pg::{Door, Pg};
 use server::Server;
 use table::Doubts;
 
@@ -102,6 +105,8 @@ pub(crate) struct Shared {
     trouble: Arc<Trouble>,
     doubts: Arc<Doubts>,
     meter: Arc<PipelineMeter>,
+    /// Where rows go over the PostgreSQL protocol.
+    pg: Option<Arc<Pg>>,
 }
 
 impl Shared {
@@ -116,6 +121,14 @@ impl Shared {
         let listed: Vec<String> = plan.addresses.iter().map(Endpoint::to_string).collect();
         let name = format!("questdb {}", listed.join(", "));
         let trouble = Arc::new(Trouble::new(Arc::clone(&pipeline), name, Arc::clone(&meter)));
+        let pg = match plan.transport {
+            Transport::Pg => {
+                let (server, meter) = (Arc::clone(&server), Arc::clone(&meter));
+                let door = Arc::new(Door::new(&plan, &pipeline, server, meter)?);
+                Some(Arc::new(Pg { door, layouts: Arc::default() }))
+            }
+            Transport::Http | Transport::Tcp => None,
+        };
         Ok(Shared {
             gate: Gate::new(&plan)?,
             partitions: Partitions::default(),
@@ -127,7 +140,16 @@ impl Shared {
             server,
             trouble,
             meter,
+            pg,
         })
+    }
+
+    /// SQL on a connection of its own, by the protocol that rows go by.
+    fn sql(&self) -> SqlClient {
+        match &self.pg {
+            Some(pg) => SqlClient::over(Arc::clone(&self.server), Arc::clone(&pg.door)),
+            None => SqlClient::new(Arc::clone(&self.server)),
+        }
     }
 }
 
@@ -148,7 +170,12 @@ impl Opening {
 
     /// SQL on a connection of its own.
     pub fn sql(&self) -> SqlClient {
-        SqlClient::new(Arc::clone(&self.shared.server))
+        self.shared.sql()
+    }
+
+    /// The INSERTs of rows over the PostgreSQL protocol, if that is how they go.
+    pub fn layouts(&self) -> Option<Arc<pg::Layouts>> {
+        self.shared.pg.as_ref().map(|pg| Arc::clone(&pg.layouts))
     }
 
     /// What is wrong with the sink.

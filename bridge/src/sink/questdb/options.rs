@@ -35,6 +35,11 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The PostgreSQL protocol's port of such a server.
+const PG_PORT: u16 = 8812;
+/// Who may come in over the PostgreSQL protocol, unless `pg.user` and `pg.password` were set.
+const PG_USER: (&str, &str) = ("admin", "quest");
+
 /// By which protocol rows are sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +49,8 @@ pub enum Transport {
     Http,
     /// Line protocol over pooled TCP connections.
     Tcp,
+    /// Inserts over the PostgreSQL protocol, for those who can open no other port.
+    Pg,
 }
 
 /// What counts as stored over TCP.
@@ -80,19 +87,21 @@ enum Protocol {
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// `http` (default): each request is acknowledged. `tcp`: pooled line protocol, offsets are
-    /// committed after read-back.
+    /// committed after read-back. `pg`: inserts in transactions over the PostgreSQL protocol, SQL
+    /// too, for those who can open no other port.
     transport: Transport,
     /// HTTP address, `host:port` or `http(s)://host:port`; a list for failover. Default
-    /// `localhost:9000`. SQL goes there with either transport.
+    /// `localhost:9000`. SQL goes there with `http` and `tcp`. For `pg`: the address of the
+    /// PostgreSQL protocol; default `localhost:8812`.
     address: Option<Addresses>,
     /// Address of line protocol over TCP; default: the hosts of `address`, port 9009.
     tcp_address: Option<Addresses>,
     /// For `tcp`: `verify` (default) counts the rows back from the table before offsets are
     /// committed; `none` trusts the socket and can lose rows without a trace.
     ack: Option<Ack>,
-    /// User of HTTP basic authentication.
+    /// User of HTTP basic authentication; for `pg` the user of that protocol, default `admin`.
     username: Option<String>,
-    /// Its password.
+    /// Its password; for `pg` default `quest`.
     password: Option<Secret>,
     /// A file that holds the password, relative to the configuration file.
     password_file: Option<PathBuf>,
@@ -259,10 +268,15 @@ impl QuestDbPlan {
     pub fn parse(section: &Section) -> Result<QuestDbPlan, Mistake> {
         let options: Options = kind::options(section)?;
         options.check(section)?;
+        let port = if options.transport == Transport::Pg { PG_PORT } else { HTTP_PORT };
         let addresses = match &options.address {
-            None => vec![Endpoint { host: "localhost".into(), port: HTTP_PORT, tls: options.tls }],
-            Some(list) => endpoints(section, "address", list, HTTP_PORT, options.tls)?,
+            None => vec![Endpoint { host: "localhost".into(), port, tls: options.tls }],
+            Some(list) => endpoints(section, "address", list, port, options.tls)?,
         };
+        if options.transport == Transport::Pg && addresses.iter().any(|endpoint| endpoint.tls) {
+            let key = if options.tls { "tls" } else { "address" };
+            return Err(section.mistake(key, PG_TLS).help(PG_TLS_HELP));
+        }
         let tcp_addresses = match &options.tcp_address {
             None => addresses
                 .iter()
@@ -309,6 +323,9 @@ impl QuestDbPlan {
     }
 }
 
+const PG_TLS: &str = "QuestDB's PostgreSQL protocol is not encrypted";
+const PG_TLS_HELP: &str = "a tunnel of your own, or transport = \"http\" with a proxy for TLS";
+
 impl Options {
     /// Refuses what contradicts itself.
     fn check(&self, section: &Section) -> Result<(), Mistake> {
@@ -325,6 +342,19 @@ impl Options {
                 let message = format!("`{key}` needs `transport = \"tcp\"`");
                 return Err(section.mistake(key, message));
             }
+        }
+        let pg = self.transport == Transport::Pg;
+        let not_pg = [
+            ("token", self.token.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("gzip", self.gzip),
+            ("protocol", self.protocol.is_some()),
+            ("tls_ca", self.tls_ca.is_some()),
+            ("tls_verify", self.tls_verify.is_some()),
+        ];
+        if let Some((key, _)) = not_pg.into_iter().find(|(_, given)| pg && *given) {
+            let message = format!("`{key}` is nothing to `transport = \"pg\"`; leave it out");
+            return Err(section.mistake(key, message));
         }
         if self.generation_rows == Some(0) {
             return Err(section.mistake("generation_rows", "a generation has at least one row"));
@@ -343,6 +373,13 @@ impl Options {
             held(section, "password", self.password.as_ref(), self.password_file.as_ref())?;
         let token = held(section, "token", self.token.as_ref(), self.token_file.as_ref())?;
         match (&self.username, password, token) {
+            (None, None, None) if self.transport == Transport::Pg => {
+                let password = Held::Here(Secret(PG_USER.1.into()));
+                Ok(Credentials::Basic(PG_USER.0.into(), password))
+            }
+            (None, Some(password), None) if self.transport == Transport::Pg => {
+                Ok(Credentials::Basic(PG_USER.0.into(), password))
+            }
             (None, None, None) => Ok(Credentials::None),
             (None, None, Some(token)) => Ok(Credentials::Bearer(token)),
             (Some(user), Some(password), None) => Ok(Credentials::Basic(user.clone(), password)),
@@ -519,6 +556,18 @@ mod tests {
     }
 
     #[test]
+    fn the_postgresql_protocol_has_its_own_port_and_user() {
+        let plan = parse("transport = \"pg\"").expect("all has defaults");
+        assert_eq!(plan.addresses[0].to_string(), "localhost:8812");
+        let held = |text: &str| Held::Here(Secret(text.into()));
+        assert_eq!(plan.credentials, Credentials::Basic("admin".into(), held("quest")));
+        let plan = parse("transport = \"pg\"\npassword = \"p\"").expect("the user has a default");
+        assert_eq!(plan.credentials, Credentials::Basic("admin".into(), held("p")));
+        let plan = parse("transport = \"pg\"\nusername = \"u\"\npassword = \"p\"").expect("fine");
+        assert_eq!(plan.credentials, Credentials::Basic("u".into(), held("p")));
+    }
+
+    #[test]
     fn contradictions_name_their_key() {
         let check = |toml: &str, key: &str| {
             let mistake = parse(toml).expect_err(toml);
@@ -535,6 +584,11 @@ mod tests {
         check("transport = \"tcp\"\nauth_key_id = \"k\"", "auth_key_id");
         check("address = []", "address");
         check("adress = \"x\"", "sink");
+        check("transport = \"pg\"\ntoken = \"t\"", "token");
+        check("transport = \"pg\"\ntls = true", "tls");
+        check("transport = \"pg\"\naddress = \"https://db\"", "address");
+        check("transport = \"pg\"\ngzip = true", "gzip");
+        check("transport = \"pg\"\nack = \"none\"", "ack");
     }
 
     #[test]

@@ -22,8 +22,9 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::body::Body;
-use super::dial::{Dialer, in_words};
+use super::dial::{Dialer, Stream, in_words};
 use super::options::{Credentials, Endpoint, Held, QuestDbPlan};
+use super::pg;
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 
@@ -106,6 +107,11 @@ impl Server {
         let next = (from + 1) % self.endpoints.len();
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
         let _ = self.current.compare_exchange(from, next, success, failure);
+    }
+
+    /// A stream to one of the addresses.
+    pub async fn dial(&self, index: usize) -> std::io::Result<Stream> {
+        self.dialer.dial(&self.endpoints[index]).await
     }
 
     /// A connection to the current address.
@@ -274,10 +280,12 @@ fn words(error: &hyper::Error) -> String {
     }
 }
 
-/// SQL over `/exec`, on a connection of its own that is opened when it is wanted.
+/// SQL over `/exec` or the PostgreSQL protocol, on a connection of its own that is opened when it
+/// is wanted.
 pub struct SqlClient {
     server: Arc<Server>,
     connection: Mutex<Option<Connection>>,
+    pg: Option<pg::Sql>,
 }
 
 /// Why there are no rows.
@@ -323,11 +331,19 @@ impl SqlClient {
 
     /// A client that has not connected yet.
     pub fn new(server: Arc<Server>) -> SqlClient {
-        SqlClient { server, connection: Mutex::new(None) }
+        SqlClient { server, connection: Mutex::new(None), pg: None }
+    }
+
+    /// The same over the PostgreSQL protocol.
+    pub fn over(server: Arc<Server>, door: Arc<pg::Door>) -> SqlClient {
+        SqlClient { pg: Some(pg::Sql::new(door)), ..SqlClient::new(server) }
     }
 
     /// Runs one statement. Tries once more where a kept connection turned out to be closed.
     pub async fn exec(&self, statement: &str) -> Result<Rows, ExecError> {
+        if let Some(pg) = &self.pg {
+            return pg.exec(statement).await;
+        }
         let path = format!("/exec?timings=false&query={}", percent_encode(statement));
         let response = self.get(path).await.map_err(|Broken(why)| ExecError::Away(why))?;
         read_rows(&response)
@@ -335,6 +351,9 @@ impl SqlClient {
 
     /// What the server says of itself.
     pub async fn settings(&self) -> Result<Settings, Broken> {
+        if let Some(pg) = &self.pg {
+            return pg.settings().await;
+        }
         let response = self.get("/settings".into()).await?;
         match response.status {
             500..=599 | 429 => Err(Broken(format!("status {}", response.status))),
@@ -344,11 +363,14 @@ impl SqlClient {
 
     /// Index of the address that the last answer came from.
     pub async fn endpoint(&self) -> Option<usize> {
+        if let Some(pg) = &self.pg {
+            return pg.endpoint().await;
+        }
         self.connection.lock().await.as_ref().map(Connection::endpoint)
     }
 
     /// Asks for a path.
-    pub async fn get(&self, path: String) -> Result<Response, Broken> {
+    async fn get(&self, path: String) -> Result<Response, Broken> {
         let mut kept = self.connection.lock().await;
         let current = self.server.current();
         if let Some(mut connection) = kept.take()

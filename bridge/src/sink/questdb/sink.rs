@@ -17,6 +17,7 @@ use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
+use super::pg::PgCourier;
 use super::server::{Broken, ExecError, SqlClient, quote};
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
@@ -66,7 +67,11 @@ pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
         let shown: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         shown.join(", ")
     };
-    let mut lines = vec![format!("sql and line protocol over http: {}", list(&plan.addresses))];
+    let over = match plan.transport {
+        Transport::Http | Transport::Tcp => "sql and line protocol over http",
+        Transport::Pg => "sql and rows over the PostgreSQL protocol, not encrypted",
+    };
+    let mut lines = vec![format!("{over}: {}", list(&plan.addresses))];
     if plan.transport == Transport::Tcp {
         lines.push(format!("line protocol over tcp: {}", list(&plan.tcp_addresses)));
     }
@@ -80,6 +85,9 @@ pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
             plan.generation_rows,
             plan.generation_age.as_millis()
         ),
+        (Transport::Pg, _) => "stored means: the transaction that inserted the rows is committed, \
+             and each of them was counted"
+            .to_owned(),
         (Transport::Tcp, Ack::None) => "stored means: the socket took the bytes; rows can be \
              lost without a trace (ack = \"none\")"
             .to_owned(),
@@ -127,7 +135,7 @@ impl Sink for QuestDb {
     }
 
     fn migrate<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
-        let sql = SqlClient::new(Arc::clone(&self.shared.server));
+        let sql = self.shared.sql();
         Box::pin(async move { sql.exec(statement).await.map(drop).map_err(|e| told(&e)) })
     }
 
@@ -140,6 +148,10 @@ impl Sink for QuestDb {
         let shared = Arc::clone(&self.shared);
         match shared.plan.transport {
             Transport::Http => Box::new(HttpCourier::new(shared, index)),
+            Transport::Pg => match &shared.pg {
+                Some(pg) => Box::new(PgCourier::new(Arc::clone(&shared), Arc::clone(pg), index)),
+                None => Box::new(Refusing(Fault::us("a transport without its door"))),
+            },
             Transport::Tcp => match TcpCourier::new(shared, index) {
                 Ok(courier) => Box::new(courier),
                 Err(fault) => Box::new(Refusing(fault)),
@@ -150,7 +162,7 @@ impl Sink for QuestDb {
     fn keeper(&self, stop: watch::Receiver<bool>) -> BoxFuture<'static, Result<(), Fault>> {
         let (shared, plan) = (&self.shared, &self.shared.plan);
         let keeper = Keeper::new(
-            Arc::clone(&shared.server),
+            shared.sql(),
             Arc::clone(&shared.watched),
             Arc::clone(&shared.trouble),
             LagMax { rows: plan.apply_lag_rows_max, transactions: plan.apply_lag_transactions_max },
@@ -235,7 +247,7 @@ impl Inspection {
             shared: Arc::clone(&sink.shared),
             shape: Arc::clone(&sink.shape),
             delivery: sink.delivery,
-            sql: SqlClient::new(Arc::clone(&sink.shared.server)),
+            sql: sink.shared.sql(),
         }
     }
 
@@ -287,16 +299,27 @@ impl Inspection {
             }
             Err(error) => return finding("sink", &name, format!("sql: {error}")).away(),
         }
-        const READ_ONLY: &str = "SELECT value FROM (SHOW PARAMETERS) WHERE property_path IN \
-                                 ('readonly', 'http.security.readonly') AND value = 'true'";
+        let own = match self.shared.plan.transport {
+            Transport::Pg => "pg.security.readonly",
+            Transport::Http | Transport::Tcp => "http.security.readonly",
+        };
+        let read_only = format!(
+            "SELECT value FROM (SHOW PARAMETERS) WHERE property_path IN ('readonly', '{own}') AND \
+             value = 'true'"
+        );
         // A server that does not tell its parameters is believed to take rows.
-        if self.sql.exec(READ_ONLY).await.is_ok_and(|rows| !rows.rows.is_empty()) {
+        if self.sql.exec(&read_only).await.is_ok_and(|rows| !rows.rows.is_empty()) {
             return finding("sink", &name, "is read-only".into())
-                .fix("`readonly` and `http.security.readonly` of its server.conf")
+                .fix(format!("`readonly` and `{own}` of its server.conf"))
                 .away();
         }
-        let protocol = self.shared.plan.protocol.unwrap_or(settings.protocol);
-        let note = format!("{}, line protocol v{protocol}", settings.version);
+        let note = match self.shared.plan.transport {
+            Transport::Pg => format!("{}, PostgreSQL protocol", settings.version),
+            Transport::Http | Transport::Tcp => {
+                let protocol = self.shared.plan.protocol.unwrap_or(settings.protocol);
+                format!("{}, line protocol v{protocol}", settings.version)
+            }
+        };
         Finding { state: FindingState::Ok, ..finding("sink", &name, note) }
     }
 

@@ -8,6 +8,8 @@ use bridge_abi::{Cell, Kind};
 use super::fragment::Fragment;
 use super::line;
 use super::metadata::{self, Metadata};
+use super::pg::Layouts;
+use super::pg::bind::Binding;
 use super::table::{Denied, Table, Tables, Wanted};
 use crate::blame::Fault;
 use crate::reject::Reason;
@@ -59,6 +61,17 @@ pub struct Target {
     columns: HashMap<u16, (String, ColumnType), foldhash::fast::FixedState>,
     /// The columns that come from the record itself.
     pub metadata: Metadata,
+    /// What the columns are in an INSERT, where rows go as such.
+    pub binding: Option<Binding>,
+}
+
+/// What rows become.
+#[derive(Debug)]
+pub enum Wire {
+    /// Line protocol of this version.
+    Lines(u8),
+    /// Messages of the PostgreSQL protocol.
+    Binds(Arc<Layouts>),
 }
 
 impl Target {
@@ -75,6 +88,7 @@ impl Target {
             slots: Vec::new(),
             columns: HashMap::default(),
             metadata: Metadata::default(),
+            binding: None,
         }
     }
 
@@ -119,7 +133,7 @@ impl Target {
         shape: &Shape,
         tables: &dyn Tables,
         wanted: Vec<(u16, Option<Wanted>)>,
-        version: u8,
+        wire: &Wire,
     ) -> Result<(), Fault> {
         self.met = true;
         let mut asked = Vec::new();
@@ -134,16 +148,16 @@ impl Target {
         }
         let all: Vec<Wanted> = asked.iter().map(|(_, wanted)| wanted.clone()).collect();
         match tables.resolve(&self.name, &all) {
-            Ok(table) => self.take(shape, &table, asked, version),
+            Ok(table) => self.take(shape, &table, asked, wire),
             Err(Denied::Pipeline(fault)) => return self.give_up(fault),
             Err(Denied::Record(reason, detail)) => match tables.resolve(&self.name, &[]) {
                 Err(Denied::Pipeline(fault)) => return self.give_up(fault),
                 Err(Denied::Record(..)) => self.refused = Some((reason, detail)),
                 Ok(table) => {
-                    self.take(shape, &table, Vec::new(), version);
+                    self.take(shape, &table, Vec::new(), wire);
                     for (column, wanted) in asked {
                         match tables.resolve(&self.name, std::slice::from_ref(&wanted)) {
-                            Ok(table) => self.take(shape, &table, vec![(column, wanted)], version),
+                            Ok(table) => self.take(shape, &table, vec![(column, wanted)], wire),
                             Err(Denied::Pipeline(fault)) => return self.give_up(fault),
                             Err(Denied::Record(reason, detail)) => {
                                 self.set(column, Slot::Denied(reason, detail));
@@ -162,7 +176,11 @@ impl Target {
         Err(fault)
     }
 
-    fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>, version: u8) {
+    fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>, wire: &Wire) {
+        let version = match wire {
+            Wire::Lines(version) => *version,
+            Wire::Binds(_) => 1,
+        };
         if let Some((_, kind)) = &table.timestamp {
             self.stamp_kind = *kind;
         }
@@ -185,6 +203,23 @@ impl Target {
             self.columns.insert(column, (lower, kind));
             self.set(column, slot);
         }
+        if let Wire::Binds(layouts) = wire {
+            self.bind(shape, table, layouts);
+        }
+    }
+
+    /// The INSERT of all columns that are known by now.
+    fn bind(&mut self, shape: &Shape, table: &Table, layouts: &Layouts) {
+        if table.timestamp.is_none() {
+            let detail = format!("table {} has no designated timestamp", table.name);
+            self.refused = Some((Reason::BadTimestamp, detail));
+        }
+        let writes = |column: u16| {
+            matches!(self.slot(column), Slot::Symbol(_) | Slot::Field(_) | Slot::Double(_))
+        };
+        let columns = self.columns.iter().filter(|(column, _)| writes(**column));
+        let columns = columns.map(|(column, (name, kind))| (*column, name.clone(), *kind));
+        self.binding = Some(Binding::new(layouts, shape, table, columns));
     }
 
     /// Marks every slot of a name as one of several.
@@ -225,7 +260,7 @@ fn slot(name: &str, kind: ColumnType, shared: bool, version: u8) -> Slot {
         ColumnType::Binary => Slot::Denied(
             Reason::WrongType,
             format!(
-                "column `{name}` is BINARY, which line protocol cannot write; leave it out with `drop`"
+                "column `{name}` is BINARY, which the bridge does not write; leave it out with `drop`"
             ),
         ),
         _ if in_eight_bytes => Slot::Double(column),

@@ -252,7 +252,8 @@ pub fn shown(cell: &Cell, bytes: &[u8]) -> String {
 /// Bytes of a value shown in a message, at most.
 const SHOWN_BYTES_MAX: usize = 60;
 
-fn quoted(bytes: &[u8]) -> String {
+/// Text for a message, its beginning.
+pub fn quoted(bytes: &[u8]) -> String {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]);
     let more = if bytes.len() > SHOWN_BYTES_MAX { "…" } else { "" };
     format!("{shown:?}{more}")
