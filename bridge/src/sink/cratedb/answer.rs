@@ -89,7 +89,7 @@ impl No {
             (Some(4031..=4037), _) => Fate::Again,
             (Some(4041 | 4043 | 4045 | 4046), _) => Fate::Changed,
             (Some(4092 | 4290), _) => Fate::Again,
-            (Some(4000 | 4003 | 4008 | 4090 | 4091 | 40000), _) => Fate::Record,
+            (Some(4000 | 4002 | 4003 | 4008 | 4090 | 4091 | 40000), _) => Fate::Record,
             (Some(5000..=5099), _) => Fate::Again,
             (_, 413) => Fate::TooMuch,
             (_, 408 | 421 | 425 | 429 | 500..=599) => Fate::Again,
@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(no.fate(), fate, "{status} {body}");
         };
         let coded = |code: i64| format!(r#"{{"error":{{"code":{code},"message":"x"}}}}"#);
-        for code in [4000, 4003, 4091, 40000] {
+        for code in [4000, 4002, 4003, 4091, 40000] {
             check(400, &coded(code), Fate::Record);
         }
         for code in [4041, 4043, 4045] {

@@ -90,14 +90,14 @@ impl Db {
             return Ok(Reply::Rows(table.primary.iter().map(|key| vec![json!(key)]).collect()));
         }
         let row = |(name, kind, extra): &(String, String, &'static str)| {
-            let null = if table.primary.contains(name) { "NO" } else { "YES" };
+            let nullable = if table.primary.contains(name) { "NO" } else { "YES" };
             let is = |what: &str| *extra == what;
             let generated = if is("generated") { "ALWAYS" } else { "NEVER" };
             let shown = kind.split('(').next().unwrap_or(kind);
             vec![
                 json!(name),
                 json!(shown),
-                json!(null),
+                json!(nullable),
                 json!(is("default")),
                 json!(generated),
                 Value::Null,
@@ -240,7 +240,8 @@ impl Insert {
         words.expect(&["on", "conflict"])?;
         let mut target = words.names()?;
         let mut primary = table.primary.clone();
-        (target.sort(), primary.sort());
+        target.sort();
+        primary.sort();
         if target != primary {
             return no(4000, "the conflict target must match the primary key columns");
         }

@@ -213,8 +213,11 @@ async fn a_replay_leaves_no_double_and_changes_nothing() {
     for cut in [0..12, 12..20, 0..20] {
         other.send(&same, &plain(cut)).await;
     }
-    (bench.stored(7).await, bench.stored(13).await);
-    (other.stored(12).await, other.stored(8).await, other.stored(20).await);
+    bench.stored(7).await;
+    bench.stored(13).await;
+    for rows in [12, 8, 20] {
+        other.stored(rows).await;
+    }
     let wanted: Vec<i64> = (0..20).collect();
     assert_eq!(stored(&fake), wanted);
     // The first of a key stays.
