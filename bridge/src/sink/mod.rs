@@ -1,6 +1,7 @@
 //! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
+pub mod cratedb;
 pub mod file;
 mod hand;
 pub mod kafka;
@@ -37,7 +38,7 @@ use crate::source::Waker;
 
 /// Every sink, by name.
 pub const KINDS: &[Kind<dyn SinkPlan>] =
-    &[questdb::KIND, postgres::KIND, kafka::KIND, file::KIND, memory::KIND];
+    &[questdb::KIND, postgres::KIND, cratedb::KIND, kafka::KIND, file::KIND, memory::KIND];
 
 /// A future in a box: couriers are chosen at run time, once.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -218,7 +218,7 @@ fn verify(quoted: &str, columns: &[Column], found: &[Found]) -> String {
 }
 
 /// What feeds a table's column; `None` if nothing does.
-fn feed(shape: &Shape, name: &str) -> Option<Feed> {
+pub fn feed(shape: &Shape, name: &str) -> Option<Feed> {
     let own = &shape.metadata;
     let is = |asked: &Option<String>| asked.as_deref() == Some(name);
     if name == shape.timestamp_column {

@@ -180,7 +180,8 @@ impl Road {
                 (body, Some((feed, more)))
             }
         };
-        let ask = Ask { path: "/write?precision=n".into(), body: Some(body), gzip, grows_for };
+        let path = "/write?precision=n".into();
+        let ask = Ask { path, body: Some(body), gzip, grows_for, json: false };
         let answer = {
             let mut exchange = std::pin::pin!(connection.send(ask));
             loop {

@@ -9,7 +9,7 @@
 
 mod answer;
 mod auth;
-mod body;
+pub(super) mod body;
 mod catalogue;
 mod confirm;
 mod counting;
@@ -35,7 +35,7 @@ mod pg;
 mod put;
 pub mod reader;
 mod row;
-mod server;
+pub(super) mod server;
 mod sink;
 pub(super) mod stamp;
 mod table;
@@ -70,7 +70,7 @@ pub use metadata::last_header;
 pub use naming::fill_template;
 pub use options::{Options, QuestDbPlan};
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
-pub use sink::{MakeEncoder, complete, explain};
+pub use sink::{MakeEncoder, ask_for_position, complete, explain};
 pub use stamp::{Stamp, Stamper};
 pub use table::{Denied, Table, Tables, Wanted};
 pub use timestamp::{from_iso, nanos_of, unit_by_magnitude};

@@ -1,5 +1,5 @@
-//! HTTP/1.1 to QuestDB: keep-alive connections with one request in flight each, and SQL over
-//! `/exec`. What a server answers is bounded and hostile until it was checked.
+//! HTTP/1.1 to QuestDB and CrateDB: keep-alive connections with one request in flight each, and
+//! QuestDB's SQL over `/exec`. What a server answers is bounded and hostile until it was checked.
 //!
 //! A connection's state machine is polled together with the request that waits for it, so that
 //! nothing is spawned here.
@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -25,6 +25,7 @@ use super::body::Body;
 use super::dial::{Dialer, Stream, in_words};
 use super::options::{Credentials, Endpoint, Held, QuestDbPlan};
 use super::pg;
+use super::tls::TlsPlan;
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 
@@ -57,6 +58,22 @@ pub struct Ask {
     pub gzip: bool,
     /// The body's end may be so far away.
     pub grows_for: Duration,
+    /// Whether the body is JSON.
+    pub json: bool,
+}
+
+/// Servers that speak HTTP, and how they are spoken to.
+pub struct Doors<'a> {
+    /// Their addresses; never empty.
+    pub addresses: &'a [Endpoint],
+    /// Whom to trust, where an address wants TLS.
+    pub tls: &'a TlsPlan,
+    /// Who we are.
+    pub credentials: &'a Credentials,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long an answer may take.
+    pub request_timeout: Duration,
 }
 
 /// What came back.
@@ -71,18 +88,30 @@ pub struct Response {
 impl Server {
     /// Reads secrets and authorities; connects to nothing.
     pub fn new(plan: &QuestDbPlan, meter: Arc<PipelineMeter>) -> Result<Server, Fault> {
-        let encrypted = plan.addresses.iter().any(|endpoint| endpoint.tls);
-        let dialer = Dialer {
+        let doors = Doors {
+            addresses: &plan.addresses,
+            tls: &plan.tls,
+            credentials: &plan.credentials,
             connect_timeout: plan.connect_timeout,
+            request_timeout: plan.request_timeout,
+        };
+        Server::behind(&doors, meter)
+    }
+
+    /// The same for whatever server speaks HTTP.
+    pub fn behind(doors: &Doors<'_>, meter: Arc<PipelineMeter>) -> Result<Server, Fault> {
+        let encrypted = doors.addresses.iter().any(|endpoint| endpoint.tls);
+        let dialer = Dialer {
+            connect_timeout: doors.connect_timeout,
             send_buffer_bytes: None,
-            tls: encrypted.then(|| plan.tls.connector()).transpose()?,
+            tls: encrypted.then(|| doors.tls.connector()).transpose()?,
         };
         Ok(Server {
-            endpoints: plan.addresses.clone(),
+            endpoints: doors.addresses.to_vec(),
             current: AtomicUsize::new(0),
-            authorization: authorization(&plan.credentials)?,
+            authorization: authorization(doors.credentials)?,
             dialer,
-            request_timeout: plan.request_timeout,
+            request_timeout: doors.request_timeout,
             meter,
         })
     }
@@ -223,6 +252,9 @@ impl Connection {
         }
         if ask.gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        if ask.json {
+            request = request.header(CONTENT_TYPE, "application/json");
         }
         request.body(ask.body.unwrap_or_default()).map_err(|error| Broken(error.to_string()))
     }
@@ -381,6 +413,7 @@ impl SqlClient {
                     body: None,
                     gzip: false,
                     grows_for: Duration::ZERO,
+                    json: false,
                 })
                 .await
         {
@@ -390,7 +423,7 @@ impl SqlClient {
         let attempt = async {
             let mut connection = self.server.connect().await?;
             let response = connection
-                .send(Ask { path, body: None, gzip: false, grows_for: Duration::ZERO })
+                .send(Ask { path, body: None, gzip: false, grows_for: Duration::ZERO, json: false })
                 .await?;
             Ok((connection, response))
         };

@@ -26,6 +26,7 @@ use serde::Deserialize;
 pub use csv::push_bare;
 pub use encode::TextEncoder;
 pub use fit::{Plain, fit};
+pub use json::{base64, push_string, push_value};
 pub use layout::{Layout, Layouts};
 
 use super::memory::Imagined;
