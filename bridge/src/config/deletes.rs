@@ -155,6 +155,14 @@ mod tests {
     }
 
     #[test]
+    fn the_fallback_must_delete_as_well() {
+        let text = deleting("[pipeline.readings.key]\ncolumn = \"id\"", "\"id\"");
+        let fallback = "[pipeline.readings.fallback]\nkind = \"questdb\"\naddress = \"db:9000\"";
+        let said = parse(&format!("{text}\n{fallback}")).expect_err("it cannot be").to_string();
+        assert!(said.contains("this sink deletes nothing"), "{said}");
+    }
+
+    #[test]
     fn mistakes_are_shown_where_they_stand() {
         check(
             &deleting("", "\"id\""),

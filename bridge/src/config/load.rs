@@ -266,10 +266,12 @@ fn shape(
     let able = asked.deliver(&mut shape);
     let is_able = found.keep(able.map_err(|unable| unable.mistake(section))).is_some();
     found.0.extend(table::cross_check(&own, &shape, asked.key));
-    if let (true, Some(sink)) = (asked.deletes, asked.sink) {
+    if asked.deletes {
         shape.deletes = true;
         let key = (!asked.has_transforms).then_some(asked.key);
-        found.keep(deletes::check(section, &shape, sink, key));
+        for sink in asked.sink.into_iter().chain(asked.fallback) {
+            found.keep(deletes::check(section, &shape, sink, key));
+        }
     }
     if is_able {
         let able = |shape: &mut Shape, its: &Section| {

@@ -87,8 +87,15 @@ impl SinkPlan for QuestDbPlan {
 
     fn lends(&self, key: &str, to: &Section) -> bool {
         let is_tcp = to.text("transport").map_or(self.transport == Transport::Tcp, |t| t == "tcp");
+        let is_pg = to.text("transport").map_or(self.transport == Transport::Pg, |t| t == "pg");
         const LOGIN: [&str; 5] = ["username", "password", "password_file", "token", "token_file"];
         match key {
+            // Another port, and users of its own.
+            key if is_pg != (self.transport == Transport::Pg)
+                && (key == "address" || LOGIN.contains(&key)) =>
+            {
+                false
+            }
             // Its address belongs to that of HTTP.
             "tcp_address" => is_tcp && !to.has("address"),
             "ack" | "generation_rows" | "generation_age" => is_tcp,
