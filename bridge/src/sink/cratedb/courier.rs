@@ -1,5 +1,5 @@
-//! Stores payloads: one connection, one bulk in flight. Rows that the server refuses by name are put
-//! aside and the rest is sent again, which the key makes harmless; a bulk that is refused as a
+//! Stores payloads: one connection, one bulk in flight. Rows that the server refuses by name are
+//! put aside and the rest is sent again, which the key makes harmless; a bulk that is refused as a
 //! whole, without a row being named, is halved until one record is alone.
 //!
 //! ```text
@@ -206,8 +206,8 @@ impl CrateCourier {
         Ok(Some(refused))
     }
 
-    /// One record is left, and the server said nothing of it: its row is sent without a bulk, and put
-    /// aside if that tells nothing either, or it has several.
+    /// One record is left, and the server said nothing of it: its row is sent without a bulk, and
+    /// put aside if that tells nothing either, or it has several.
     async fn ask_alone(
         &mut self,
         job: &mut Job,

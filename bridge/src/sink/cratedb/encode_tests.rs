@@ -74,12 +74,14 @@ proptest! {
                 Some(same) => prop_assert_eq!(same, value),
                 None => {
                     let text = kept.as_str().map(str::to_owned);
-                    let text = text.unwrap_or_else(|| format!("{:.0}", number(&kept).unwrap_or(0.5)));
+                    let double = || format!("{:.0}", number(&kept).unwrap_or(0.5));
+                    let text = text.unwrap_or_else(double);
                     prop_assert_eq!(text, value.to_string(), "{}", shown);
                 }
             }
         }
-        let fits = |kind, shown| kept(cell(Kind::I64, value as u64, 0), &[], &kind, shown).is_some();
+        let long = cell(Kind::I64, value as u64, 0);
+        let fits = |kind, shown| kept(long, &[], &kind, shown).is_some();
         prop_assert!(fits(Type::Long, "bigint") && fits(Type::Text, "text"));
         prop_assert_eq!(fits(Type::Int, "integer"), i32::try_from(value).is_ok());
         prop_assert_eq!(
@@ -168,11 +170,11 @@ proptest! {
         let cell = cell(Kind::Array, 0, 0);
         let shown = "double precision_array_array";
         let kept = kept(cell, &bytes, &Type::doubles(2), shown).expect("it fits");
-        let back: Vec<&Value> =
-            kept.as_array().into_iter().flatten().flat_map(|row| row.as_array().expect("a row")).collect();
+        let of_row = |row: &'_ Value| row.as_array().expect("a row").clone();
+        let back: Vec<Value> = kept.as_array().into_iter().flatten().flat_map(of_row).collect();
         prop_assert_eq!(kept.as_array().map(Vec::len), Some(rows as usize));
         for (value, back) in values.iter().zip(back) {
-            let back = number(back).expect("a number");
+            let back = number(&back).expect("a number");
             prop_assert!(back == *value || back.is_nan() && value.is_nan());
         }
         let mut out = Vec::new();
@@ -188,7 +190,8 @@ proptest! {
         let column = if column_fault(&name).is_none() { quoted(&name) } else { "\"c\"".into() };
         let table = if table_fault(&name).is_none() { name.as_str() } else { "t" };
         let table = super::layout::quote_table(table);
-        let made = format!("CREATE TABLE IF NOT EXISTS {table} ({column} TEXT, PRIMARY KEY ({column}))");
+        let columns = format!("({column} TEXT, PRIMARY KEY ({column}))");
+        let made = format!("CREATE TABLE IF NOT EXISTS {table} {columns}");
         prop_assert!(db.run(&made, &[], None).is_ok(), "{}", made);
     }
 }
