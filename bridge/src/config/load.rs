@@ -135,8 +135,7 @@ fn pipeline(
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));
     let delivery = draft.as_ref().and_then(|draft| draft.delivery).unwrap_or_default();
-    let null_value = draft.as_ref().and_then(|draft| draft.null_value);
-    let null_value = null_value.map_or(NullValue::Skip, NullValue::from);
+    let null_value = null_value(draft.as_ref());
     let mut transforms = Vec::new();
     for transform in section.each("transform") {
         transforms.extend(found.keep(parse_transform(transform, &limits, delivery)));
@@ -429,13 +428,11 @@ fn own_properties(section: &Section, draft: &KafkaDraft) -> Vec<Mistake> {
     draft.properties.0.iter().filter_map(mistake).collect()
 }
 
-impl From<NullValueDraft> for NullValue {
-    fn from(draft: NullValueDraft) -> NullValue {
-        match draft {
-            NullValueDraft::Skip => NullValue::Skip,
-            NullValueDraft::Reject => NullValue::Reject,
-            NullValueDraft::Delete => NullValue::Delete,
-        }
+fn null_value(draft: Option<&PipelineDraft>) -> NullValue {
+    match draft.and_then(|draft| draft.null_value) {
+        None | Some(NullValueDraft::Skip) => NullValue::Skip,
+        Some(NullValueDraft::Reject) => NullValue::Reject,
+        Some(NullValueDraft::Delete) => NullValue::Delete,
     }
 }
 

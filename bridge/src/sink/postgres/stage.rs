@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Rows bear numbers, for they do not lie in the order in which they were copied: the server puts a
-//! short one into what is left of an earlier page. So it is as if all had been done one after the other: what was deleted in between begins anew,
-//! with the defaults of columns that are not written.
+//! short one into what is left of an earlier page. So it is as if all had been done one after the
+//! other: what was deleted in between begins anew, with the defaults of columns that are not
+//! written.
 
 use super::layout::{Column, Found, quote};
 
