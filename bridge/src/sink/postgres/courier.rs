@@ -108,21 +108,33 @@ impl PgCourier {
                 return Ok(());
             }
             Some(Ok(Ended::Outdated)) => {
-                rewind(&doors.home, job).await;
+                self.send_back(job, doors).await;
                 return Ok(());
             }
             Some(Err(Stopped::Fault(fault))) => Err(fault),
             Some(Err(Stopped::Abandoned)) | None => Ok(()),
         };
-        rewind(&doors.home, job).await;
+        self.send_back(job, doors).await;
         self.let_go(doors).await;
         stopped
+    }
+
+    /// What is left of a job is to be read again, and first told to who keeps progress: nothing
+    /// behind it may be stored before.
+    async fn send_back(&self, job: Job, doors: &CourierDoors) {
+        if let Some(progress) = &self.shared.progress {
+            progress.close(job.lines_left());
+        }
+        rewind(&doors.home, job).await;
     }
 
     /// Drops the connection and gives back what waits at the door.
     async fn let_go(&mut self, doors: &mut CourierDoors) {
         self.link = None;
         while let Ok(payload) = doors.inbox.try_recv() {
+            if let Some(progress) = &self.shared.progress {
+                progress.close(payload.buffers.lines.iter());
+            }
             give_back(&doors.home, payload, &doors.pool).await;
         }
     }

@@ -10,6 +10,9 @@
 //! claimed again only if Kafka still says that it is ours. Who finds his own epoch and another
 //! offset has lost the answer to a COMMIT: the rows before it are there. The offset is moved last,
 //! in one message with the COMMIT, so that a process which is stopped half-way holds no lock on it.
+//!
+//! An offset says that everything before it is stored. So where rows go back unstored, whatever
+//! the reason, nothing behind them is stored before their partition is claimed and read again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -41,6 +44,8 @@ struct Claim {
     epoch: i64,
     next: i64,
     fenced: bool,
+    /// Rows of it went back unstored.
+    closed: bool,
 }
 
 /// The partitions that this process has claimed.
@@ -119,7 +124,7 @@ impl Progress {
         let claims = self.claims.lock().expect("no one panics with it");
         let mut due = Due::default();
         for (partition, first, new) in spans {
-            let claim = claims.get(&partition).filter(|claim| !claim.fenced)?;
+            let claim = claims.get(&partition).filter(|claim| !claim.fenced && !claim.closed)?;
             if first < claim.next {
                 due.floors.push((partition, claim.next));
             }
@@ -130,6 +135,17 @@ impl Progress {
         }
         due.steps.sort_by(|a, b| a.source.cmp(&b.source));
         Some(due)
+    }
+
+    /// These rows go back unstored.
+    pub fn close<'a>(&self, lines: impl Iterator<Item = &'a Line>) {
+        let mut claims = self.claims.lock().expect("no one panics with it");
+        let mut last = None;
+        for line in lines.filter(|line| last.replace(line.partition) != Some(line.partition)) {
+            if let Some(claim) = claims.get_mut(&line.partition) {
+                claim.closed = true;
+            }
+        }
     }
 
     /// The transaction is committed.
@@ -230,7 +246,7 @@ impl Progress {
             let (Some(next), Some(epoch)) = (number(&rows, row, 0), number(&rows, row, 1)) else {
                 return Err(Fault::us(format!("claiming {source}: an answer without numbers")));
             };
-            claims.insert(partition, Claim { source, epoch, next, fenced: false });
+            claims.insert(partition, Claim { source, epoch, next, fenced: false, closed: false });
             claimed.push((partition, (next != NOTHING).then_some(next)));
         }
         Ok(claimed)
@@ -314,7 +330,7 @@ mod tests {
         for (index, next) in next.iter().enumerate() {
             // Names sort against the indexes.
             let source = TopicPartition { topic: "t".into(), partition: 9 - index as i32 };
-            let claim = Claim { source, epoch: 7, next: *next, fenced: false };
+            let claim = Claim { source, epoch: 7, next: *next, fenced: false, closed: false };
             let mut claims = progress.claims.lock().expect("no one panics with it");
             claims.insert(PartitionIndex(index as u32), claim);
         }
@@ -389,6 +405,16 @@ mod tests {
         assert!(progress.due(&job(&[(0, 1), (1, 1)])).is_none());
         assert_eq!(progress.patience(PartitionIndex(0)), Duration::ZERO);
         assert_eq!(progress.patience(PartitionIndex(1)), PATIENCE);
+    }
+
+    #[test]
+    fn nothing_is_stored_behind_rows_that_went_back() {
+        let progress = progress(&[0, 0]);
+        let (back, behind) = (job(&[(0, 1), (0, 2)]), job(&[(0, 3), (1, 3)]));
+        progress.close(back.lines_left());
+        assert!(progress.due(&behind).is_none(), "rows 1 and 2 would never be stored");
+        assert!(progress.due(&job(&[(1, 3)])).is_some());
+        assert_eq!(progress.patience(PartitionIndex(0)), Duration::ZERO);
     }
 
     #[test]

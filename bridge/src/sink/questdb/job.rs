@@ -164,6 +164,11 @@ impl Job {
         self.pieces.iter().rev().take(self.together)
     }
 
+    /// Which rows are left to store.
+    pub fn lines_left(&self) -> impl Iterator<Item = &Line> {
+        self.pieces.iter().flat_map(Piece::lines)
+    }
+
     /// Rows that are left to store.
     pub fn rows_left(&self) -> usize {
         self.pieces.iter().map(Piece::rows).sum()
