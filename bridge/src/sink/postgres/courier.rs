@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::Shared;
 use super::failure::{Failure, Fate};
@@ -21,12 +21,11 @@ use super::progress::{Due, Seen};
 use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::Rejected;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::questdb::http::{Stopped, refuse, rewind};
 use crate::sink::questdb::job::{Job, Position, Proof};
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
 
 /// Owns one connection.
 pub struct PgCourier {
@@ -131,7 +130,7 @@ impl PgCourier {
     async fn store(
         &mut self,
         job: &mut Job,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
         pool: &Pool,
     ) -> Result<Ended, Stopped> {
         while job.request().len() > 0 {

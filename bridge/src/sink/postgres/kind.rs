@@ -38,6 +38,10 @@ impl SinkPlan for PostgresPlan {
         Ok(())
     }
 
+    fn keeps_progress(&self) -> bool {
+        true
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }
