@@ -170,6 +170,16 @@ impl Rejects {
         self.found.drain(..).map(take).collect()
     }
 
+    /// The same; what a sink of that name could not take says so.
+    pub fn drain_named(&mut self, records: &RecordBatch, sink: Option<&str>) -> Vec<Reject> {
+        let mut rejects = self.drain(records);
+        if let Some(sink) = sink {
+            let shaped = rejects.iter_mut().filter(|reject| reject.stage == Stage::Shape);
+            shaped.for_each(|reject| reject.detail.insert_str(0, &format!("{sink}: ")));
+        }
+        rejects
+    }
+
     /// Takes the rows of refused records out of `rows`: a record is stored whole or not at all.
     pub fn prune(&self, rows: &mut RowBatch) {
         if self.found.is_empty() {

@@ -88,6 +88,12 @@ impl Page {
         self.line("delivery", delivery(pipeline));
         self.line("connections", pipeline.couriers().to_string());
         self.fallback(pipeline);
+        for (number, also) in (1..).zip(&pipeline.also) {
+            self.line(&format!("also-{number}"), also.sink_kind.to_owned());
+            also.sink.explain().into_iter().for_each(|line| self.line("", line));
+            let couriers = pipeline.limits.lanes * also.sink.couriers_per_lane();
+            self.line("  connections", couriers.to_string());
+        }
         self.line(
             "rejects",
             match &pipeline.rejects {

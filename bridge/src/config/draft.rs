@@ -91,6 +91,8 @@ pub struct PipelineDraft {
     pub sink: Raw<SinkSection>,
     /// Where rows go while the sink takes none. Default: nowhere, they wait; see docs/fallback.md.
     pub fallback: Raw<FallbackSection>,
+    /// Where rows go as well: each a section as `sink` is. Default: nowhere; see docs/fanout.md.
+    pub also: Raw<Vec<SinkSection>>,
     /// Where refused records go. Default: the topic `{topic}.dead-letters`; without Kafka, the file
     /// `NAME.dead-letters.jsonl` beside this one.
     pub rejects: Raw<RejectsDraft>,

@@ -11,10 +11,12 @@ use super::draft::{
 use super::expand::Surroundings;
 use super::mistake::{Mistake, Mistakes};
 use super::node::{Node, Value};
-use super::plan::{FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+use super::plan::{
+    AlsoPlan, FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics,
+};
 use super::section::Section;
 use super::suggest::instead_of;
-use super::{deletes, fallback, limits, table, tables};
+use super::{also, deletes, fallback, limits, table, tables};
 use crate::format::{self, Admission, KeyPlan, NullValue};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
@@ -141,12 +143,13 @@ fn pipeline(
         transforms.extend(found.keep(parse_transform(transform, &limits, delivery)));
     }
     let source = origin.as_ref().map(|(_, source)| source.kafka());
-    let (sink, fallback) = sinks(section, source, shared.with.base, &mut found);
+    let Sinks { sink, fallback, also } = sinks(section, source, shared.with.base, &mut found);
     let has_kafka = origin.as_ref().is_none_or(|(_, source)| source.kafka().is_some());
     let rejects = found.keep(rejects(name, section, shared.with.base, has_kafka));
     let asked = Asked {
         sink: sink.as_ref().map(|(_, sink)| &**sink),
         fallback: fallback.as_ref().map(|fallback| &*fallback.sink),
+        also: &also,
         key: key.as_ref().unwrap_or(&KeyPlan::Ignore),
         delivery,
         deletes: null_value == NullValue::Delete,
@@ -178,6 +181,7 @@ fn pipeline(
         sink_kind,
         sink,
         fallback,
+        also,
         rejects: rejects.expect(WHOLE),
         limits,
     })
@@ -186,42 +190,47 @@ fn pipeline(
 /// A sink and its kind.
 type Chosen = (&'static str, Box<dyn SinkPlan>);
 
-/// The sink and its fallback. `source` is there if it was read, and holds Kafka if it is that.
+/// Where a pipeline's rows go.
+#[derive(Default)]
+struct Sinks {
+    sink: Option<Chosen>,
+    fallback: Option<FallbackPlan>,
+    also: Vec<AlsoPlan>,
+}
+
+/// The sink, its fallback, and those that get all rows as well. `source` is there if it was read,
+/// and holds Kafka if it is that.
 fn sinks(
     section: &Section,
     source: Option<Option<&KafkaPlan>>,
     base: &Path,
     found: &mut Found,
-) -> (Option<Chosen>, Option<FallbackPlan>) {
+) -> Sinks {
     let own = section.below("sink");
     let Some((kind, mut sink)) = found.keep(parse_kind(&own, sink::KINDS, "kind", "questdb"))
     else {
-        return (None, None);
+        return Sinks::default();
     };
     sink.rebase(base);
     let mut fallback = found.keep(fallback::plan(section, (kind, &*sink, &own), base)).flatten();
-    let second = fallback.as_mut().map(|second| ("fallback", &mut second.sink));
-    for (name, sink) in [("sink", &mut sink)].into_iter().chain(second) {
+    let mut also = also::plans(section, (kind, &*sink), base, &mut found.0);
+    let sections = section.each("also");
+    let second = fallback.as_mut().map(|second| (section.below("fallback"), &mut second.sink));
+    let more = sections.into_iter().zip(also.iter_mut().map(|also| &mut also.sink));
+    for (its, sink) in [(own, &mut sink)].into_iter().chain(second).chain(more) {
         if let Some(source) = source {
             let able = sink.adopt(source);
-            found.keep(able.map_err(|unable| of_sink(unable, name, section)));
+            found.keep(able.map_err(|unable| also::of_sink(unable, &its, section)));
         }
     }
-    (Some((kind, sink)), fallback)
-}
-
-/// What a sink cannot do is a mistake in its own section, whichever it is.
-fn of_sink(unable: Unable, name: &str, pipeline: &Section) -> Mistake {
-    match unable.key.strip_prefix("sink.") {
-        Some(key) => Unable { key, ..unable }.mistake(&pipeline.below(name)),
-        None => unable.mistake(pipeline),
-    }
+    Sinks { sink: Some((kind, sink)), fallback, also }
 }
 
 /// Who has a say in what rows must become.
 struct Asked<'a> {
     sink: Option<&'a dyn SinkPlan>,
     fallback: Option<&'a dyn SinkPlan>,
+    also: &'a [AlsoPlan],
     key: &'a KeyPlan,
     delivery: Delivery,
     /// Records without a value are to delete.
@@ -233,7 +242,7 @@ impl Asked<'_> {
     /// Gives a shape what the delivery needs.
     fn deliver(&self, shape: &mut Shape) -> Result<(), Unable> {
         match (self.delivery, self.sink) {
-            (Delivery::ExactlyOnce, Some(sink)) => sink.exactly_once(shape),
+            (Delivery::ExactlyOnce, Some(sink)) => also::exactly_once(sink, self.also, shape),
             _ => Ok(()),
         }
     }
@@ -253,6 +262,7 @@ fn shape(
     if let Some(sink) = asked.sink {
         sink.complete(&mut shape);
     }
+    asked.also.iter().for_each(|also| also.sink.complete(&mut shape));
     if let Some(fallback) = asked.fallback {
         fallback.complete(&mut shape);
         if asked.delivery == Delivery::ExactlyOnce {
@@ -268,7 +278,8 @@ fn shape(
     if asked.deletes {
         shape.deletes = true;
         let key = (!asked.has_transforms).then_some(asked.key);
-        for sink in asked.sink.into_iter().chain(asked.fallback) {
+        let also = asked.also.iter().map(|also| &*also.sink);
+        for sink in asked.sink.into_iter().chain(asked.fallback).chain(also) {
             found.keep(deletes::check(section, &shape, sink, key));
         }
     }

@@ -4,6 +4,7 @@
 //! text ─node─▶ tree with places ─section─▶ draft (as written) ─load─▶ plan (as meant)
 //! ```
 
+mod also;
 mod deletes;
 mod draft;
 mod expand;
@@ -24,7 +25,7 @@ pub mod units;
 pub use expand::Surroundings;
 pub use load::Overrides;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+pub use plan::{AlsoPlan, FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
 pub use schema::{file_schema, options_of, type_in_words};
 pub use section::Section;
 

@@ -54,10 +54,21 @@ pub struct PipelinePlan {
     pub sink: Box<dyn SinkPlan>,
     /// Where rows go while the sink takes none.
     pub fallback: Option<FallbackPlan>,
+    /// Where they go as well.
+    pub also: Vec<AlsoPlan>,
     /// Where refused records go.
     pub rejects: RejectsPlan,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// One more sink, which gets every row as well.
+#[derive(Debug)]
+pub struct AlsoPlan {
+    /// Its kind.
+    pub sink_kind: &'static str,
+    /// Where rows go.
+    pub sink: Box<dyn SinkPlan>,
 }
 
 /// A second sink, for when the first takes no rows.
@@ -111,11 +122,18 @@ impl PipelinePlan {
         self.limits.lanes * per_lane
     }
 
+    /// The same of the sinks that get all rows as well.
+    pub fn also_couriers(&self) -> usize {
+        let per_lane: usize = self.also.iter().map(|also| also.sink.couriers_per_lane()).sum();
+        self.limits.lanes * per_lane
+    }
+
     /// What this pipeline may hold, without the process itself: (what it is, bytes).
     pub fn ceiling(&self) -> Vec<(&'static str, usize)> {
         let sandboxes = self.transforms.iter().map(|transform| transform.memory_bytes_max());
         let (first, second) = (self.couriers(), self.fallback_couriers());
-        let mut parts = self.limits.ceiling(first.max(second), sandboxes.sum());
+        let mut parts =
+            self.limits.ceiling(first.max(second) + self.also_couriers(), sandboxes.sum());
         if second > 0 {
             // Payloads are with one of both sinks at a time; the other one's couriers are idle.
             parts.push(("connections that rest", first.min(second) * COURIER_BYTES));

@@ -147,6 +147,8 @@ pub struct PipelineMeter {
     pub fallbacks: Counter,
     /// What is to be said while rows go to the fallback, though nothing is wrong; else empty.
     pub remark: Mutex<String>,
+    /// Rows that each sink stored, by the sink's section.
+    pub sinks: Mutex<Vec<(String, std::sync::Arc<Counter>)>>,
     /// One for each transform, in order.
     pub transforms: Mutex<Vec<(String, std::sync::Arc<TransformMeter>)>>,
 }

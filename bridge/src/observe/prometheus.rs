@@ -76,6 +76,14 @@ impl Page<'_> {
         self.each("bridge_fallbacks_total", count, "times turned to the fallback", |m| {
             m.fallbacks.get()
         });
+        let name = "bridge_sink_rows_stored_total";
+        self.family(name, count, "rows that each sink stored");
+        for (pipeline, meter) in self.meters {
+            for (sink, rows) in &*meter.sinks.lock().expect("no one panics with it") {
+                let labels = format!("pipeline=\"{pipeline}\",sink=\"{sink}\"");
+                let _ = writeln!(self.text, "{name}{{{labels}}} {}", rows.get());
+            }
+        }
         let name = "bridge_records_rejected_total";
         self.family(name, count, "rejected records by reason");
         for (pipeline, meter) in self.meters {

@@ -203,7 +203,8 @@ fn run(turns: &[(Way, usize)], asks: bool) -> ([Vec<(u32, i64)>; 2], Arc<Pipelin
             runtime: runtime.handle().clone(),
         };
         let sink = Arc::new(Fake(Arc::new(scripted)));
-        SinkParts { name: format!("{way:?}").into(), sink, couriers_per_lane: 1 }
+        let (name, rows_stored) = (format!("{way:?}").into(), Arc::default());
+        SinkParts { name, sink, couriers_per_lane: 1, rows_stored }
     };
     let after = Duration::from_millis(50);
     parts.sink = sink(Way::First);

@@ -14,7 +14,7 @@ use crate::format::Format;
 use crate::limits::Limits;
 use crate::observe::PipelineMeter;
 use crate::outbox::Outbox;
-use crate::reject::{Reason, Rejected, Rejects, Stage};
+use crate::reject::{Reason, Reject, Rejected, Rejects, Stage};
 use crate::sink::{Encoder, Home};
 use crate::ticket::Ticket;
 use crate::transform::Transform;
@@ -45,6 +45,42 @@ pub struct LaneWay {
     pub first_courier: u32,
     /// Rises when all that is on this way is to be given back.
     pub reset: watch::Receiver<u64>,
+    /// The sink's name for dead letters, where there are several that rows go to.
+    pub sink: Option<Arc<str>>,
+}
+
+impl LaneWay {
+    /// Rows to bytes; false if the batch is to be given back: the sink was left while the encoder
+    /// waited there.
+    fn encode(
+        &mut self,
+        batch: &RecordBatch,
+        rows: &RowBatch,
+        rejects: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> Result<bool, Fault> {
+        let before = *self.reset.borrow();
+        outbox.lead_to(self.first_courier);
+        match self.encoder.encode(batch, rows, rejects, outbox) {
+            Ok(()) => Ok(true),
+            Err(_) if *self.reset.borrow() != before => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+/// A lane's way to a sink that gets all rows as well. What it refuses is no matter of the others.
+pub struct LaneAlso {
+    way: LaneWay,
+    rejects: Rejects,
+    guard: RejectGuard,
+}
+
+impl LaneAlso {
+    /// A way that nothing went yet.
+    pub fn new(way: LaneWay, limits: &Limits) -> LaneAlso {
+        LaneAlso { way, rejects: Rejects::default(), guard: RejectGuard::new(limits) }
+    }
 }
 
 /// One lane: everything that a batch needs on its way from bytes to bytes.
@@ -57,6 +93,8 @@ pub struct Lane {
     pub transforms: Vec<Box<dyn Transform>>,
     /// To the pipeline's sink, and to its fallback if it has one.
     pub ways: Vec<LaneWay>,
+    /// To the sinks that get all rows as well.
+    pub also: Vec<LaneAlso>,
     /// Open payloads.
     pub outbox: Outbox,
     /// To this lane's couriers, of all sinks.
@@ -116,23 +154,25 @@ impl Lane {
         self.send_due(pace)
     }
 
-    /// Rows to bytes; false if the batch is to be given back: its sink was left while the encoder
-    /// waited there.
+    /// Rows to bytes, for every sink that they go to; false if the batch is to be given back.
     fn encode(&mut self, batch: &RecordBatch) -> Result<bool, Fault> {
-        let way = &mut self.ways[batch.way.index()];
-        let before = *way.reset.borrow();
-        self.outbox.lead_to(way.first_courier);
-        match way.encoder.encode(batch, &self.rows, &mut self.rejects, &mut self.outbox) {
-            Ok(()) => Ok(true),
-            Err(_) if *way.reset.borrow() != before => Ok(false),
-            Err(fault) => Err(fault),
+        let Lane { ways, also, rows, rejects, outbox, .. } = self;
+        if !ways[batch.way.index()].encode(batch, rows, rejects, outbox)? {
+            return Ok(false);
         }
+        for LaneAlso { way, rejects, .. } in also {
+            if !way.encode(batch, rows, rejects, outbox)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The batch is read again, its rejects with it. Rows that are in payloads already have shares
     /// of their own.
     fn give_back(&mut self, batch: RecordBatch) {
         self.rejects.found.clear();
+        self.also.iter_mut().for_each(|also| also.rejects.found.clear());
         self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
         let verdict = Verdict::Rewind { route: batch.route };
         let shares = vec![batch.into_ticket().into_share()];
@@ -142,23 +182,17 @@ impl Lane {
     /// Sends the batch's rejects with their original bytes, before those are gone; how many had
     /// no row left when the batch was encoded.
     fn send_rejects(&mut self, batch: &RecordBatch) -> Result<u64, Fault> {
-        if self.rejects.is_empty() {
-            return Ok(0);
+        let Lane { ways, also, rejects, guard, meter, dead_letters, .. } = self;
+        let sink = ways[batch.way.index()].sink.as_deref();
+        let own = rejects.drain_named(batch, sink);
+        let no_row = own.iter().filter(|reject| reject.stage != Stage::Shape).count() as u64;
+        send(own, batch, (meter, guard), dead_letters)?;
+        for LaneAlso { way, rejects, guard } in also {
+            let theirs = rejects.drain_named(batch, way.sink.as_deref());
+            send(theirs, batch, (meter, guard), dead_letters)?;
+            guard.observe(batch.len() as u64)?;
         }
-        let rejects = self.rejects.drain(batch);
-        let mut decoded_or_transformed = 0;
-        for reject in &rejects {
-            decoded_or_transformed += u64::from(reject.stage != Stage::Shape);
-            self.meter.reject(reject.reason, 1);
-            self.guard.count(reject.reason, &reject.detail);
-        }
-        let shares = vec![batch.ticket.share()];
-        let rejected = Rejected { rejects, refusals: Vec::new(), shares };
-        self.dead_letters.blocking_send(rejected).map_err(|_| {
-            // Its shares are dropped, and count as lost: nothing is committed past them.
-            Fault::us("the dead letters ended before the lane")
-        })?;
-        Ok(decoded_or_transformed)
+        Ok(no_row)
     }
 
     /// The ticket's own share goes home: the lane is done with the batch.
@@ -184,6 +218,27 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// Counts rejects of a batch and hands them to the dead letters.
+fn send(
+    rejects: Vec<Reject>,
+    batch: &RecordBatch,
+    (meter, guard): (&PipelineMeter, &mut RejectGuard),
+    dead_letters: &mpsc::Sender<Rejected>,
+) -> Result<(), Fault> {
+    if rejects.is_empty() {
+        return Ok(());
+    }
+    for reject in &rejects {
+        meter.reject(reject.reason, 1);
+        guard.count(reject.reason, &reject.detail);
+    }
+    let shares = vec![batch.ticket.share()];
+    let rejected = Rejected { rejects, refusals: Vec::new(), shares };
+    // Its shares are dropped, and count as lost: nothing is committed past them.
+    let ended = |_| Fault::us("the dead letters ended before the lane");
+    dead_letters.blocking_send(rejected).map_err(ended)
 }
 
 /// How many records have a row: rows come by ascending source.

@@ -16,7 +16,7 @@ use crate::format::DecoderContext;
 use crate::kafka;
 use crate::kafka::check::Sample;
 use crate::names::Names;
-use crate::observe::{PipelineMeter, TransformMeter};
+use crate::observe::{Counter, PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
 use crate::sink::{Finding, FindingState, Sink, SinkContext, SinkPlan};
 use crate::source::Opened;
@@ -38,6 +38,7 @@ struct Loading {
     transforms: Vec<Box<dyn Loaded>>,
     sink: SinkParts,
     fallback: Option<(SinkParts, Switching)>,
+    also: Vec<SinkParts>,
 }
 
 fn load(
@@ -61,21 +62,42 @@ fn load(
         meter: Arc::clone(meter),
         runtime: around.runtime.clone(),
     };
-    let sink = build(plan.sink_kind, &*plan.sink, context.clone())?;
+    let sink = build("sink", plan.sink_kind, &*plan.sink, &context)?;
     let fallback = plan.fallback.as_ref().map(|fallback| {
         let FallbackPlan { after, retry_every, .. } = *fallback;
-        let second = build(fallback.sink_kind, &*fallback.sink, context)?;
+        let second = build("fallback", fallback.sink_kind, &*fallback.sink, &context)?;
         Ok::<_, Fault>((second, Switching { after, retry_every }))
     });
-    Ok(Loading { names, transforms, sink, fallback: fallback.transpose()? })
+    let fallback = fallback.transpose()?;
+    let also = (1..).zip(&plan.also).map(|(number, also)| {
+        build(&format!("also-{number}"), also.sink_kind, &*also.sink, &context)
+    });
+    let also = also.collect::<Result<_, Fault>>()?;
+    Ok(Loading { names, transforms, sink, fallback, also })
 }
 
-fn build(kind: &str, plan: &dyn SinkPlan, context: SinkContext) -> Result<SinkParts, Fault> {
+/// A sink, and the count of its rows under the name of its section.
+fn build(
+    section: &str,
+    kind: &str,
+    plan: &dyn SinkPlan,
+    context: &SinkContext,
+) -> Result<SinkParts, Fault> {
     let addresses: Vec<String> = plan.doors().into_iter().flatten().collect();
+    let name = format!("{kind} {}", addresses.join(", "));
+    let name = match section.starts_with("also") {
+        true => format!("{section}, {}", name.trim_end()),
+        false => name.trim_end().to_owned(),
+    };
+    let rows_stored = Arc::<Counter>::default();
+    let mut sinks = context.meter.sinks.lock().expect("no one panics with it");
+    sinks.push((section.to_owned(), Arc::clone(&rows_stored)));
+    drop(sinks);
     Ok(SinkParts {
-        name: format!("{kind} {}", addresses.join(", ")).trim_end().into(),
-        sink: plan.build(context)?,
+        name: name.into(),
+        sink: plan.build(context.clone())?,
         couriers_per_lane: plan.couriers_per_lane(),
+        rows_stored,
     })
 }
 
@@ -86,8 +108,9 @@ pub fn open(
     around: &Surroundings,
     meter: &Arc<PipelineMeter>,
 ) -> Result<Parts, Fault> {
-    let Loading { names, transforms, sink, fallback } = load(plan, around, meter)?;
-    for way in [&sink].into_iter().chain(fallback.as_ref().map(|(second, _)| second)) {
+    let Loading { names, transforms, sink, fallback, also } = load(plan, around, meter)?;
+    let second = fallback.iter().map(|(second, _)| second);
+    for way in [&sink].into_iter().chain(second).chain(&also) {
         prepare(&plan.name, &way.sink, &around.runtime)?;
     }
     let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
@@ -128,6 +151,7 @@ pub fn open(
         benches,
         sink,
         fallback,
+        also,
         dead_letters,
         abandoned,
         limits: plan.limits.clone(),
@@ -187,9 +211,19 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
                 let looked = shared::look((plan.sink_kind, &*plan.sink), both, plans);
                 findings.extend(around.runtime.block_on(looked));
             }
+            for SinkParts { name, sink, .. } in &loading.also {
+                let found = around.runtime.block_on(sink.check(false)).into_iter();
+                findings.extend(found.map(|finding| of_also(name, finding)));
+            }
         }
     }
     findings
+}
+
+/// The finding of a sink that gets all rows as well: seen to be its own.
+fn of_also(name: &str, finding: Finding) -> Finding {
+    let section = name.split_once(", ").map_or(name, |(section, _)| section);
+    Finding { name: format!("{} ({section})", finding.name), ..finding }
 }
 
 /// Knocks on the door of a source that is not Kafka.

@@ -15,15 +15,15 @@ use super::alarm::{Alarm, Stop};
 use super::claiming::Claimer;
 use super::fallback::{Switching, Watchman};
 use super::intake::{Intake, IntakeParts, IntakeWay};
-use super::lane::{Lane, LaneWay, RejectGuard, Work};
+use super::lane::{Lane, LaneAlso, LaneWay, RejectGuard, Work};
 use crate::batch::{RowBatch, Way};
 use crate::blame::Fault;
 use crate::format::Format;
 use crate::limits::{DEAD_LETTERS_MAX, Limits};
-use crate::observe::PipelineMeter;
+use crate::observe::{Counter, PipelineMeter};
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
-use crate::sink::{Commit, CourierDoors, Home, Sink};
+use crate::sink::{Commit, CourierDoors, Home, Letters, Sink};
 use crate::source::{Source, Waker};
 use crate::transform::Transform;
 
@@ -43,6 +43,8 @@ pub struct Parts {
     pub sink: SinkParts,
     /// Where they go while the first takes none, and when.
     pub fallback: Option<(SinkParts, Switching)>,
+    /// Where they go as well.
+    pub also: Vec<SinkParts>,
     /// Where refused records go.
     pub dead_letters: DeadLetterOffice,
     /// Turned true when the ring is stopped hard.
@@ -62,6 +64,8 @@ pub struct SinkParts {
     pub sink: Arc<dyn Sink>,
     /// Its couriers of each lane.
     pub couriers_per_lane: usize,
+    /// Rows that it stored.
+    pub rows_stored: Arc<Counter>,
 }
 
 /// What one lane works with.
@@ -88,23 +92,27 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         move || office(letters_inbox, home)
     });
     let (fallback, switching) = parts.fallback.unzip();
-    let sinks: Vec<SinkParts> = [parts.sink].into_iter().chain(fallback).collect();
+    let ways = 1 + fallback.iter().len();
+    let sinks = [parts.sink].into_iter().chain(fallback).chain(parts.also);
+    let sinks: Vec<SinkParts> = sinks.collect();
     // What goes on until all couriers have ended: it keeps the world in sight for them.
     let keeper = |way: &SinkParts| watched(runtime, alarm, way.sink.keeper(rest_stopped.clone()));
     let mut beside: Vec<Watched> = sinks.iter().map(keeper).collect();
     let (orders, ordered) = watch::channel(Way::First);
     if let Some(switching) = switching {
         let (waker, meter) = (parts.source.waker(), Arc::clone(&parts.meter));
-        let watchman = Watchman::new(&parts.name, &sinks, switching, orders, waker, meter);
+        let both = &sinks[..ways];
+        let watchman = Watchman::new(&parts.name, both, switching, orders, waker, meter);
         beside.push(watched(runtime, alarm, watchman.run(rest_stopped)));
     }
-    let (ways, resets) = sinks.iter().map(intake_way).unzip();
+    let (intake_ways, resets) = sinks.iter().map(intake_way).unzip();
     let common = Common {
         sinks: &sinks,
+        ways,
         resets,
         home,
         letters,
-        pool: Arc::new(pool(parts.benches.len(), &sinks, &parts.limits)),
+        pool: Arc::new(pool(parts.benches.len(), sinks.split_at(ways), &parts.limits)),
         lent_bytes: Arc::default(),
         limits: &parts.limits,
         meter: &parts.meter,
@@ -126,7 +134,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         source: parts.source,
         lanes: inboxes,
         receipts,
-        ways,
+        ways: intake_ways,
         orders: ordered,
         alarm: Arc::clone(alarm),
         meter: parts.meter,
@@ -136,14 +144,19 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     });
     let end = run(intake);
     if end.is_err() || alarm.stop() == Stop::Now {
-        sinks.iter().for_each(|way| way.sink.abandon());
         parts.abandoned.send_replace(true);
-        tasks.iter().for_each(|task| task.abort.abort());
+        abandon(&sinks, &tasks);
     }
     join(threads, tasks, office, runtime);
     rest_stop.send_replace(true);
     settle(beside, runtime);
     alarm.take_fault().map_or(end, Err)
+}
+
+/// Stops hard whoever waits.
+fn abandon(sinks: &[SinkParts], tasks: &[Watched]) {
+    sinks.iter().for_each(|way| way.sink.abandon());
+    tasks.iter().for_each(|task| task.abort.abort());
 }
 
 fn run(intake: Intake) -> Result<(), Fault> {
@@ -164,6 +177,8 @@ fn intake_way(way: &SinkParts) -> (IntakeWay, watch::Receiver<u64>) {
 /// What all lanes of a ring share.
 struct Common<'a> {
     sinks: &'a [SinkParts],
+    /// How many of them rows go to by turns; the others get them all as well.
+    ways: usize,
     /// Of each sink.
     resets: Vec<watch::Receiver<u64>>,
     home: Home,
@@ -186,19 +201,22 @@ impl Common<'_> {
         tasks: &mut Vec<Watched>,
     ) -> Lane {
         let (mut ways, mut couriers) = (Vec::new(), Vec::new());
+        let has_several = self.sinks.len() > self.ways;
         for (way, reset) in self.sinks.iter().zip(&self.resets) {
+            let sink = has_several.then(|| Arc::clone(&way.name));
             ways.push(LaneWay {
                 encoder: way.sink.encoder(),
                 first_courier: couriers.len() as u32,
                 reset: reset.clone(),
+                sink: sink.clone(),
             });
             let first = index * way.couriers_per_lane;
             for number in first..first + way.couriers_per_lane {
                 let (sender, inbox) = mpsc::channel(self.limits.courier_inbox_payloads_max);
                 let doors = CourierDoors {
                     inbox,
-                    home: self.home.clone(),
-                    dead_letters: self.letters.clone(),
+                    home: self.home.counting(Arc::clone(&way.rows_stored)),
+                    dead_letters: Letters::new(self.letters.clone(), sink.clone()),
                     pool: Arc::clone(&self.pool),
                     commit: commit(self.limits),
                     reset: reset.clone(),
@@ -208,11 +226,13 @@ impl Common<'_> {
                 couriers.push(sender);
             }
         }
+        let also = ways.split_off(self.ways).into_iter();
         Lane {
             inbox,
             format: bench.format,
             transforms: bench.transforms,
             ways,
+            also: also.map(|way| LaneAlso::new(way, self.limits)).collect(),
             outbox: Outbox::new(closing(self.limits), Arc::clone(&self.pool), Instant::now()),
             couriers,
             dead_letters: self.letters.clone(),
@@ -235,9 +255,12 @@ fn closing(limits: &Limits) -> Closing {
 }
 
 /// Room for the buffers of a commit of each courier.
-fn pool(lanes: usize, sinks: &[SinkParts], limits: &Limits) -> Pool {
-    // Payloads are with one sink at a time.
-    let per_lane = sinks.iter().map(|way| way.couriers_per_lane).max().unwrap_or(0);
+fn pool(lanes: usize, sinks: (&[SinkParts], &[SinkParts]), limits: &Limits) -> Pool {
+    let (ways, also) = sinks;
+    let couriers = |sinks: &SinkParts| sinks.couriers_per_lane;
+    // Payloads are with one of these at a time.
+    let by_turns = ways.iter().map(couriers).max().unwrap_or(0);
+    let per_lane = by_turns + also.iter().map(couriers).sum::<usize>();
     Pool::new(lanes * per_lane * limits.commit_bytes_max)
 }
 

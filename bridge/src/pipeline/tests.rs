@@ -75,3 +75,33 @@ fn what_is_refused_lies_in_a_file_where_there_is_no_kafka() {
     let letters = letters.expect("it was written");
     assert_eq!(letters.lines().filter(|line| line.contains("malformed")).count(), 3, "{letters}");
 }
+
+#[test]
+fn what_one_sink_refuses_is_in_the_others() {
+    let folder = Folder::new("several");
+    // No table of QuestDB has such a name; a file's takes any.
+    let (end, meter) = run(
+        "source = { kind = \"memory\", count = 10, records = ['{\"a\":\"x\",\"b\":1}', \
+         '{\"a\":\"x?\",\"b\":1}'] }\n\
+         sink = { kind = \"memory\" }\ntable = { name = \"{field.a}\" }\n\
+         also = [{ kind = \"file\", path = \"rows/{table}\" }, \
+         { kind = \"memory\", protocol = 1 }]",
+        &folder.0,
+    );
+    assert!(end.is_ok(), "{end:?}");
+    let sinks = meter.sinks.lock().expect("whole");
+    let stored: Vec<(&str, u64)> =
+        sinks.iter().map(|(sink, rows)| (sink.as_str(), rows.get())).collect();
+    assert_eq!(stored, [("sink", 5), ("also-1", 10), ("also-2", 5)]);
+    assert_eq!((meter.rows_stored.get(), meter.rejects_stored.get()), (20, 10));
+    let files = std::fs::read_dir(folder.0.join("rows")).expect("a folder of rows");
+    let text = |file: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(file.expect("an entry").path()).expect("a file of rows")
+    };
+    assert_eq!(files.map(text).collect::<String>().lines().count(), 10);
+    let letters = std::fs::read_to_string(folder.0.join("p.dead-letters.jsonl"));
+    let letters = letters.expect("it was written");
+    for name in ["\"memory: ", "\"also-2, memory: "] {
+        assert_eq!(letters.lines().filter(|line| line.contains(name)).count(), 5, "{letters}");
+    }
+}

@@ -25,16 +25,19 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 
-use crate::batch::{PartitionIndex, Payload, Receipt, RecordBatch, RowBatch, TopicPartition};
+use crate::batch::{
+    PartitionIndex, Payload, Receipt, RecordBatch, Refusal, RowBatch, TopicPartition, Verdict,
+};
 use crate::blame::{Blame, Fault};
 use crate::config::{KafkaPlan, Section};
 use crate::kind::{Kind, Unable};
 use crate::names::Names;
-use crate::observe::PipelineMeter;
+use crate::observe::{Counter, PipelineMeter};
 use crate::outbox::{Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
 use crate::shape::Shape;
 use crate::source::Waker;
+use crate::ticket::Share;
 
 /// Every sink, by name.
 pub const KINDS: &[Kind<dyn SinkPlan>] =
@@ -92,6 +95,11 @@ pub trait SinkPlan: Send + Sync + Debug {
     }
     /// Whether it heeds what `[tables.NAME]` declares.
     fn heeds_declarations(&self) -> bool {
+        false
+    }
+    /// Whether, where each row must be there once, it keeps by itself how far each partition is:
+    /// what other sinks have of it is not known then.
+    fn keeps_progress(&self) -> bool {
         false
     }
     /// How many couriers it wants for each lane.
@@ -234,6 +242,9 @@ pub trait Sink: Send + Sync {
     }
 }
 
+/// Partitions to claim.
+pub type Wanted = Vec<(PartitionIndex, TopicPartition)>;
+
 /// Where each partition that was claimed goes on; `None` where nothing of it is stored.
 pub type Claimed = Vec<(PartitionIndex, Option<i64>)>;
 
@@ -245,10 +256,7 @@ pub trait Claims: Send + Sync {
     fn patience(&self, partition: PartitionIndex) -> Duration;
 
     /// Claims partitions, for as long as it takes.
-    fn claim(
-        self: Arc<Self>,
-        partitions: Vec<(PartitionIndex, TopicPartition)>,
-    ) -> BoxFuture<'static, Result<Claimed, Fault>>;
+    fn claim(self: Arc<Self>, wanted: Wanted) -> BoxFuture<'static, Result<Claimed, Fault>>;
 }
 
 /// Turns rows into payloads. One instance for each lane.
@@ -279,7 +287,7 @@ pub struct CourierDoors {
     /// Receipts go home.
     pub home: Home,
     /// Records that the database refused.
-    pub dead_letters: mpsc::Sender<Rejected>,
+    pub dead_letters: Letters,
     /// Emptied buffers go back to the lanes.
     pub pool: Arc<Pool>,
     /// What a courier may hold, and send as one.
@@ -297,29 +305,87 @@ pub trait Courier: Send {
     fn run(self: Box<Self>, doors: CourierDoors) -> BoxFuture<'static, Result<(), Fault>>;
 }
 
+/// A courier's way to the dead letters.
+#[derive(Clone)]
+pub struct Letters {
+    sender: mpsc::Sender<Rejected>,
+    /// The sink's name, where a pipeline has several that rows go to.
+    sink: Option<Arc<str>>,
+}
+
+/// Room for one of them.
+pub struct Permit<'a> {
+    permit: mpsc::Permit<'a, Rejected>,
+    sink: &'a Option<Arc<str>>,
+}
+
+impl Letters {
+    /// The way there; with the sink's name, where letters are to say whose they are.
+    pub fn new(sender: mpsc::Sender<Rejected>, sink: Option<Arc<str>>) -> Letters {
+        Letters { sender, sink }
+    }
+
+    /// Waits for room; `None` if the dead letters have ended, for the pipeline is stopped hard.
+    pub async fn reserve(&self) -> Option<Permit<'_>> {
+        let permit = self.sender.reserve().await.ok()?;
+        Some(Permit { permit, sink: &self.sink })
+    }
+}
+
+impl Permit<'_> {
+    /// Hands over a record that the sink refused.
+    pub fn refuse(self, mut refusal: Refusal, shares: Vec<Share>) {
+        refusal.detail = named(self.sink.as_deref(), refusal.detail);
+        self.permit.send(Rejected { rejects: vec![], refusals: vec![refusal], shares });
+    }
+}
+
+/// What a sink says, with its name in front where it has one.
+pub fn named(sink: Option<&str>, detail: String) -> String {
+    match sink {
+        Some(sink) => format!("{sink}: {detail}"),
+        None => detail,
+    }
+}
+
 /// The way home for receipts.
 #[derive(Clone)]
 pub struct Home {
     sender: mpsc::Sender<Receipt>,
     waker: Waker,
+    /// Rows that came this way as stored.
+    rows_stored: Arc<Counter>,
 }
 
 impl Home {
     /// A way home that wakes the intake.
     pub fn new(sender: mpsc::Sender<Receipt>, waker: Waker) -> Home {
-        Home { sender, waker }
+        Home { sender, waker, rows_stored: Arc::default() }
+    }
+
+    /// The same way, with what is stored counted on it.
+    pub fn counting(&self, rows_stored: Arc<Counter>) -> Home {
+        Home { rows_stored, ..self.clone() }
+    }
+
+    fn count(&self, receipt: &Receipt) {
+        if matches!(receipt.verdict, Verdict::Stored) {
+            self.rows_stored.add(receipt.rows);
+        }
     }
 
     /// Sends a receipt home from a task.
     pub async fn send(&self, receipt: Receipt) {
         // The receiver outlives every courier; at a hard stop it is gone, and the shares count
         // as lost, which is right: nothing is committed any more.
+        self.count(&receipt);
         let _ = self.sender.send(receipt).await;
         (self.waker)();
     }
 
     /// Sends a receipt home from a thread.
     pub fn blocking_send(&self, receipt: Receipt) {
+        self.count(&receipt);
         let _ = self.sender.blocking_send(receipt);
         (self.waker)();
     }

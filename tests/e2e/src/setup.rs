@@ -56,6 +56,8 @@ pub struct Setup {
     pub elsewhere: Option<String>,
     /// Lines of `[pipeline.readings.fallback]`, which is there if there are any.
     pub fallback: Vec<String>,
+    /// Each the lines of one `[[pipeline.readings.also]]`.
+    pub also: Vec<String>,
     /// Lines of `[pipeline.readings.rejects]`.
     pub rejects: Vec<String>,
     /// Lines of `[pipeline.readings.limits]`.
@@ -101,6 +103,7 @@ impl Setup {
             sink: Vec::new(),
             elsewhere: None,
             fallback: Vec::new(),
+            also: Vec::new(),
             rejects: Vec::new(),
             limits: Vec::new(),
             properties: Vec::new(),
@@ -162,6 +165,7 @@ impl Setup {
             line("[pipeline.readings.fallback]");
         }
         self.fallback.iter().for_each(|of_fallback| line(of_fallback));
+        self.also.iter().for_each(|also| line(&format!("[[pipeline.readings.also]]\n{also}")));
         line("[pipeline.readings.rejects]");
         self.rejects.iter().for_each(|of_rejects| line(of_rejects));
         line("[pipeline.readings.limits]");

@@ -1,6 +1,7 @@
-//! Promise: over QuestDB's PostgreSQL protocol each type arrives exactly or its record is put aside,
-//! and a table that is dropped, altered or suspended behind the bridge's back costs no row. What is
-//! the same over every transport is promised where the others are: `delivers`, `exactly`, `rejects`.
+//! Promise: over QuestDB's PostgreSQL protocol each type arrives exactly or its record is put
+//! aside, and a table that is dropped, altered or suspended behind the bridge's back costs no row.
+//! What is the same over every transport is promised where the others are: `delivers`, `exactly`,
+//! `rejects`.
 
 use std::time::Duration;
 

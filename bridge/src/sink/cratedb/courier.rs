@@ -12,8 +12,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::Shared;
 use super::answer::{Each, Fate, No, alone, each};
 use super::asker::send;
@@ -23,13 +21,12 @@ use super::layout::Layout;
 use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::Rejected;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::questdb::http::{Stopped, refuse, rewind};
 use crate::sink::questdb::job::{Job, Position, Proof};
 use crate::sink::questdb::server::{Broken, Connection};
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
 
 /// Owns one connection.
 pub struct CrateCourier {
@@ -125,7 +122,7 @@ impl CrateCourier {
     async fn store(
         &mut self,
         job: &mut Job,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
         pool: &Pool,
     ) -> Result<Ended, Stopped> {
         self.alone = false;
@@ -212,7 +209,7 @@ impl CrateCourier {
         &mut self,
         job: &mut Job,
         rows: usize,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
     ) -> Result<(), Stopped> {
         match job.only_record() {
             Some(position) if self.alone || rows > 1 => {
@@ -232,7 +229,7 @@ impl CrateCourier {
         &mut self,
         job: &mut Job,
         no: &No,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
     ) -> Result<(), Stopped> {
         self.alone = false;
         match job.only_record() {

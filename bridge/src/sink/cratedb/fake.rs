@@ -24,7 +24,7 @@ use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
 use crate::shape::Shape;
-use crate::sink::{Commit, Courier, CourierDoors, Delivery, Home, SinkContext, SinkPlan};
+use crate::sink::{Commit, Courier, CourierDoors, Delivery, Home, Letters, SinkContext, SinkPlan};
 use crate::ticket::{Lost, Ticket};
 
 /// Everything in a test happens within this.
@@ -244,7 +244,7 @@ impl Bench {
         let doors = CourierDoors {
             inbox: payloads,
             home: Home::new(home, Arc::new(|| {})),
-            dead_letters,
+            dead_letters: Letters::new(dead_letters, None),
             pool: Arc::new(Pool::default()),
             commit: Commit { bytes_max: 1 << 20, rows_max: 1_000 },
             reset: resets,

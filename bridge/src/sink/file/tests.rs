@@ -11,7 +11,7 @@ use crate::batch::{Buffers, Line, PartitionIndex, Payload, Receipt, Route, Verdi
 use crate::names::Names;
 use crate::observe::PipelineMeter;
 use crate::sink::file::store::Now;
-use crate::sink::{Commit, CourierDoors, Delivery, Home};
+use crate::sink::{Commit, CourierDoors, Delivery, Home, Letters};
 use crate::ticket::{Lost, Ticket};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -254,7 +254,7 @@ fn bench(plan: &FilePlan) -> Bench {
     let doors = CourierDoors {
         inbox,
         home: Home::new(home, Arc::new(|| {})),
-        dead_letters,
+        dead_letters: Letters::new(dead_letters, None),
         pool: Arc::default(),
         commit: Commit { bytes_max: 1 << 20, rows_max: 1_000 },
         reset: reset_seen,

@@ -19,7 +19,7 @@ use crate::kafka::settings::Settings;
 use crate::kafka::topics::{Expression, Scout};
 use crate::kafka::{create, errors};
 use crate::observe::PipelineMeter;
-use crate::reject::{Reason, Rejected};
+use crate::reject::Reason;
 use crate::sink::hand::Next;
 use crate::sink::retry::{Backoff, Trouble};
 use crate::sink::{BoxFuture, Courier, CourierDoors};
@@ -393,12 +393,9 @@ async fn put_aside(hand: &[Payload], refused: Vec<(At, String)>, doors: &Courier
         let Line { partition, offset, .. } = *line_of(hand, at);
         let shares = hand[at.0].shares.iter().map(|share| share.split()).collect();
         let refusal = Refusal { partition, offset, reason: Reason::RefusedBySink, detail };
-        let rejected = Rejected { rejects: vec![], refusals: vec![refusal], shares };
-        if let Err(back) = doors.dead_letters.send(rejected).await {
-            // Its shares count as lost, which is right: nothing is committed any more.
-            drop(back);
-            return false;
-        }
+        // Without it the shares count as lost, which is right: nothing is committed any more.
+        let Some(permit) = doors.dead_letters.reserve().await else { return false };
+        permit.refuse(refusal, shares);
     }
     true
 }

@@ -23,7 +23,7 @@ use crate::observe::PipelineMeter;
 use crate::outbox::{Closing, Outbox};
 use crate::reject::{Reason, Rejected, Rejects};
 use crate::sink::text::Timestamps;
-use crate::sink::{Commit, CourierDoors, Delivery, Home};
+use crate::sink::{Commit, CourierDoors, Delivery, Home, Letters};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Kafka's number of the request that writes records.
@@ -83,7 +83,7 @@ fn bench(options: &str, topics: &[(&str, i32)]) -> Bench {
     let doors = CourierDoors {
         inbox,
         home: Home::new(home, Arc::new(|| {})),
-        dead_letters,
+        dead_letters: Letters::new(dead_letters, None),
         pool: Arc::default(),
         commit: Commit { bytes_max: 8 << 20, rows_max: 100_000 },
         reset: reset_seen,

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::Shared;
 use super::failure::{Failure, Fate};
@@ -21,12 +21,11 @@ use super::progress::{Due, Seen};
 use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::Rejected;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::questdb::http::{Stopped, refuse, rewind};
 use crate::sink::questdb::job::{Job, Position, Proof};
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
 
 /// Owns one connection.
 pub struct PgCourier {
@@ -108,24 +107,24 @@ impl PgCourier {
                 return Ok(());
             }
             Some(Ok(Ended::Outdated)) => {
-                self.send_back(job, doors).await;
+                self.close(&job);
+                rewind(&doors.home, job).await;
                 return Ok(());
             }
             Some(Err(Stopped::Fault(fault))) => Err(fault),
             Some(Err(Stopped::Abandoned)) | None => Ok(()),
         };
-        self.send_back(job, doors).await;
+        self.close(&job);
+        rewind(&doors.home, job).await;
         self.let_go(doors).await;
         stopped
     }
 
-    /// What is left of a job is to be read again, and first told to who keeps progress: nothing
-    /// behind it may be stored before.
-    async fn send_back(&self, job: Job, doors: &CourierDoors) {
+    /// What is left of a job is to be read again: nothing behind it may be stored before.
+    fn close(&self, job: &Job) {
         if let Some(progress) = &self.shared.progress {
             progress.close(job.lines_left());
         }
-        rewind(&doors.home, job).await;
     }
 
     /// Drops the connection and gives back what waits at the door.
@@ -143,7 +142,7 @@ impl PgCourier {
     async fn store(
         &mut self,
         job: &mut Job,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
         pool: &Pool,
     ) -> Result<Ended, Stopped> {
         while job.request().len() > 0 {

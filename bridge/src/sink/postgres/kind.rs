@@ -49,6 +49,10 @@ impl SinkPlan for PostgresPlan {
         }
     }
 
+    fn keeps_progress(&self) -> bool {
+        true
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }

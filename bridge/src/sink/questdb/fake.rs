@@ -21,7 +21,7 @@ use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
 use crate::shape::Metadata;
-use crate::sink::{Commit, Courier, CourierDoors, Home};
+use crate::sink::{Commit, Courier, CourierDoors, Home, Letters};
 use crate::ticket::{Lost, Ticket};
 
 /// Everything in a test happens within this.
@@ -428,7 +428,7 @@ impl Bench {
         let doors = CourierDoors {
             inbox: payloads,
             home: Home::new(home, Arc::new(|| {})),
-            dead_letters,
+            dead_letters: Letters::new(dead_letters, None),
             pool: Arc::clone(&pool),
             commit: Commit { bytes_max: 1 << 20, rows_max: 1_000 },
             reset: resets,

@@ -23,10 +23,10 @@ use super::server::{Ask, Broken, Connection};
 use crate::batch::{Payload, Receipt, Refusal, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::{Reason, Rejected};
+use crate::reject::Reason;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Home, Letters};
 
 /// Payloads that were acknowledged and wait for their poll; a poll comes every few ten
 /// milliseconds.
@@ -80,7 +80,7 @@ impl Road {
         &mut self,
         job: &mut Job,
         mut more: Option<More<'_>>,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
         pool: &Pool,
     ) -> Result<u64, Stopped> {
         let shared = Arc::clone(&self.shared);
@@ -230,15 +230,15 @@ pub async fn refuse(
     job: &mut Job,
     position: Position,
     detail: String,
-    dead_letters: &mpsc::Sender<Rejected>,
+    dead_letters: &Letters,
 ) -> Result<(), Stopped> {
-    let Ok(permit) = dead_letters.reserve().await else { return Err(Stopped::Abandoned) };
+    let Some(permit) = dead_letters.reserve().await else { return Err(Stopped::Abandoned) };
     let (partition, offset) = position;
     let refusal = Refusal { partition, offset, reason: Reason::RefusedBySink, detail };
     // A share of every ticket, for a line does not know its own: all commits of the payload wait
     // until this one record is put aside.
     let shares = job.shares.iter().map(|share| share.split()).collect();
-    permit.send(Rejected { rejects: vec![], refusals: vec![refusal], shares });
+    permit.refuse(refusal, shares);
     job.remove(position);
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::Shared;
 use super::confirm::{Confirmer, Keys};
@@ -25,10 +25,9 @@ use crate::batch::{Payload, Route, Verdict};
 use crate::blame::Fault;
 use crate::limits::COURIER_BYTES;
 use crate::outbox::Pool;
-use crate::reject::Rejected;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors, Home};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Home, Letters};
 
 /// Generations that are being counted at once; a server that counts slower than this is behind.
 const CONFIRMING_MAX: usize = 3;
@@ -531,7 +530,7 @@ async fn advance(
     pipe: &mut Pipe,
     road: &mut Road,
     (hand, job): (&mut VecDeque<Payload>, &mut Option<Job>),
-    (dead_letters, pool): (&mpsc::Sender<Rejected>, &Pool),
+    (dead_letters, pool): (&Letters, &Pool),
 ) -> Result<Step, Fault> {
     if let Some(job) = job {
         return Ok(match road.store(job, None, dead_letters, pool).await {

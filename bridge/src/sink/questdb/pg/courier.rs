@@ -6,8 +6,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 use super::Pg;
 use super::fate::{Fate, fate};
 use super::layout::Layout;
@@ -15,7 +13,6 @@ use super::link::{Failure, Link, chunks};
 use crate::batch::{Payload, Receipt, Verdict};
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::Rejected;
 use crate::sink::hand::{give_back, wanted_back};
 use crate::sink::questdb::Shared;
 use crate::sink::questdb::hand::Hand;
@@ -23,7 +20,7 @@ use crate::sink::questdb::http::{Stopped, refuse, rewind};
 use crate::sink::questdb::job::{Job, Proof};
 use crate::sink::questdb::keeper::denied;
 use crate::sink::retry::Backoff;
-use crate::sink::{BoxFuture, Courier, CourierDoors};
+use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
 
 /// A table whose columns do not take a layout so often is what it is: the catalogue has looked at
 /// it between.
@@ -129,7 +126,7 @@ impl PgCourier {
     async fn store(
         &mut self,
         job: &mut Job,
-        dead_letters: &mpsc::Sender<Rejected>,
+        dead_letters: &Letters,
         pool: &Pool,
     ) -> Result<Ended, Stopped> {
         let shared = Arc::clone(&self.shared);
@@ -236,11 +233,7 @@ impl Courier for PgCourier {
 
 /// Puts a refused record aside if nothing else was sent with it; else sees to it that the one that
 /// was named is sent alone, or the rows are halved where none was.
-async fn refused(
-    job: &mut Job,
-    failure: &Failure,
-    dead_letters: &mpsc::Sender<Rejected>,
-) -> Result<(), Stopped> {
+async fn refused(job: &mut Job, failure: &Failure, dead_letters: &Letters) -> Result<(), Stopped> {
     if let Some(position) = job.only_record() {
         return refuse(job, position, failure.words().to_owned(), dead_letters).await;
     }
