@@ -17,7 +17,7 @@ pub fn check(
 ) -> Result<(), Mistake> {
     let columns = sink.deletes().map_err(|unable| unable.mistake(section))?;
     if key == Some(&KeyPlan::Ignore) {
-        let message = "a record without a value has nothing but its key, which is not read";
+        let message = "a record without a value has only its key, which is not read";
         let help = format!(
             "add [{}.key] with column = \"{}\", or format = \"json\"",
             section.path,
@@ -168,7 +168,7 @@ mod tests {
         check(
             &deleting("", "\"id\""),
             r#"
-error: pipeline.readings.null_value: a record without a value has nothing but its key, which is not read
+error: pipeline.readings.null_value: a record without a value has only its key, which is not read
  --> bridge.toml:3:14
   |
 3 | null_value = "delete"
