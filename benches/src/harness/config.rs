@@ -17,6 +17,8 @@ pub enum Transport {
     Http,
     /// Pooled line protocol, counted back (`verify`).
     Tcp,
+    /// Inserts over QuestDB's PostgreSQL protocol. No peer goes this way.
+    Pg,
 }
 
 impl Transport {
@@ -25,6 +27,7 @@ impl Transport {
         match self {
             Transport::Http => "http",
             Transport::Tcp => "tcp",
+            Transport::Pg => "pg",
         }
     }
 
@@ -35,14 +38,16 @@ impl Transport {
 
     /// Into this server.
     pub fn sink(self, questdb: &QuestDb) -> Sink {
-        let tcp_address = match self {
-            Transport::Http => String::new(),
-            Transport::Tcp => format!("tcp_address = \"{}\"\n", questdb.tcp_address()),
+        let (address, more) = match self {
+            Transport::Http => (questdb.http_address(), String::new()),
+            Transport::Tcp => {
+                (questdb.http_address(), format!("tcp_address = \"{}\"\n", questdb.tcp_address()))
+            }
+            Transport::Pg => (questdb.pg_address(), String::new()),
         };
+        let transport = self.name();
         let lines = format!(
-            "kind = \"questdb\"\ntransport = \"{}\"\naddress = \"{}\"\n{tcp_address}",
-            self.name(),
-            questdb.http_address(),
+            "kind = \"questdb\"\ntransport = \"{transport}\"\naddress = \"{address}\"\n{more}"
         );
         Sink { lines, metadata: self.metadata() }
     }

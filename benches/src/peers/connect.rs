@@ -98,7 +98,7 @@ listeners=http://{listen}
 
 fn connector(job: &Job) -> String {
     let address = match job.transport {
-        Transport::Http => format!("http::addr={};", job.http),
+        Transport::Http | Transport::Pg => format!("http::addr={};", job.http),
         Transport::Tcp => format!("tcp::addr={};", job.tcp),
     };
     let retry = match job.variant {

@@ -37,7 +37,7 @@ pub fn launch(program: &Path, job: &Job) -> Result<Launch> {
 /// 1,000 both are in the way of each other.
 fn config(job: &Job) -> String {
     let output = match job.transport {
-        Transport::Http => format!(
+        Transport::Http | Transport::Pg => format!(
             "[[outputs.influxdb_v2]]
   urls = [\"http://{}\"]
   content_encoding = \"identity\"
