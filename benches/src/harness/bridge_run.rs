@@ -163,12 +163,12 @@ pub fn fresh_table(questdb: &QuestDb, scenario: &dyn Scenario, transport: Transp
 /// What is sampled: the bridge and the servers.
 pub fn processes(
     kafka: &Kafka,
-    destination: &dyn Destination,
+    database: Option<(&str, u32)>,
     running: &Running<'_>,
 ) -> Result<Vec<(String, u32)>> {
     let of = |name: &str, id| (name.to_owned(), id);
     let mut all = vec![of(BRIDGE, running.process.process_id()), of("kafka", kafka.process_id()?)];
-    all.extend(destination.process()?.map(|(name, id)| of(name, id)));
+    all.extend(database.map(|(name, id)| of(name, id)));
     Ok(all)
 }
 
@@ -184,7 +184,7 @@ pub fn saturate(
     let start = Instant::now();
     let running = Running::start(binary, installed)?;
     let id = running.process.process_id();
-    let sampler = Sampler::start(start, processes(kafka, destination, &running)?)?;
+    let sampler = Sampler::start(start, processes(kafka, destination.process()?, &running)?)?;
     let within = Duration::from_secs(60 + records / ROWS_PER_S_MIN);
     let mut read = Vec::new();
     let seen = count::until_all(destination, start, records, within, || {

@@ -108,7 +108,7 @@ pub fn at_rate(
     let idle = idle(&running)?;
     let table = QuestDbTable { questdb: &servers.questdb, table: scenario.name() };
     let start = Instant::now();
-    let sampler = Sampler::start(start, processes(&servers.kafka, &table, &running)?)?;
+    let sampler = Sampler::start(start, processes(&servers.kafka, table.process()?, &running)?)?;
     let fed = feed(servers, &running, topic, pace, start);
     let samples = sampler.finish()?;
     let (seen, acked) = fed?;

@@ -16,7 +16,7 @@ use world::{QuestDb, QuestDbOptions};
 
 use super::bridge_run::{BRIDGE, Running, cpu_per_million, processes};
 use super::config::{self, Pipeline};
-use super::count::{self, QuestDbTable, Seen, Truth};
+use super::count::{self, Seen, Truth};
 use super::load::{self, Layout, Topic};
 use super::sample::Sampler;
 use super::scenario::growing::{Columns, OfPipeline, Sized, Tables};
@@ -230,11 +230,12 @@ fn measure(
     let more = [&options.toml[..], &step.more[..]].concat();
     let installed =
         config::install(&kafka.brokers(), &options.transport.sink(questdb), &pipelines, &more)?;
-    // Only its process is asked for: rows are counted by receipts.
-    let table = QuestDbTable { questdb, table: "" };
     let start = Instant::now();
     let running = Running::start(binary, &installed)?;
-    let sampler = Sampler::start(start, processes(kafka, &table, &running)?)?;
+    let sampler = Sampler::start(
+        start,
+        processes(kafka, Some(("questdb", questdb.process_id()?)), &running)?,
+    )?;
     let watched = watch(&running, start, each * topics.len() as u64);
     let samples = sampler.finish()?;
     let (read, acked) = watched?;

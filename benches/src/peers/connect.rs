@@ -36,18 +36,16 @@ const MAIN: &str = "org.apache.kafka.connect.cli.ConnectStandalone";
 
 /// Writes the configuration into a folder of its own.
 pub fn launch(home: &Home, job: &Job) -> Result<Launch> {
-    launch_as(home, &job.name, &connector(job), |plugins, offsets, listen| {
-        worker(job, plugins, offsets, listen)
-    })
+    launch_as(home, &job.name, &job.brokers, false, &connector(job))
 }
 
-/// The same for any connector. The worker is told where plugins are, where its offsets go, and
-/// where it listens.
+/// The same for any connector; `schemas` says whether records bring theirs.
 pub fn launch_as(
     home: &Home,
     name: &str,
+    brokers: &str,
+    schemas: bool,
     connector: &str,
-    worker: impl FnOnce(&Path, &Path, &str) -> String,
 ) -> Result<Launch> {
     let (folder, rest) = (Directory::create("connect")?, Port::free()?);
     let path = |name: &str| folder.path().join(name);
@@ -56,7 +54,7 @@ pub fn launch_as(
     std::fs::create_dir(&plugins).context("making a folder for plugins")?;
     let whole = home.connector.canonicalize().context("looking for the connector's folder")?;
     std::os::unix::fs::symlink(whole, plugins.join("sink")).context("linking the connector")?;
-    let worker = worker(&plugins, &path("offsets"), &rest.address());
+    let worker = worker(brokers, schemas, &plugins, &path("offsets"), &rest.address());
     std::fs::write(path("worker.properties"), &worker).context("writing worker.properties")?;
     std::fs::write(path("connector.properties"), connector).context("writing the connector's")?;
     let mut arguments: Vec<String> = JAVA.map(String::from).to_vec();
@@ -80,17 +78,16 @@ pub fn has_failed(address: &str, connector: &str) -> Result<bool> {
     Ok(body.contains("\"FAILED\""))
 }
 
-fn worker(job: &Job, plugins: &Path, offsets: &Path, listen: &str) -> String {
+fn worker(brokers: &str, schemas: bool, plugins: &Path, offsets: &Path, listen: &str) -> String {
     format!(
-        "bootstrap.servers={}
+        "bootstrap.servers={brokers}
 key.converter=org.apache.kafka.connect.storage.StringConverter
 value.converter=org.apache.kafka.connect.json.JsonConverter
-value.converter.schemas.enable=false
+value.converter.schemas.enable={schemas}
 offset.storage.file.filename={}
 plugin.path={}
 listeners=http://{listen}
 ",
-        job.brokers,
         offsets.display(),
         plugins.display(),
     )
@@ -139,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_worker_reads_plain_json() {
-        let text = worker(&Job::example(), Path::new("/p"), Path::new("/o"), "127.0.0.1:7");
+        let text = worker("broker:1", false, Path::new("/p"), Path::new("/o"), "127.0.0.1:7");
         let wanted = "bootstrap.servers=broker:1
 key.converter=org.apache.kafka.connect.storage.StringConverter
 value.converter=org.apache.kafka.connect.json.JsonConverter

@@ -3,8 +3,6 @@
 //! Settings that are not said are defaults. It takes records that bring their schema, so it has a
 //! topic of its own: the payload is the bridge's record.
 
-use std::path::Path;
-
 use world::PostgreSql;
 
 use super::TABLE;
@@ -46,21 +44,5 @@ collection.name.format={TABLE}
 consumer.override.auto.offset.reset=earliest
 ",
         postgres.address(),
-    )
-}
-
-/// The worker's properties.
-pub fn worker(brokers: &str, plugins: &Path, offsets: &Path, listen: &str) -> String {
-    format!(
-        "bootstrap.servers={brokers}
-key.converter=org.apache.kafka.connect.storage.StringConverter
-value.converter=org.apache.kafka.connect.json.JsonConverter
-value.converter.schemas.enable=true
-offset.storage.file.filename={}
-plugin.path={}
-listeners=http://{listen}
-",
-        offsets.display(),
-        plugins.display(),
     )
 }

@@ -10,7 +10,7 @@ mod debezium;
 mod report;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
 use world::{Kafka, PostgreSql};
@@ -187,11 +187,7 @@ impl<'a> Bench<'a> {
         let home = self.debezium.as_ref().expect("it was resolved, or has no cases");
         let name = format!("debezium-{}-{turn}", work.name());
         let connector = debezium::connector(&self.postgres, topic.name, &name, work);
-        let brokers = self.kafka.brokers();
-        let worker = |plugins: &Path, offsets: &Path, listen: &str| {
-            debezium::worker(&brokers, plugins, offsets, listen)
-        };
-        let launch = connect::launch_as(home, &name, &connector, worker)?;
+        let launch = connect::launch_as(home, &name, &self.kafka.brokers(), true, &connector)?;
         let moved = peer(&self.kafka, table, topic.records, Program::Debezium.name(), &launch)?;
         Ok((moved, launch.config))
     }

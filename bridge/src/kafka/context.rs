@@ -110,3 +110,40 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         _ => tracing::trace!(target: "bridge::kafka", "{facility}: {message}"),
     }
 }
+
+/// Collects delivery reports, each by the number that its record was sent with.
+#[derive(Default)]
+pub struct Reports {
+    /// What the client says beside them.
+    pub diagnostics: Diagnostics,
+    heard: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
+}
+
+impl Reports {
+    /// Those that came since the last time: why a record was not written, if so.
+    pub fn take(&self) -> Vec<(usize, Option<RDKafkaErrorCode>)> {
+        std::mem::take(&mut *self.heard.lock().expect("no one panics with it"))
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        hear(&self.diagnostics, &error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
+        let error = result
+            .as_ref()
+            .err()
+            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
+        self.heard.lock().expect("no one panics with it").push((place, error));
+    }
+}

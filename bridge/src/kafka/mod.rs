@@ -15,5 +15,5 @@ pub mod mock;
 pub mod settings;
 pub mod topics;
 
-pub use context::{Diagnostics, Observer};
+pub use context::{Diagnostics, Observer, Reports};
 pub use settings::Settings;

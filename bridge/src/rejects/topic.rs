@@ -2,22 +2,17 @@
 //! them. A letter counts as stored when its delivery report says so, with all replicas.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::{Letter, Shelf, Stamp};
 use crate::batch::TopicPartition;
 use crate::blame::{Blame, Fault};
 use crate::config::KafkaPlan;
-use crate::kafka::context::{self, Diagnostics};
+use crate::kafka::Reports;
 use crate::kafka::settings::Settings;
 use crate::kafka::{create, errors, topics};
 
@@ -287,41 +282,6 @@ fn parts<'a>(
         headers = headers.insert(Header { key: name, value: Some(value) });
     }
     (key, value, headers)
-}
-
-/// Collects delivery reports.
-#[derive(Default)]
-struct Reports {
-    diagnostics: Diagnostics,
-    heard: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
-}
-
-impl Reports {
-    fn take(&self) -> Vec<(usize, Option<RDKafkaErrorCode>)> {
-        std::mem::take(&mut *self.heard.lock().expect("no one panics with it"))
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        context::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        context::hear(&self.diagnostics, &error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let error = result
-            .as_ref()
-            .err()
-            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
-        self.heard.lock().expect("no one panics with it").push((place, error));
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use tokio::sync::watch;
 
 use super::{CourierDoors, Home};
 use crate::batch::{Payload, Receipt, Verdict};
+use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 
 /// What a courier is to do next.
@@ -49,9 +50,11 @@ impl CourierDoors {
         }
     }
 
-    /// Sends a payload home as stored; its buffers go back to the lanes.
-    pub async fn stored(&self, payload: Payload) {
+    /// Sends a payload home as stored, and counts it; its buffers go back to the lanes.
+    pub async fn stored(&self, payload: Payload, meter: &PipelineMeter) {
         let rows = payload.buffers.lines.len() as u64;
+        meter.bytes_stored.add(payload.buffers.bytes.len() as u64);
+        meter.stored.record(payload.opened.elapsed(), rows);
         self.pool.put(payload.buffers);
         let (shares, verdict) = (payload.shares, Verdict::Stored);
         self.home.send(Receipt { shares, verdict, rows }).await;

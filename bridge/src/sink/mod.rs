@@ -2,8 +2,10 @@
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
 pub mod cratedb;
+mod ending;
 pub mod file;
 mod hand;
+mod job;
 pub mod kafka;
 pub mod memory;
 mod migration;

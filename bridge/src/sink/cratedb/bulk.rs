@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::layout::Layout;
+use crate::sink::job::{Job, Position};
 use crate::sink::questdb::body::Body;
-use crate::sink::questdb::job::{Job, Position};
 
 /// Rows of a job's next request, as they are sent.
 pub struct Bulk {

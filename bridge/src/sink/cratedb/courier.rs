@@ -16,14 +16,14 @@ use super::Shared;
 use super::answer::{Each, Fate, No, alone, each};
 use super::asker::send;
 use super::bulk::Bulk;
-use super::catalogue::Denied;
 use super::layout::Layout;
-use crate::batch::{Payload, Receipt, Verdict};
+use crate::batch::Payload;
 use crate::blame::Fault;
 use crate::outbox::Pool;
+use crate::sink::ending::{Ended, Stopped, conclude, refuse};
 use crate::sink::hand::{give_back, wanted_back};
-use crate::sink::questdb::http::{Stopped, refuse, rewind};
-use crate::sink::questdb::job::{Job, Position, Proof};
+use crate::sink::job::{Job, Position, Proof};
+use crate::sink::questdb::Denied;
 use crate::sink::questdb::server::{Broken, Connection};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
@@ -36,14 +36,6 @@ pub struct CrateCourier {
     backoff: Backoff,
     /// Whether the next request, of one row, goes without a bulk: none of its words were heard.
     alone: bool,
-}
-
-/// How a payload ended.
-enum Ended {
-    /// All of it is stored, or put aside.
-    Stored,
-    /// It was written for another table than there is now: to be read again.
-    Outdated,
 }
 
 /// What an answer to a request means for its rows.
@@ -89,25 +81,11 @@ impl CrateCourier {
                 ended = storing => Some(ended),
             }
         };
-        let stopped = match ended {
-            Some(Ok(Ended::Stored)) => {
-                let meter = &self.shared.meter;
-                meter.bytes_stored.add(job.bytes);
-                meter.stored.record(job.opened.elapsed(), job.rows);
-                let (shares, verdict, rows) = (job.shares, Verdict::Stored, job.rows);
-                doors.home.send(Receipt { shares, verdict, rows }).await;
-                return Ok(());
-            }
-            Some(Ok(Ended::Outdated)) => {
-                rewind(&doors.home, job).await;
-                return Ok(());
-            }
-            Some(Err(Stopped::Fault(fault))) => Err(fault),
-            Some(Err(Stopped::Abandoned)) | None => Ok(()),
-        };
-        rewind(&doors.home, job).await;
-        self.let_go(doors).await;
-        stopped
+        let goes_on = conclude(&doors.home, &self.shared.meter, job, ended).await;
+        if !matches!(goes_on, Ok(true)) {
+            self.let_go(doors).await;
+        }
+        goes_on.map(drop)
     }
 
     /// Drops the connection and gives back what waits at the door.

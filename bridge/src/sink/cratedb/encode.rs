@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bridge_abi::{Cell, Kind};
 
-use super::catalogue::{Denied, Tables};
+use super::catalogue::Tables;
 use super::layout::{Layout, Place, Wanted, column_fault, declared};
 use super::row::{Ended, Params, Slot, Target};
 use super::value::{PRECISION_MAX, Type};
@@ -21,7 +21,7 @@ use crate::reject::{Reason, Rejects, Stage};
 use crate::shape::Shape;
 use crate::sink::Encoder;
 use crate::sink::postgres::layout::is_own;
-use crate::sink::questdb::{Stamper, array_dims, fill_template};
+use crate::sink::questdb::{Denied, Stamper, array_dims, fill_template};
 
 /// Tables of one lane, at most: names come from records, and must not fill the memory.
 const TARGETS_MAX: usize = 4_096;

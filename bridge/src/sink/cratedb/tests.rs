@@ -288,7 +288,7 @@ async fn who_is_not_let_in_stops_and_says_what_to_change() {
 
 #[tokio::test]
 async fn tables_are_made_and_grow_or_are_refused() {
-    use super::catalogue::Denied;
+    use crate::sink::questdb::Denied;
     let (fake, bench) = start(BY_ID).await;
     bench.layout("plant.t", &wanted()).await;
     let more = [Wanted { name: "more".into(), kind: Type::doubles(2) }];

@@ -80,11 +80,7 @@ impl FileCourier {
         let mut left = Vec::new();
         for (payload, stored) in hand.drain(..).zip(stored) {
             if stored {
-                let meter = &self.shared.meter;
-                meter.bytes_stored.add(payload.buffers.bytes.len() as u64);
-                let rows = payload.buffers.lines.len() as u64;
-                meter.stored.record(payload.opened.elapsed(), rows);
-                doors.stored(payload).await;
+                doors.stored(payload, &self.shared.meter).await;
             } else {
                 left.push(payload);
             }

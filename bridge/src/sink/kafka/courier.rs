@@ -148,11 +148,7 @@ impl KafkaCourier {
                         return Ok(());
                     }
                     for payload in hand.drain(..) {
-                        let meter = &self.shared.meter;
-                        meter.bytes_stored.add(payload.buffers.bytes.len() as u64);
-                        let rows = payload.buffers.lines.len() as u64;
-                        meter.stored.record(payload.opened.elapsed(), rows);
-                        doors.stored(payload).await;
+                        doors.stored(payload, &self.shared.meter).await;
                     }
                     return Ok(());
                 }

@@ -1,20 +1,15 @@
 //! One producer, and the records that it was given: sent in order, each answered by a report. What
 //! failed goes again together with everything behind it, so that what has one key keeps its order.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
-use rdkafka::producer::{
-    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::frame::Frame;
 use crate::blame::Fault;
-use crate::kafka::context::{self, Diagnostics};
+use crate::kafka::Reports;
 use crate::kafka::settings::Settings;
 use crate::kafka::topics;
 
@@ -163,40 +158,5 @@ impl Sending<'_> {
         if !(self.go_on)(words.as_deref()) {
             self.reported.broken_off = Some("everything is wanted back".to_owned());
         }
-    }
-}
-
-/// Collects delivery reports.
-#[derive(Default)]
-struct Reports {
-    diagnostics: Diagnostics,
-    heard: Mutex<Vec<(usize, Option<RDKafkaErrorCode>)>>,
-}
-
-impl Reports {
-    fn take(&self) -> Vec<(usize, Option<RDKafkaErrorCode>)> {
-        std::mem::take(&mut *self.heard.lock().expect("no one panics with it"))
-    }
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        context::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        context::hear(&self.diagnostics, &error, reason);
-    }
-}
-
-impl ProducerContext for Reports {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, place: usize) {
-        let error = result
-            .as_ref()
-            .err()
-            .map(|(error, _)| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
-        self.heard.lock().expect("no one panics with it").push((place, error));
     }
 }

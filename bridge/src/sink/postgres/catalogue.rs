@@ -15,15 +15,7 @@ use super::value::Wire;
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
-
-/// Why a table cannot be had.
-#[derive(Clone, Debug)]
-pub enum Denied {
-    /// Only what asks for it is at fault.
-    Record(Reason, String),
-    /// The pipeline cannot go on.
-    Pipeline(Fault),
-}
+use crate::sink::questdb::Denied;
 
 /// What an encoder asks.
 pub trait Tables: Send + Sync {

@@ -18,12 +18,12 @@ use super::failure::{Failure, Fate};
 use super::layout::Layout;
 use super::link::{Link, Part};
 use super::progress::{Due, Seen};
-use crate::batch::{Payload, Receipt, Verdict};
+use crate::batch::Payload;
 use crate::blame::Fault;
 use crate::outbox::Pool;
+use crate::sink::ending::{Ended, Stopped, conclude, refuse};
 use crate::sink::hand::{give_back, wanted_back};
-use crate::sink::questdb::http::{Stopped, refuse, rewind};
-use crate::sink::questdb::job::{Job, Position, Proof};
+use crate::sink::job::{Job, Position, Proof};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
 
@@ -33,15 +33,6 @@ pub struct PgCourier {
     who: usize,
     link: Option<Link>,
     backoff: Backoff,
-}
-
-/// How a payload ended.
-enum Ended {
-    /// All of it is stored, or put aside.
-    Stored,
-    /// It was written for another table than there is now, or a partition is not ours any more:
-    /// to be read again.
-    Outdated,
 }
 
 /// Why a transaction did not commit.
@@ -97,27 +88,14 @@ impl PgCourier {
                 ended = storing => Some(ended),
             }
         };
-        let stopped = match ended {
-            Some(Ok(Ended::Stored)) => {
-                let meter = &self.shared.meter;
-                meter.bytes_stored.add(job.bytes);
-                meter.stored.record(job.opened.elapsed(), job.rows);
-                let (shares, verdict, rows) = (job.shares, Verdict::Stored, job.rows);
-                doors.home.send(Receipt { shares, verdict, rows }).await;
-                return Ok(());
-            }
-            Some(Ok(Ended::Outdated)) => {
-                self.close(&job);
-                rewind(&doors.home, job).await;
-                return Ok(());
-            }
-            Some(Err(Stopped::Fault(fault))) => Err(fault),
-            Some(Err(Stopped::Abandoned)) | None => Ok(()),
-        };
-        self.close(&job);
-        rewind(&doors.home, job).await;
-        self.let_go(doors).await;
-        stopped
+        if !matches!(ended, Some(Ok(Ended::Stored))) {
+            self.close(&job);
+        }
+        let goes_on = conclude(&doors.home, &self.shared.meter, job, ended).await;
+        if !matches!(goes_on, Ok(true)) {
+            self.let_go(doors).await;
+        }
+        goes_on.map(drop)
     }
 
     /// What is left of a job is to be read again: nothing behind it may be stored before.

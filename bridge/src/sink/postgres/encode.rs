@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bridge_abi::{Cell, Kind};
 
-use super::catalogue::{Denied, Tables};
+use super::catalogue::Tables;
 use super::layout::{Layout, Place, Wanted, declared_columns, is_own, name_fault};
 use super::tuple::{Ended, Refused, Slot, Target, Tuples};
 use crate::batch::{Line, RecordBatch, Row, RowBatch};
@@ -17,8 +17,8 @@ use crate::outbox::{Destination, Outbox};
 use crate::reject::{Reason, Rejects, Stage};
 use crate::shape::Shape;
 use crate::sink::Encoder;
-use crate::sink::questdb::fill_template;
 use crate::sink::questdb::stamp::Stamper;
+use crate::sink::questdb::{Denied, fill_template};
 
 /// Encodes the rows of one lane.
 pub struct PgEncoder {

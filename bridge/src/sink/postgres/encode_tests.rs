@@ -6,7 +6,7 @@ use std::time::Instant;
 use bridge_abi::{Cell, Kind};
 use proptest::prelude::*;
 
-use super::catalogue::{Denied, Tables};
+use super::catalogue::Tables;
 use super::encode::PgEncoder;
 use super::layout::tests::column;
 use super::layout::{Found, Layout, Wanted};
@@ -17,6 +17,7 @@ use crate::outbox::{Closing, Outbox};
 use crate::reject::{Reason, Rejects};
 use crate::shape::{ColumnType, Shape};
 use crate::sink::Encoder;
+use crate::sink::questdb::Denied;
 
 /// A database that makes whatever it is asked for, with some columns in place.
 struct Obliging {

@@ -24,7 +24,7 @@ use super::link::Link;
 use super::patient::{GaveUp, Patient, Rows};
 use crate::batch::{Line, PartitionIndex, TopicPartition};
 use crate::blame::Fault;
-use crate::sink::questdb::job::Job;
+use crate::sink::job::Job;
 use crate::sink::{BoxFuture, Claimed, Claims};
 
 /// Makes the table.

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::job::Job;
 use crate::batch::Payload;
 use crate::sink::Commit;
+use crate::sink::job::Job;
 
 /// Payloads that wait for a request of their own.
 #[derive(Debug)]

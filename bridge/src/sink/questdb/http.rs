@@ -17,28 +17,20 @@ use super::Shared;
 use super::answer::{Answered, judge};
 use super::body::{Body, Feed};
 use super::hand::Hand;
-use super::job::{Job, Position, Proof};
 use super::keeper::Tables;
 use super::server::{Ask, Broken, Connection};
-use crate::batch::{Payload, Receipt, Refusal, Verdict};
+use crate::batch::Payload;
 use crate::blame::Fault;
 use crate::outbox::Pool;
-use crate::reject::Reason;
+use crate::sink::ending::{Stopped, refuse, rewind, stored};
 use crate::sink::hand::{give_back, wanted_back};
+use crate::sink::job::{Job, Proof};
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Home, Letters};
 
 /// Payloads that were acknowledged and wait for their poll; a poll comes every few ten
 /// milliseconds.
 const ACKED_MAX: usize = 64;
-
-/// Why a job could not be ended.
-pub enum Stopped {
-    /// A person, or we ourselves, must act.
-    Fault(Fault),
-    /// The dead letters are gone: the pipeline is being stopped hard.
-    Abandoned,
-}
 
 /// One way to the server: a connection, and what it has written to.
 pub struct Road {
@@ -225,24 +217,6 @@ async fn along(feed: &Feed, next: impl Future<Output = Option<Payload>>) -> Opti
     if feed.room().await { next.await } else { None }
 }
 
-/// Puts a record aside: to the dead letters first, then out of the job. Either both or neither.
-pub async fn refuse(
-    job: &mut Job,
-    position: Position,
-    detail: String,
-    dead_letters: &Letters,
-) -> Result<(), Stopped> {
-    let Some(permit) = dead_letters.reserve().await else { return Err(Stopped::Abandoned) };
-    let (partition, offset) = position;
-    let refusal = Refusal { partition, offset, reason: Reason::RefusedBySink, detail };
-    // A share of every ticket, for a line does not know its own: all commits of the payload wait
-    // until this one record is put aside.
-    let shares = job.shares.iter().map(|share| share.split()).collect();
-    permit.refuse(refusal, shares);
-    job.remove(position);
-    Ok(())
-}
-
 fn compress(parts: &[Bytes]) -> Bytes {
     let bytes: usize = parts.iter().map(Bytes::len).sum();
     // Level 1: the network is spared most of the bytes, the courier most of the time.
@@ -284,9 +258,7 @@ impl Unproven {
                     && state.is_some_and(|state| proof.id.is_none_or(|id| id == state.id))
             };
             if job.proofs.iter().all(holds) {
-                shared.meter.bytes_stored.add(job.bytes);
-                shared.meter.stored.record(job.opened.elapsed(), job.rows);
-                stored(home, job).await;
+                stored(home, &shared.meter, job).await;
             } else if tables.fault.is_some() {
                 rewind(home, job).await;
             } else {
@@ -309,17 +281,6 @@ impl Unproven {
             rewind(home, job).await;
         }
     }
-}
-
-async fn stored(home: &Home, job: Job) {
-    let verdict = Verdict::Stored;
-    home.send(Receipt { shares: job.shares, verdict, rows: job.rows }).await;
-}
-
-/// Gives a job back, to be read again.
-pub async fn rewind(home: &Home, job: Job) {
-    let verdict = Verdict::Rewind { route: job.route };
-    home.send(Receipt { shares: job.shares, verdict, rows: 0 }).await;
 }
 
 /// Waits for the next poll.

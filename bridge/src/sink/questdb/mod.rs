@@ -23,7 +23,6 @@ mod gate;
 mod generation;
 mod hand;
 pub(super) mod http;
-pub(super) mod job;
 mod keeper;
 mod kind;
 mod line;

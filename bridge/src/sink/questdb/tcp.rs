@@ -17,15 +17,16 @@ use super::counting::{Counting, next_counted, send, settle, stored};
 use super::dial::in_words;
 use super::gate::Trust;
 use super::generation::{Admission, Cargo, Generation};
-use super::http::{Road, Stopped, Unproven, polled, rewind};
-use super::job::Job;
+use super::http::{Road, Unproven, polled};
 use super::keeper::Tables;
 use super::server::SqlClient;
 use crate::batch::{Payload, Route, Verdict};
 use crate::blame::Fault;
 use crate::limits::COURIER_BYTES;
 use crate::outbox::Pool;
+use crate::sink::ending::{Stopped, rewind};
 use crate::sink::hand::{give_back, wanted_back};
+use crate::sink::job::Job;
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Home, Letters};
 

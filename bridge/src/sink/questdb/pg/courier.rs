@@ -10,14 +10,14 @@ use super::Pg;
 use super::fate::{Fate, fate};
 use super::layout::Layout;
 use super::link::{Failure, Link, chunks};
-use crate::batch::{Payload, Receipt, Verdict};
+use crate::batch::Payload;
 use crate::blame::Fault;
 use crate::outbox::Pool;
+use crate::sink::ending::{Ended, Stopped, conclude, refuse};
 use crate::sink::hand::{give_back, wanted_back};
+use crate::sink::job::{Job, Proof};
 use crate::sink::questdb::Shared;
 use crate::sink::questdb::hand::Hand;
-use crate::sink::questdb::http::{Stopped, refuse, rewind};
-use crate::sink::questdb::job::{Job, Proof};
 use crate::sink::questdb::keeper::denied;
 use crate::sink::retry::Backoff;
 use crate::sink::{BoxFuture, Courier, CourierDoors, Letters};
@@ -37,14 +37,6 @@ pub struct PgCourier {
     backoff: Backoff,
     /// How often tables were found to be others than the layouts of their rows.
     changes: HashMap<u32, u32>,
-}
-
-/// How a payload ended.
-enum Ended {
-    /// All of it is stored, or put aside.
-    Stored,
-    /// It was written for another table than there is now: to be read again.
-    Outdated,
 }
 
 impl PgCourier {
@@ -93,25 +85,11 @@ impl PgCourier {
                 ended = storing => Some(ended),
             }
         };
-        let stopped = match ended {
-            Some(Ok(Ended::Stored)) => {
-                let meter = &self.shared.meter;
-                meter.bytes_stored.add(job.bytes);
-                meter.stored.record(job.opened.elapsed(), job.rows);
-                let (shares, verdict, rows) = (job.shares, Verdict::Stored, job.rows);
-                doors.home.send(Receipt { shares, verdict, rows }).await;
-                return Ok(());
-            }
-            Some(Ok(Ended::Outdated)) => {
-                rewind(&doors.home, job).await;
-                return Ok(());
-            }
-            Some(Err(Stopped::Fault(fault))) => Err(fault),
-            Some(Err(Stopped::Abandoned)) | None => Ok(()),
-        };
-        rewind(&doors.home, job).await;
-        self.let_go(hand, doors).await;
-        stopped
+        let goes_on = conclude(&doors.home, &self.shared.meter, job, ended).await;
+        if !matches!(goes_on, Ok(true)) {
+            self.let_go(hand, doors).await;
+        }
+        goes_on.map(drop)
     }
 
     /// Drops the connection and gives back everything at hand, what waits at the door included.

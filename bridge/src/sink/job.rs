@@ -1,5 +1,5 @@
-//! Payloads while they are being stored over HTTP: in pieces, of which as many as can be travel
-//! together. What the server refuses is taken out, and what it refuses too often (or for its size)
+//! Payloads while they are being stored: in pieces, of which as many as can be travel together.
+//! What the server refuses is taken out, and what it refuses too often (or for its size)
 //! is halved. Pure: no I/O.
 
 use std::ops::Range;
