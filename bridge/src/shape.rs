@@ -58,6 +58,16 @@ impl Shape {
         declared.map_or(self, |declared| &declared.shape)
     }
 
+    /// Names of the tables that the pipeline answers for: the one its rows go to, if it is always
+    /// the same, and those that are declared.
+    pub fn tables(&self) -> Vec<&str> {
+        let fixed = self.table.fixed();
+        let declared = self.declared.iter().filter(|declared| declared.ours);
+        let declared = declared.map(|declared| declared.name.as_str());
+        let is_other = |name: &&str| fixed.is_none_or(|fixed| !fixed.eq_ignore_ascii_case(name));
+        fixed.into_iter().chain(declared.filter(is_other)).collect()
+    }
+
     /// The column that a field of the record becomes; `None` if it does not become one.
     pub fn column_of(&self, field: &str) -> Option<String> {
         if self.drop.iter().any(|name| name == field)

@@ -80,7 +80,7 @@ impl Page {
     }
 
     fn destination(&mut self, pipeline: &PipelinePlan) {
-        self.shape(&pipeline.shape);
+        self.shape(&pipeline.shape, pipeline.sink.has_partitions());
         self.line("sink", pipeline.sink_kind.to_owned());
         for line in pipeline.sink.explain() {
             self.line("", line);
@@ -117,7 +117,7 @@ impl Page {
         self.line("  returned from", format!("when the sink answers; it is asked each {every}"));
     }
 
-    fn shape(&mut self, shape: &Shape) {
+    fn shape(&mut self, shape: &Shape, has_partitions: bool) {
         self.line("table", template(&shape.table));
         self.line("timestamp", timestamp(shape));
         self.columns(shape);
@@ -133,11 +133,11 @@ impl Page {
             self.line("dropped", shape.drop.join(", "));
         }
         self.metadata(shape);
-        self.made(shape);
+        self.made(shape, has_partitions);
         for declared in &shape.declared {
             self.line("declared table", declared.name.clone());
             self.columns(&declared.shape);
-            self.made(&declared.shape);
+            self.made(&declared.shape, has_partitions);
         }
     }
 
@@ -152,18 +152,22 @@ impl Page {
         }
     }
 
-    fn made(&mut self, shape: &Shape) {
+    fn made(&mut self, shape: &Shape, has_partitions: bool) {
         let create = &shape.create;
-        let mut made = vec![format!("partitioned by {}", create.partition_by.unwrap_or("DAY"))];
-        made.extend(create.ttl.map(|ttl| format!("TTL {ttl}")));
-        if !create.upsert_keys.is_empty() {
+        let mut made = Vec::new();
+        if has_partitions {
+            made.push(format!("partitioned by {}", create.partition_by.unwrap_or("DAY")));
+            made.extend(create.ttl.map(|ttl| format!("TTL {ttl}")));
+        }
+        if has_partitions && !create.upsert_keys.is_empty() {
             made.push(format!("DEDUP UPSERT KEYS({})", create.upsert_keys.join(", ")));
         }
         self.line(
             "missing tables",
-            match create.tables {
-                true => format!("are made: {}", made.join(", ")),
-                false => "are not made".to_owned(),
+            match (create.tables, made.is_empty()) {
+                (true, false) => format!("are made: {}", made.join(", ")),
+                (true, true) => "are made".to_owned(),
+                (false, _) => "are not made".to_owned(),
             },
         );
         let added = match (create.columns, create.strict) {

@@ -181,15 +181,27 @@ pub fn assign(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
     mistakes
 }
 
-/// A declaration that a pipeline's sink would pass over in silence.
-fn unheeded(read: &Read, pipeline: &PipelinePlan) -> Option<Mistake> {
-    if pipeline.sink.heeds_declarations() {
-        return None;
-    }
+/// What a pipeline's sink would pass over in silence: the declaration, or some of its keys.
+fn unheeded(read: &Read, pipeline: &PipelinePlan) -> Vec<Mistake> {
     let (name, kind) = (&pipeline.name, pipeline.sink_kind);
-    let message = format!("pipeline `{name}` may write here, and its sink `{kind}` heeds no table");
-    let help = format!("say it under `pipeline.{name}.table`");
-    Some(read.section.mistake("", message).help(help))
+    let here = format!("pipeline `{name}` may write here, and its sink `{kind}`");
+    if !pipeline.sink.heeds_declarations() {
+        let help = format!("say it under `pipeline.{name}.table`");
+        return vec![read.section.mistake("", format!("{here} heeds no table")).help(help)];
+    }
+    if pipeline.sink.has_partitions() {
+        return Vec::new();
+    }
+    let foreign = [
+        ("partition_by", "makes no partitions", "take it out: partitions are made by hand"),
+        ("ttl", "drops no rows", "take it out: rows are dropped by hand"),
+        ("upsert_keys", "has a key of its own", "name its columns as `key` of the sink"),
+    ];
+    let said = foreign.into_iter().filter(|(key, ..)| read.section.has(key));
+    let mistake = |(key, why, help): (&str, &str, &str)| {
+        read.section.mistake(key, format!("{here} {why}")).help(help)
+    };
+    said.map(mistake).collect()
 }
 
 #[cfg(test)]
@@ -306,6 +318,28 @@ error: tables.reading: no pipeline writes to `reading`
   |
 5 | [tables.reading]
   | ^^^^^^^^^^^^^^^^ `name` in a pipeline's `table`, or a transform, gives rows their table
+"#,
+        );
+    }
+
+    #[test]
+    fn what_is_another_database_s_is_refused_by_its_line() {
+        let sink = "[pipeline.p]\ntopics = [\"t\"]\n[pipeline.p.sink]\nkind = \"postgres\"\n";
+        assert!(parse(&format!("{sink}[tables.t]\nsymbols = [\"s\"]\nstrict = true")).is_ok());
+        check(
+            &format!("{sink}[tables.t]\nttl = \"1 DAY\"\npartition_by = \"DAY\""),
+            r#"
+error: tables.t.ttl: pipeline `p` may write here, and its sink `postgres` drops no rows
+ --> bridge.toml:6:7
+  |
+6 | ttl = "1 DAY"
+  |       ^^^^^^^ take it out: rows are dropped by hand
+
+error: tables.t.partition_by: pipeline `p` may write here, and its sink `postgres` makes no partitions
+ --> bridge.toml:7:16
+  |
+7 | partition_by = "DAY"
+  |                ^^^^^ take it out: partitions are made by hand
 "#,
         );
     }

@@ -104,6 +104,10 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn keeps_progress(&self) -> bool {
         false
     }
+    /// Whether its tables have partitions, a time to live, and upsert keys of their own.
+    fn has_partitions(&self) -> bool {
+        false
+    }
     /// How many couriers it wants for each lane.
     fn couriers_per_lane(&self) -> usize;
     /// Lines of `bridge explain`: what is promised, what `Stored` means.

@@ -107,7 +107,7 @@ impl Catalogue {
         let found = self.with_columns(table, found, wanted).await?;
         let mut layouts = self.layouts.write().expect("no one panics with it");
         let id = layouts.len() as u32;
-        let layout = Arc::new(Layout::new(id, table, &self.shape, &self.key, found));
+        let layout = Arc::new(Layout::new(id, table, self.shape.of(table), &self.key, found));
         if let Err((why, hint)) = layout.fits(&self.key) {
             let fault = Fault::operator(format!("{}: table {table} {why}", self.pipeline));
             return Err(Denied::Pipeline(fault.hint(hint)));
@@ -120,8 +120,9 @@ impl Catalogue {
 
     /// Makes a table with what is wanted of it.
     async fn make(&self, table: &str, wanted: &[Wanted]) -> Result<Vec<Found>, Denied> {
-        let statement = layout::create(table, &whole(&self.shape, &self.key, wanted), &self.key);
-        if !self.shape.create.tables {
+        let shape = self.shape.of(table);
+        let statement = layout::create(table, &whole(shape, &self.key, wanted), &self.key);
+        if !shape.create.tables {
             let fault = format!("{}: table {table} does not exist", self.pipeline);
             let hint = format!("make it, or allow it with auto_create = true:\n{statement}");
             return Err(Denied::Pipeline(Fault::operator(fault).hint(hint)));
@@ -140,7 +141,8 @@ impl Catalogue {
         found: Vec<Found>,
         wanted: &[Wanted],
     ) -> Result<Vec<Found>, Denied> {
-        let own = layout::own_columns(&self.shape);
+        let shape = self.shape.of(table);
+        let own = layout::own_columns(shape);
         let lacks = |wanted: &&Wanted| !has_all(&found, std::slice::from_ref(*wanted));
         let missing: Vec<&Wanted> = own.iter().chain(wanted).filter(lacks).collect();
         if missing.is_empty() {
@@ -148,11 +150,11 @@ impl Catalogue {
         }
         let names: Vec<&str> = missing.iter().map(|wanted| wanted.name.as_str()).collect();
         let names = names.join(", ");
-        if !self.shape.create.columns {
+        if !shape.create.columns {
             let detail = format!("table {table} has no column {names}, and add_columns is off");
             return Err(Denied::Record(Reason::TooManyColumns, detail));
         }
-        let (columns, columns_max) = (found.len() + missing.len(), self.shape.columns_max);
+        let (columns, columns_max) = (found.len() + missing.len(), shape.columns_max);
         if columns > columns_max {
             let detail = format!(
                 "table {table} would have {columns} columns with {names}: columns_max = \

@@ -127,7 +127,7 @@ impl PgEncoder {
         }
         let mut asked: Vec<(u16, Wanted)> = Vec::new();
         for (column, sql) in fresh {
-            match self.wanted(column, sql) {
+            match self.wanted(target, column, sql) {
                 None => self.targets[target].set(column, Slot::Skip),
                 Some(wanted) => match name_fault("column", &wanted.name) {
                     Some(fault) => {
@@ -166,9 +166,10 @@ impl PgEncoder {
     }
 
     /// What the shape makes of a column: `None` if it does not become one.
-    fn wanted(&self, column: u16, inferred: &str) -> Option<Wanted> {
-        let name = self.name_of(column).filter(|name| !is_own(&self.shape, name))?;
-        let mut declared = declared_columns(&self.shape).into_iter();
+    fn wanted(&self, target: usize, column: u16, inferred: &str) -> Option<Wanted> {
+        let shape = self.shape.of(&self.targets[target].name);
+        let name = self.name_of(column).filter(|name| !is_own(shape, name))?;
+        let mut declared = declared_columns(shape).into_iter();
         let declared = declared.find(|wanted| wanted.name == name);
         Some(declared.unwrap_or(Wanted { name, sql: inferred.to_owned() }))
     }
@@ -194,7 +195,7 @@ impl PgEncoder {
         };
         for column in again.into_iter().chain(asked.iter().map(|(column, _)| *column)) {
             let Some(name) = self.name_of(column) else { continue };
-            let slot = match layout.place(&self.shape, &name) {
+            let slot = match layout.place(self.shape.of(&layout.table), &name) {
                 Place::At(at) => Slot::Place(at),
                 Place::Own => Slot::Skip,
                 Place::Refused(detail) => Slot::Denied(Reason::WrongType, detail),

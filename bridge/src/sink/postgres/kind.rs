@@ -53,6 +53,10 @@ impl SinkPlan for PostgresPlan {
         true
     }
 
+    fn heeds_declarations(&self) -> bool {
+        true
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }

@@ -8,6 +8,7 @@
 
 mod catalogue;
 mod courier;
+mod differs;
 mod encode;
 #[cfg(test)]
 mod encode_tests;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::catalogue::{self, whole};
 use super::courier::{PgCourier, keep};
+use super::differs::{State, differs, is_made_by_rows};
 use super::encode::PgEncoder;
 use super::failure::Failure;
 use super::layout::{self, Found, Layout, literal, own_columns, quote_all, quote_table};
@@ -14,7 +15,9 @@ use super::link::Link;
 use super::tls::TlsMode;
 use crate::blame::{Blame, Fault};
 use crate::shape::Shape;
-use crate::sink::{BoxFuture, Claims, Courier, Encoder, Finding, FindingState, Sink, SinkContext};
+use crate::sink::{
+    BoxFuture, Claims, Courier, Encoder, Finding, FindingState, Migration, Sink, SinkContext,
+};
 
 /// A PostgreSQL sink.
 pub struct Postgres {
@@ -32,6 +35,18 @@ impl Postgres {
 impl Sink for Postgres {
     fn check(&self, _prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(look(&self.shared, &self.context.shape))
+    }
+
+    fn migrations(&self) -> BoxFuture<'_, Result<Vec<Migration>, Fault>> {
+        Box::pin(migrations(&self.shared, &self.context.shape))
+    }
+
+    fn migrate<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async {
+            let failed = |failure: Failure| told(&failure, "");
+            let mut link = self.shared.door.open().await.map_err(failed)?;
+            link.ask(statement).await.map(drop).map_err(failed)
+        })
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {
@@ -95,7 +110,7 @@ async fn look(shared: &Shared, shape: &Shape) -> Vec<Finding> {
         Ok(finding) => findings.push(finding),
         Err(failure) => return vec![away(shared, &failure)],
     }
-    if let Some(table) = shape.table.fixed() {
+    for table in shape.tables() {
         match about(shared, shape, table, &mut link).await {
             Ok(finding) => findings.push(finding),
             Err(failure) => {
@@ -105,6 +120,47 @@ async fn look(shared: &Shared, shape: &Shape) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// How the tables that the file names differ from those that are there.
+async fn migrations(shared: &Shared, shape: &Shape) -> Result<Vec<Migration>, Fault> {
+    let key = &shared.plan.key;
+    let mut link = shared.door.open().await.map_err(|failure| told(&failure, ""))?;
+    let mut migrations = Vec::new();
+    for table in shape.tables() {
+        let found = state(table, key, &mut link).await;
+        let found = found.map_err(|failure| told(&failure, &format!("looking for {table}: ")))?;
+        migrations.push(differs(table, shape, key, found.as_ref()));
+    }
+    Ok(migrations)
+}
+
+/// A table as the server has it.
+async fn state(table: &str, key: &[String], link: &mut Link) -> Result<Option<State>, Failure> {
+    let rows = link.rows(&catalogue::about(table)).await?;
+    let found: Vec<Found> = rows.iter().filter_map(|row| catalogue::read(row)).collect();
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let none =
+        |counted: Vec<Option<String>>| counted.first().and_then(Option::as_deref) == Some("0");
+    let is_unique = key.is_empty() || !none(link.ask(&unique(table, key)).await?);
+    let primary = format!(
+        "SELECT count(*) FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass({}) AND \
+         indisprimary",
+        literal(&quote_table(table))
+    );
+    let has_primary = !none(link.ask(&primary).await?);
+    Ok(Some(State { found, is_unique, has_primary }))
+}
+
+/// What a server said to somebody who waits for it.
+fn told(failure: &Failure, doing: &str) -> Fault {
+    let words = format!("{doing}{}", failure.words());
+    match failure {
+        Failure::Said { .. } => Fault::operator(words).hint(failure.hint()),
+        Failure::Lost(_) => Fault::world(words).hint(failure.hint()),
+    }
 }
 
 /// The server does not let us in, or does not answer.
@@ -153,10 +209,8 @@ async fn about(
     table: &str,
     link: &mut Link,
 ) -> Result<Finding, Failure> {
-    let key = &shared.plan.key;
-    let rows = link.rows(&catalogue::about(table)).await?;
-    let found: Vec<Found> = rows.iter().filter_map(|row| catalogue::read(row)).collect();
-    if found.is_empty() {
+    let (key, whole_shape, shape) = (&shared.plan.key, shape, shape.of(table));
+    let Some(state) = state(table, key, link).await? else {
         let statement = layout::create(table, &whole(shape, key, &[]), key);
         return Ok(match shape.create.tables {
             true => Finding::ok("table", table, "does not exist yet: the bridge makes it"),
@@ -166,7 +220,7 @@ async fn about(
                 format!("{statement}, with a column for each field of the records"),
             ),
         });
-    }
+    };
     let wanted: &[&str] = match (key.is_empty(), shape.deletes) {
         (true, _) => &["INSERT"],
         (false, false) => &["INSERT", "UPDATE", "SELECT"],
@@ -184,16 +238,34 @@ async fn about(
             return Ok(failed(table, format!("grants the bridge no {privilege}"), fix));
         }
     }
-    if !key.is_empty() {
-        let unique = link.ask(&unique(table, key)).await?;
-        if unique.first().and_then(Option::as_deref) == Some("0") {
-            let (relation, keys) = (quote_table(table), quote_all(key));
-            let note = format!("has no unique index of exactly {keys}, by which rows are replaced");
-            let fix = format!("ALTER TABLE {relation} ADD PRIMARY KEY ({keys})");
-            return Ok(failed(table, note, fix));
-        }
+    let migration = differs(table, whole_shape, key, Some(&state));
+    if !state.is_unique {
+        let keys = quote_all(key);
+        let note = format!("has no unique index of exactly {keys}, by which rows are replaced");
+        let fix = migration.statements.last().cloned().unwrap_or_default();
+        return Ok(failed(table, note, fix));
     }
-    Ok(judge(shape, key, &Layout::new(0, table, shape, key, found)))
+    let judged = judge(shape, key, &Layout::new(0, table, shape, key, state.found));
+    Ok(match judged.state {
+        FindingState::Fail => judged,
+        _ => compare(judged, shape, &migration),
+    })
+}
+
+/// Tells how a table differs from what is declared: warns of it, or fails where it is strict.
+fn compare(judged: Finding, shape: &Shape, migration: &Migration) -> Finding {
+    if migration.is_empty() {
+        return judged;
+    }
+    if is_made_by_rows(migration, shape) {
+        let note = format!("{}; columns that are missing are added as rows come", judged.note);
+        return Finding { note, ..judged };
+    }
+    let mut fix: Vec<String> = migration.statements.iter().map(|s| format!("{s};")).collect();
+    fix.extend(migration.obstacles.iter().map(|o| format!("{}: {}", o.what, o.way)));
+    let state = if shape.create.strict { FindingState::Fail } else { FindingState::Warn };
+    let note = format!("{}; not as declared: {}", judged.note, migration.summary());
+    Finding { state, blame: Blame::Operator, note, fix: Some(fix.join("\n")), ..judged }
 }
 
 /// Counts the unique indexes of exactly these columns, in any order.

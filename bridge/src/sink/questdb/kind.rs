@@ -67,6 +67,10 @@ impl SinkPlan for QuestDbPlan {
         true
     }
 
+    fn has_partitions(&self) -> bool {
+        true
+    }
+
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
     }

@@ -258,7 +258,7 @@ impl Inspection {
         if self.shared.plan.transport == Transport::Tcp {
             findings.push(self.tcp(answers).await);
         }
-        for table in wish::named(&self.shape).into_iter().filter(|_| answers) {
+        for table in self.shape.tables().into_iter().filter(|_| answers) {
             match self.table(table).await {
                 Ok(finding) => findings.push(finding),
                 Err(error) => findings.push(finding("table", table, error.to_string()).away()),
@@ -269,7 +269,7 @@ impl Inspection {
 
     async fn migrations(self) -> Result<Vec<Migration>, Fault> {
         let mut migrations = Vec::new();
-        for name in wish::named(&self.shape) {
+        for name in self.shape.tables() {
             let found = wish::find(&self.sql, name).await.map_err(|error| {
                 let Fault { blame, message, hint } = told(&error);
                 Fault { blame, message: format!("looking for table {name}: {message}"), hint }

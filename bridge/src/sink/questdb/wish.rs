@@ -55,16 +55,6 @@ impl Wish {
     }
 }
 
-/// Names of the tables that a pipeline answers for: the one its rows go to, if it is always the
-/// same, and those that are declared.
-pub fn named(shape: &Shape) -> Vec<&str> {
-    let fixed = shape.table.fixed();
-    let declared = shape.declared.iter().filter(|declared| declared.ours);
-    let declared = declared.map(|declared| declared.name.as_str());
-    let is_other = |name: &&str| fixed.is_none_or(|fixed| !fixed.eq_ignore_ascii_case(name));
-    fixed.into_iter().chain(declared.filter(is_other)).collect()
-}
-
 /// A table as it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
