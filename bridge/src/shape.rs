@@ -31,6 +31,8 @@ pub struct Shape {
     pub columns_max: usize,
     /// Rows of records without a value delete the row of their key.
     pub deletes: bool,
+    /// Rows are stored in transactions, also where those of other tables are not.
+    pub transactional: bool,
     /// What the bridge may make.
     pub create: Create,
     /// Tables that are declared by name, each with a shape of its own.
@@ -443,6 +445,7 @@ impl Shape {
             metadata: Metadata::default(),
             columns_max: 500,
             deletes: false,
+            transactional: false,
             create: Create {
                 tables: true,
                 columns: true,

@@ -133,6 +133,8 @@ mod tests {
         check(kafka, "brokers = \"c:1\"", elsewhere, &["topic: \"x\"", "[\"seq\"]"]);
         check(kafka, "brokers = \"c:1\"\nencode = \"json\"", elsewhere, &["written: Json"]);
         check(kafka, "kind = \"questdb\"", &[&["localhost:9000"]], &[]);
+        let crate_db = "kind = \"cratedb\"\naddress = \"a\"\nusername = \"u\"\nkey = [\"k\"]";
+        check(crate_db, "address = \"b\"", &[&["b:4200"]], &["\"u\"", "[\"k\"]"]);
     }
 
     #[test]
@@ -150,6 +152,8 @@ mod tests {
         };
         refuses("", "after = \"1s\"", "needs all that the sink needs (localhost:9000)");
         refuses("", "transport = \"tcp\"", "needs all that the sink needs");
+        let crate_db = "kind = \"cratedb\"\naddress = \"a\"";
+        refuses(crate_db, "after = \"1s\"", "needs all that the sink needs (a:4200)");
         refuses("kind = \"memory\"", "address = \"b\"", "has no server of its own");
         refuses(
             "kind = \"file\"\npath = \"{table}\"",

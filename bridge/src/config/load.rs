@@ -102,6 +102,7 @@ fn plan(
     found.0.extend(shared_groups(&pipelines, root));
     if found.0.is_empty() {
         found.0.extend(tables::assign(&shared.declared, &mut pipelines));
+        found.0.extend(tables::transact(&shared.declared, &mut pipelines));
     }
     if !found.0.is_empty() {
         return Err(found.0);

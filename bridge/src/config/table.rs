@@ -50,6 +50,7 @@ pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
         metadata,
         columns_max: draft.columns_max.unwrap_or(COLUMNS_MAX),
         deletes: false,
+        transactional: false,
         create: Create {
             tables: draft.auto_create.unwrap_or(!strict),
             columns: draft.add_columns.unwrap_or(!strict),

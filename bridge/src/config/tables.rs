@@ -9,6 +9,7 @@ use super::plan::PipelinePlan;
 use super::section::Section;
 use super::table;
 use crate::format::KeyPlan;
+use crate::kind::Unable;
 use crate::shape::{ColumnType, Declared, Shape, Ttl};
 
 /// A table as it must be. What is not said is as the pipeline's `table` section has it.
@@ -32,8 +33,18 @@ pub struct DeclaredDraft {
     auto_create: Option<bool>,
     /// Add columns that are missing, as rows come.
     add_columns: Option<bool>,
+    /// How rows are stored, where the sink has several ways.
+    consistency: Option<Consistency>,
     /// Start only if the table is as declared, make nothing, and reject records with other columns.
     strict: Option<bool>,
+}
+
+/// How a table's rows are stored, where the sink has several ways.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "kebab-case")]
+enum Consistency {
+    /// In transactions, over the PostgreSQL protocol.
+    Transactional,
 }
 
 /// A section, read and checked by itself.
@@ -49,6 +60,7 @@ pub struct Read {
     auto_create: Option<bool>,
     add_columns: Option<bool>,
     strict: Option<bool>,
+    consistency: Option<Consistency>,
 }
 
 /// Reads all of them.
@@ -91,6 +103,7 @@ fn one(name: String, section: Section) -> Result<Read, Vec<Mistake>> {
         auto_create: draft.auto_create,
         add_columns: draft.add_columns,
         strict: draft.strict,
+        consistency: draft.consistency,
         section,
     })
 }
@@ -130,6 +143,7 @@ impl Read {
         shape.symbols.retain(|name| !is_here(name));
         shape.columns.extend(self.columns.iter().cloned());
         shape.symbols.extend(self.symbols.iter().cloned());
+        shape.transactional = self.consistency == Some(Consistency::Transactional);
         let create = &mut shape.create;
         if let Some(timestamp) = &self.timestamp {
             for key in create.upsert_keys.iter_mut().filter(|key| **key == shape.timestamp_column) {
@@ -176,6 +190,31 @@ pub fn assign(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
             let message = format!("no pipeline writes to `{}`", read.name);
             let help = "`name` in a pipeline's `table`, or a transform, gives rows their table";
             mistakes.push(read.section.mistake("", message).help(help));
+        }
+    }
+    mistakes
+}
+
+/// The sinks of pipelines that may write to a transactional table see to it. Those of `also` that
+/// cannot store its rows as all others.
+pub fn transact(all: &[Read], pipelines: &mut [PipelinePlan]) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    for read in all.iter().filter(|read| read.consistency.is_some()) {
+        let is_here = |d: &Declared| d.name == read.name && d.ours;
+        for plan in pipelines.iter_mut() {
+            if !plan.shape.declared.iter().any(is_here) {
+                continue;
+            }
+            let PipelinePlan { sink, sink_kind, fallback, also, .. } = plan;
+            let second = fallback.iter_mut().map(|second| (second.sink_kind, &mut second.sink));
+            for (kind, sink) in [(*sink_kind, sink)].into_iter().chain(second) {
+                let able = sink.transact().map_err(|unable| {
+                    let message = format!("sink `{kind}`: {}", unable.message);
+                    Unable { message, ..unable }.mistake(&read.section)
+                });
+                mistakes.extend(able.err());
+            }
+            also.iter_mut().for_each(|also| drop(also.sink.transact()));
         }
     }
     mistakes
@@ -355,6 +394,39 @@ error: tables.t: pipeline `p` may write here, and its sink `file` heeds no table
   |
 4 | [tables.t]
   | ^^^^^^^^^^ say it under `pipeline.p.table`
+"#,
+        );
+    }
+
+    #[test]
+    fn a_transactional_table_has_a_door_of_its_own() {
+        let declared = "[tables.orders]\nconsistency = \"transactional\"\n";
+        let doors = |sink: &str| {
+            let text = format!(
+                "[pipeline.p]\ntopics = [\"t\"]\ntable = {{ name = \"{{field.kind}}\" }}\n{sink}\n\
+                 {declared}"
+            );
+            let plan = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+            let sink = &plan.pipelines[0].sink;
+            assert!(plan.pipelines[0].shape.of("Orders").transactional);
+            (sink.doors().concat().join(" "), sink.couriers_per_lane())
+        };
+        assert_eq!(doors(""), ("localhost:9000 localhost:8812".into(), 2));
+        let tcp = "sink = { transport = \"tcp\", address = \"a\", pg_address = \"b:1\" }";
+        assert_eq!(doors(tcp), ("a:9000 a:9009 b:1".into(), 2));
+        let pg = "sink = { transport = \"pg\" }";
+        assert_eq!(doors(pg), ("localhost:8812".into(), 1));
+        check(
+            &format!(
+                "[pipeline.p]\ntopics = [\"t\"]\ntable = {{ name = \"orders\" }}\n\
+                 fallback = {{ kind = \"file\", path = \"{{table}}\" }}\n{declared}"
+            ),
+            r#"
+error: tables.orders.consistency: sink `file`: this sink stores nothing in transactions
+ --> bridge.toml:6:15
+  |
+6 | consistency = "transactional"
+  |               ^^^^^^^^^^^^^^^ kind = "questdb" or "postgres"
 "#,
         );
     }

@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod questdb;
 pub mod retry;
 pub mod text;
+mod waiting;
 
 pub use migration::{Migration, Obstacle};
 
@@ -94,6 +95,11 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn deletes(&self) -> Result<&[String], Unable> {
         let help = "null_value = \"skip\", or kind = \"postgres\" with mode = \"upsert\"";
         Err(Unable::new("null_value", "this sink deletes nothing", help))
+    }
+    /// Some tables' rows are to be stored in transactions: sees to it, or says why that cannot be.
+    fn transact(&mut self) -> Result<(), Unable> {
+        let help = "kind = \"questdb\" or \"postgres\"";
+        Err(Unable::new("consistency", "this sink stores nothing in transactions", help))
     }
     /// Whether it heeds what `[tables.NAME]` declares.
     fn heeds_declarations(&self) -> bool {

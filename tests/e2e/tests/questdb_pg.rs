@@ -11,7 +11,7 @@ use e2e::{
     rows_are_there,
 };
 use serde_json::json;
-use world::{QuestDb, QuestDbOptions, Record};
+use world::{Proxy, QuestDb, QuestDbOptions, Record};
 
 const DRAIN: Duration = Duration::from_secs(90);
 const VISIBLE: Duration = Duration::from_secs(30);
@@ -227,6 +227,59 @@ fn a_frozen_server_is_waited_for_and_a_wrong_password_is_not() {
         let count = load.finish(Duration::ZERO)?;
         group.wait_drained(&bridge, DRAIN)?;
         rows_are_exact(&bench.questdb, &table, count, Band::ALL, VISIBLE)?;
+        bridge.stop_well(Duration::from_secs(20))
+    });
+}
+
+/// Rows of both kinds, in turns.
+const KINDS: [&str; 2] = ["orders", "ticks"];
+
+#[test]
+fn transactional_tables_go_another_way_and_all_rows_arrive() {
+    promise("transactional tables go another way, and all rows arrive", |bench| {
+        let pg = Proxy::start(&bench.questdb.pg_address())?;
+        let mut setup = Setup::bare(bench, "mixed", PARTITIONS).over(Transport::Tcp);
+        bench.kafka.create_topic(&setup.topic, PARTITIONS)?;
+        let prefix = std::mem::replace(&mut setup.table, "{topic}_{field.kind}".to_owned());
+        setup.shape = vec!["timestamp = { field = \"ts\", unit = \"us\" }".to_owned()];
+        setup.sink = vec![format!("pg_address = \"{}\"", pg.address())];
+        setup.limits.push(format!("[tables.{prefix}_orders]\nconsistency = \"transactional\""));
+        let installed = setup.install()?;
+        let checked = installed.command("check", &[])?;
+        checked.ensure_code(0)?;
+        ensure!(checked.all.contains("for transactional tables"), "{}", checked.all);
+        let group = installed.group(bench)?;
+        let bridge = installed.start_ready()?;
+        let produce = |span: std::ops::Range<u64>| {
+            let record = |seq: u64| {
+                let kind = KINDS[(seq % 2) as usize];
+                let ts = 1_700_000_000_000_000 + seq;
+                Record::new(format!("{{\"ts\":{ts},\"kind\":\"{kind}\",\"seq\":{seq}}}"))
+                    .partition((seq / 2 % PARTITIONS as u64) as i32)
+            };
+            bench.kafka.produce(&installed.setup.topic, span.map(record))
+        };
+        produce(0..20_000)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        ensure!(pg.counts().bytes_up > 10_000 * 50, "few bytes went there: {:?}", pg.counts());
+        // Nothing of the table goes by line protocol: while its way is closed, its rows wait, those
+        // of the other table are stored, and no offset is committed past what waits.
+        pg.stall(true);
+        produce(20_000..20_200)?;
+        let count = |kind: &str, from: u64| {
+            format!("select count_distinct(seq) from {prefix}_{kind} where seq >= {from}")
+        };
+        bench.questdb.wait_for(&count("ticks", 20_000), |rows| rows == 100, VISIBLE)?;
+        let early = bench.questdb.scalar_i64(&count("orders", 20_000))?;
+        ensure!(early == 0, "{early} rows went by line protocol");
+        let lag = group.lag()?;
+        ensure!(lag >= 100, "committed past rows that wait: {lag} are left");
+        pg.stall(false);
+        pg.cut();
+        group.wait_drained(&bridge, DRAIN)?;
+        for kind in KINDS {
+            bench.questdb.wait_for(&count(kind, 0), |rows| rows == 10_100, VISIBLE)?;
+        }
         bridge.stop_well(Duration::from_secs(20))
     });
 }

@@ -1,5 +1,5 @@
 //! Statements that a lane waits for: asked again for as long as the server is away. Couriers say
-//! that it is; here it is only waited for.
+//! that it is, and so does who waits here: no courier may have anything yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,15 @@ use super::answer::{Fate, No, rows};
 use super::layout::head;
 use crate::sink::questdb::body::Body;
 use crate::sink::questdb::server::{Ask, Broken, Connection, Response, Server};
+use crate::sink::retry::Trouble;
 
 /// The first wait while the database is away, doubled up to the longest.
 const AGAIN: Duration = Duration::from_millis(50);
 /// The longest.
 const AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// Who waits here, among those who may find the sink away; couriers count from 0.
+const WAITERS: usize = usize::MAX;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -29,13 +33,14 @@ pub enum GaveUp {
 /// Asks until it is answered.
 pub struct Asker {
     server: Arc<Server>,
+    trouble: Arc<Trouble>,
     abandoned: watch::Sender<bool>,
 }
 
 impl Asker {
     /// Connects to nothing.
-    pub fn new(server: Arc<Server>) -> Asker {
-        Asker { server, abandoned: watch::Sender::new(false) }
+    pub fn new(server: Arc<Server>, trouble: Arc<Trouble>) -> Asker {
+        Asker { server, trouble, abandoned: watch::Sender::new(false) }
     }
 
     /// Everyone who waits gives up.
@@ -49,13 +54,16 @@ impl Asker {
         let mut wait = AGAIN;
         loop {
             let endpoint = self.server.current();
-            match self.once(statement).await {
-                Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(no)) if !matches!(no.fate(), Fate::Again | Fate::TooMuch) => {
-                    return Err(GaveUp::Said(no));
+            let why = match self.once(statement).await {
+                Ok(Err(no)) if matches!(no.fate(), Fate::Again | Fate::TooMuch) => no.shown(),
+                Ok(answered) => {
+                    self.trouble.back(WAITERS);
+                    return answered.map_err(GaveUp::Said);
                 }
-                _ => self.server.fail_over(endpoint),
-            }
+                Err(Broken(why)) => why,
+            };
+            self.trouble.away(WAITERS, &why);
+            self.server.fail_over(endpoint);
             let stop = tokio::time::timeout(wait, abandoned.wait_for(|stop| *stop)).await;
             if stop.is_ok() {
                 return Err(GaveUp::Stopped);

@@ -16,6 +16,7 @@ use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
 use crate::sink::questdb::{Denied, quote as literal};
+use crate::sink::waiting::Waiting;
 
 /// What an encoder asks.
 pub trait Tables: Send + Sync {
@@ -34,7 +35,8 @@ pub struct Catalogue {
     shape: Arc<Shape>,
     key: Key,
     asker: Arc<Asker>,
-    runtime: Handle,
+    /// Lanes that want to know more.
+    pub waiting: Waiting,
     /// The newest layout of each table.
     known: Mutex<HashMap<String, Arc<Layout>>>,
     /// Every layout that rows may be under way in, by its number.
@@ -59,7 +61,7 @@ impl Catalogue {
             shape,
             key,
             asker,
-            runtime,
+            waiting: Waiting::new(runtime),
             known: Mutex::default(),
             layouts: RwLock::default(),
             asking: tokio::sync::Mutex::new(()),
@@ -224,7 +226,7 @@ impl Tables for Catalogue {
         if let Some(layout) = self.known(table).filter(|layout| has_all(&layout.known, wanted)) {
             return Ok(layout);
         }
-        self.runtime.block_on(self.ask(table, wanted))
+        self.waiting.wait(self.ask(table, wanted))
     }
 
     fn epoch(&self) -> u64 {

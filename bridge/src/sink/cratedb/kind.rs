@@ -7,10 +7,12 @@ use super::Shared;
 use super::options::{CrateDbPlan, Options};
 use super::sink::CrateDb;
 use crate::blame::Fault;
+use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
 use crate::sink::questdb::ask_for_position;
-use crate::sink::{Sink, SinkContext, SinkPlan};
+use crate::sink::questdb::endpoint::Endpoint;
+use crate::sink::{Door, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -50,6 +52,15 @@ impl SinkPlan for CrateDbPlan {
 
     fn couriers_per_lane(&self) -> usize {
         self.connections_per_lane
+    }
+
+    fn doors(&self) -> Vec<Door> {
+        vec![self.addresses.iter().map(Endpoint::to_string).collect()]
+    }
+
+    fn lends(&self, key: &str, to: &Section) -> bool {
+        const LOGIN: [&str; 3] = ["username", "password", "password_file"];
+        !LOGIN.contains(&key) || !LOGIN.iter().any(|own| to.has(own))
     }
 
     fn explain(&self) -> Vec<String> {

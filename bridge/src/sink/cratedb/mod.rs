@@ -54,7 +54,7 @@ struct Shared {
     server: Arc<Server>,
     asker: Arc<Asker>,
     catalogue: Arc<Catalogue>,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
     meter: Arc<PipelineMeter>,
 }
 
@@ -70,7 +70,10 @@ impl Shared {
             request_timeout: plan.request_timeout,
         };
         let server = Arc::new(Server::behind(&doors, Arc::clone(meter))?);
-        let asker = Arc::new(Asker::new(Arc::clone(&server)));
+        let name = plan.shown();
+        let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
+        let trouble = Arc::new(trouble.that("takes no rows"));
+        let asker = Arc::new(Asker::new(Arc::clone(&server), Arc::clone(&trouble)));
         let key = plan.key(shape);
         let catalogue = Arc::new(Catalogue::new(
             Arc::clone(pipeline),
@@ -79,9 +82,6 @@ impl Shared {
             Arc::clone(&asker),
             runtime.clone(),
         ));
-        let name = plan.shown();
-        let trouble = Trouble::new(Arc::clone(pipeline), name.clone(), Arc::clone(meter));
-        let trouble = trouble.that("takes no rows");
         let (pipeline, meter) = (Arc::clone(pipeline), Arc::clone(meter));
         Ok(Shared { pipeline, name, plan, key, server, asker, catalogue, trouble, meter })
     }

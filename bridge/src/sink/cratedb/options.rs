@@ -10,9 +10,8 @@ use serde::Deserialize;
 use crate::config::units::Span;
 use crate::config::{Mistake, Section};
 use crate::kind;
-use crate::sink::questdb::options::{
-    Addresses, Credentials, Endpoint, Held, Secret, endpoints, held, span,
-};
+use crate::sink::questdb::endpoint::{Addresses, Endpoint, endpoints};
+use crate::sink::questdb::options::{Credentials, Held, Secret, held, span};
 use crate::sink::questdb::tls::TlsPlan;
 
 /// The HTTP port of a server that was installed as it comes.

@@ -61,6 +61,18 @@ impl Sink for CrateDb {
     fn abandon(&self) {
         self.shared.asker.abandon();
     }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble.words()
+    }
+
+    fn rest(&self, rests: bool) {
+        self.shared.trouble.rest(rests);
+    }
+
+    fn interrupt(&self) {
+        self.shared.catalogue.waiting.interrupt();
+    }
 }
 
 /// Why a look at the server came to nothing.

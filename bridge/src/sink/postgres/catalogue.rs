@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::failure::Fate;
 use super::layout::{self, Found, Layout, Wanted, literal, quote_table};
@@ -16,6 +15,7 @@ use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
 use crate::sink::questdb::Denied;
+use crate::sink::waiting::Waiting;
 
 /// What an encoder asks.
 pub trait Tables: Send + Sync {
@@ -35,14 +35,13 @@ pub struct Catalogue {
     /// Columns by which rows are replaced.
     key: Vec<String>,
     patient: Arc<Patient>,
-    runtime: Handle,
+    /// Lanes that want to know more.
+    pub waiting: Waiting,
     /// The newest layout of each table.
     known: Mutex<HashMap<String, Arc<Layout>>>,
     /// Every layout that rows may be under way in, by its number.
     layouts: RwLock<Vec<Arc<Layout>>>,
     asking: tokio::sync::Mutex<()>,
-    /// Rises when whoever waits just now is to give up.
-    interrupted: watch::Sender<u64>,
     epoch: AtomicU64,
 }
 
@@ -60,18 +59,12 @@ impl Catalogue {
             shape,
             key,
             patient,
-            runtime,
+            waiting: Waiting::new(runtime),
             known: Mutex::default(),
             layouts: RwLock::default(),
             asking: tokio::sync::Mutex::new(()),
-            interrupted: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
         }
-    }
-
-    /// Everyone who waits just now gives up.
-    pub fn interrupt(&self) {
-        self.interrupted.send_modify(|count| *count += 1);
     }
 
     /// The layout of a number that an encoder was given.
@@ -208,17 +201,7 @@ impl Tables for Catalogue {
         if let Some(layout) = self.known(table).filter(|layout| has_all(&layout.found, wanted)) {
             return Ok(layout);
         }
-        let mut interrupted = self.interrupted.subscribe();
-        self.runtime.block_on(async {
-            tokio::select! {
-                // The sender lives as long as this does.
-                _ = interrupted.changed() => {
-                    let fault = Fault::world("interrupted while a table was waited for");
-                    Err(Denied::Pipeline(fault))
-                }
-                asked = self.ask(table, wanted) => asked,
-            }
-        })
+        self.waiting.wait(self.ask(table, wanted))
     }
 
     fn epoch(&self) -> u64 {

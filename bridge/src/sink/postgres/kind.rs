@@ -10,7 +10,7 @@ use crate::blame::Fault;
 use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
-use crate::sink::questdb::options::Endpoint;
+use crate::sink::questdb::endpoint::Endpoint;
 use crate::sink::{Door, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
@@ -47,6 +47,11 @@ impl SinkPlan for PostgresPlan {
                 Err(Unable::new("sink.mode", message, help))
             }
         }
+    }
+
+    /// All rows are.
+    fn transact(&mut self) -> Result<(), Unable> {
+        Ok(())
     }
 
     fn keeps_progress(&self) -> bool {

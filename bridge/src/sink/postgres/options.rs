@@ -11,7 +11,8 @@ use super::tls::{TlsMode, TlsPlan};
 use crate::config::units::Span;
 use crate::config::{Mistake, Section};
 use crate::kind;
-use crate::sink::questdb::options::{Addresses, Endpoint, Held, Secret, endpoints, held, span};
+use crate::sink::questdb::endpoint::{Addresses, Endpoint, endpoints};
+use crate::sink::questdb::options::{Held, Secret, held, span};
 
 /// The port of a server that was installed as it comes.
 const PORT: u16 = 5432;

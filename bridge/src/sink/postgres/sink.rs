@@ -84,7 +84,7 @@ impl Sink for Postgres {
     }
 
     fn interrupt(&self) {
-        self.shared.catalogue.interrupt();
+        self.shared.catalogue.waiting.interrupt();
     }
 
     /// A cluster's number is that of its replicas too: with the moment when the server was started

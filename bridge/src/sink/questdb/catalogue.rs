@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::ddl;
@@ -23,6 +22,7 @@ use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
 use crate::sink::retry::Trouble;
+use crate::sink::waiting::Waiting;
 use crate::sink::{Delivery, SinkContext};
 
 /// The first wait before a server that is away is asked again, doubled up to the longest.
@@ -46,15 +46,14 @@ pub struct Catalogue {
     shape: Arc<Shape>,
     sql: SqlClient,
     trouble: Arc<Trouble>,
-    runtime: Handle,
+    /// Lanes that want to know more.
+    pub waiting: Waiting,
     delivery: Delivery,
     /// By lower-case name. The lock is held for look-ups only, never while SQL runs.
     known: Mutex<HashMap<String, Arc<Table>>>,
     /// One lane at a time asks the server, so that no statement is sent twice.
     asking: tokio::sync::Mutex<()>,
     abandoned: watch::Sender<bool>,
-    /// Rises when whoever waits just now is to give up.
-    interrupted: watch::Sender<u64>,
     doubts: Arc<Doubts>,
     epoch: AtomicU64,
 }
@@ -72,25 +71,19 @@ impl Catalogue {
             shape: Arc::clone(&context.shape),
             sql,
             trouble,
-            runtime: context.runtime.clone(),
+            waiting: Waiting::new(context.runtime.clone()),
             delivery: context.delivery,
             doubts,
             epoch: AtomicU64::new(0),
             known: Mutex::default(),
             asking: tokio::sync::Mutex::new(()),
             abandoned: watch::Sender::new(false),
-            interrupted: watch::Sender::new(0),
         }
     }
 
     /// Everyone who waits gives up.
     pub fn abandon(&self) {
         self.abandoned.send_replace(true);
-    }
-
-    /// Everyone who waits just now gives up.
-    pub fn interrupt(&self) {
-        self.interrupted.send_modify(|count| *count += 1);
     }
 
     fn known(&self, table: &str) -> Option<Arc<Table>> {
@@ -289,17 +282,7 @@ impl Tables for Catalogue {
         if let Some(table) = self.known(table).filter(|table| has_all(table, wanted)) {
             return Ok(table);
         }
-        let mut interrupted = self.interrupted.subscribe();
-        self.runtime.block_on(async {
-            tokio::select! {
-                // The sender lives as long as this does.
-                _ = interrupted.changed() => {
-                    let fault = Fault::world("interrupted while a table was waited for");
-                    Err(Denied::Pipeline(fault))
-                }
-                asked = self.ask(table, wanted) => asked,
-            }
-        })
+        self.waiting.wait(self.ask(table, wanted))
     }
 
     fn epoch(&self) -> u64 {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::options::Endpoint;
+use super::endpoint::Endpoint;
 use super::tls::server_name;
 
 /// A connected stream, plain or encrypted.

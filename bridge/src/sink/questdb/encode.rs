@@ -33,6 +33,9 @@ pub struct IlpEncoder {
     stamper: Stamper,
     wire: Wire,
     couriers: u32,
+    /// How rows of transactional tables are written, and by how many couriers behind the others
+    /// they go.
+    transacting: Option<(Wire, u32)>,
     /// Of the tables, when the targets were filled.
     epoch: u64,
     targets: Vec<Target>,
@@ -116,6 +119,7 @@ impl IlpEncoder {
             stamper,
             wire,
             couriers,
+            transacting: None,
             epoch: 0,
             targets: Vec::new(),
             by_name: HashMap::default(),
@@ -127,6 +131,16 @@ impl IlpEncoder {
         }
     }
 
+    /// The same, with rows of transactional tables written otherwise, for couriers of their own.
+    pub fn transacting(self, wire: Wire, couriers: u32) -> IlpEncoder {
+        IlpEncoder { transacting: Some((wire, couriers)), ..self }
+    }
+
+    /// Rows of this table become something of their own.
+    fn beside(&self, target: usize) -> Option<&(Wire, u32)> {
+        self.transacting.as_ref().filter(|_| self.targets[target].transacts)
+    }
+
     /// Targets are asked for anew where a table has changed. They keep their places: payloads that
     /// are open go by them.
     fn forget_if_changed(&mut self) {
@@ -136,7 +150,7 @@ impl IlpEncoder {
         }
         self.epoch = epoch;
         for target in &mut self.targets {
-            *target = Target::new(&target.name);
+            *target = Target::of(&target.name, &self.shape);
         }
     }
 
@@ -158,7 +172,7 @@ impl IlpEncoder {
             return *target;
         }
         let target = self.targets.len();
-        self.targets.push(Target::new(&self.scratch));
+        self.targets.push(Target::of(&self.scratch, &self.shape));
         self.by_name.insert(self.scratch.clone(), target);
         if row.table == 0 && self.shape.table.fixed().is_some() {
             self.fixed = Some(target);
@@ -188,7 +202,9 @@ impl IlpEncoder {
         }
         let wanted: Vec<(u16, Option<Wanted>)> =
             fresh.iter().map(|(id, kind)| (*id, self.wanted(target, *id, *kind))).collect();
-        self.targets[target].learn(&self.shape, &*self.tables, wanted, &self.wire)
+        let beside = self.transacting.as_ref().filter(|_| self.targets[target].transacts);
+        let wire = beside.map_or(&self.wire, |(wire, _)| wire);
+        self.targets[target].learn(&self.shape, &*self.tables, wanted, wire)
     }
 
     /// What the shape makes of a column: `None` if it does not become one.
@@ -204,7 +220,10 @@ impl IlpEncoder {
 
     /// Where rows of a batch that are a target's go.
     fn destination(&self, target: usize, records: &RecordBatch) -> Destination {
-        let courier = records.partition.0 % self.couriers;
+        let courier = match self.beside(target) {
+            Some((_, couriers)) => self.couriers + records.partition.0 % couriers,
+            None => records.partition.0 % self.couriers,
+        };
         Destination { table: target as u32, courier, route: records.route }
     }
 
@@ -225,8 +244,9 @@ impl IlpEncoder {
         let out = &mut payload.buffers.bytes;
         let (target_at, stamper) = (&self.targets[target], &mut self.stamper);
         let layout = target_at.binding.as_ref().map_or(0, |binding| binding.layout.id);
-        let mut written = match self.wire {
-            Wire::Lines(version) => {
+        let beside = self.transacting.as_ref().filter(|_| target_at.transacts);
+        let mut written = match beside.map_or(&self.wire, |(wire, _)| wire) {
+            &Wire::Lines(version) => {
                 let (target, buffer) = (target_at, &mut self.row);
                 Written::Lines(Lines { target, stamper, version, records, rows }, buffer)
             }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::auth::{Key, refusal};
 use super::dial::{Dialer, Stream};
-use super::options::{Endpoint, QuestDbPlan};
+use super::endpoint::Endpoint;
+use super::options::QuestDbPlan;
 use super::server::reveal;
 use crate::blame::Fault;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::catalogue::Catalogue;
 use super::encode::IlpEncoder;
-use super::options::{Endpoint, Options, QuestDbPlan, Transport};
+use super::endpoint::Endpoint;
+use super::options::{Options, QuestDbPlan, Transport};
 use super::sink::{complete, explain};
 use super::table::Tables;
 use super::target::Wire;
@@ -33,20 +34,27 @@ impl SinkPlan for QuestDbPlan {
         let opening = Opening::new(self.clone(), context.clone())?;
         let (sql, trouble) = (opening.sql(), opening.trouble());
         let catalogue = Arc::new(Catalogue::new(&context, sql, trouble, opening.doubts()));
-        let couriers = self.couriers_per_lane() as u32;
+        let (couriers, beside) =
+            (self.connections_per_lane as u32, self.connections_beside() as u32);
         let (asker, told, tables) = (opening.sql(), self.protocol, Arc::clone(&catalogue));
-        let layouts = opening.layouts();
+        let (layouts, transport) = (opening.layouts(), self.transport);
         let make = move || -> Box<dyn Encoder> {
-            let wire = match &layouts {
-                Some(layouts) => Wire::Binds(Arc::clone(layouts)),
-                None => {
-                    let ask = || context.runtime.block_on(version(&asker));
-                    Wire::Lines(told.unwrap_or_else(ask))
-                }
+            let binds = || layouts.as_ref().map(|layouts| Wire::Binds(Arc::clone(layouts)));
+            let (wire, transacting) = match transport {
+                Transport::Pg => (binds(), None),
+                Transport::Http | Transport::Tcp => (None, binds()),
             };
+            let wire = wire.unwrap_or_else(|| {
+                let ask = || context.runtime.block_on(version(&asker));
+                Wire::Lines(told.unwrap_or_else(ask))
+            });
             let tables: Arc<dyn Tables> = Arc::clone(&tables) as Arc<dyn Tables>;
             let (shape, names) = (Arc::clone(&context.shape), Arc::clone(&context.names));
-            Box::new(IlpEncoder::by(wire, shape, names, tables, couriers))
+            let encoder = IlpEncoder::by(wire, shape, names, tables, couriers);
+            Box::new(match transacting {
+                Some(wire) => encoder.transacting(wire, beside),
+                None => encoder,
+            })
         };
         Ok(opening.sink(Box::new(make), catalogue))
     }
@@ -71,8 +79,13 @@ impl SinkPlan for QuestDbPlan {
         true
     }
 
+    fn transact(&mut self) -> Result<(), Unable> {
+        self.transacts = true;
+        Ok(())
+    }
+
     fn couriers_per_lane(&self) -> usize {
-        self.connections_per_lane
+        self.connections()
     }
 
     fn explain(&self) -> Vec<String> {
@@ -86,6 +99,9 @@ impl SinkPlan for QuestDbPlan {
         if self.transport == Transport::Tcp {
             doors.push(door(&self.tcp_addresses));
         }
+        if self.connections_beside() > 0 {
+            doors.push(door(&self.beside.addresses));
+        }
         doors
     }
 
@@ -93,7 +109,11 @@ impl SinkPlan for QuestDbPlan {
         let is_tcp = to.text("transport").map_or(self.transport == Transport::Tcp, |t| t == "tcp");
         let is_pg = to.text("transport").map_or(self.transport == Transport::Pg, |t| t == "pg");
         const LOGIN: [&str; 5] = ["username", "password", "password_file", "token", "token_file"];
+        const BESIDE: [&str; 4] = ["pg_address", "pg_username", "pg_password", "pg_password_file"];
         match key {
+            // Its address belongs to that of the sink, and a login is two things.
+            "pg_address" => !is_pg && !to.has("address"),
+            key if BESIDE.contains(&key) => !is_pg && !BESIDE.iter().any(|own| to.has(own)),
             // Another port, and users of its own.
             key if is_pg != (self.transport == Transport::Pg)
                 && (key == "address" || LOGIN.contains(&key)) =>

@@ -9,6 +9,7 @@
 
 mod answer;
 mod auth;
+mod beside;
 pub(super) mod body;
 mod catalogue;
 mod confirm;
@@ -18,6 +19,7 @@ pub(super) mod dial;
 mod diff;
 mod digits;
 mod encode;
+pub(super) mod endpoint;
 mod fragment;
 mod gate;
 mod generation;
@@ -79,8 +81,9 @@ pub use value::{decimal_text, is_uuid, shown};
 
 use catalogue::Catalogue;
 use confirm::Partitions;
+use endpoint::Endpoint;
 use gate::Gate;
-use options::{Endpoint, Transport};
+use options::Transport;
 use pg::{Door, Pg};
 use server::Server;
 use table::Doubts;
@@ -104,7 +107,7 @@ pub(crate) struct Shared {
     trouble: Arc<Trouble>,
     doubts: Arc<Doubts>,
     meter: Arc<PipelineMeter>,
-    /// Where rows go over the PostgreSQL protocol.
+    /// Where rows go over the PostgreSQL protocol: all of them, or those of some tables.
     pg: Option<Arc<Pg>>,
 }
 
@@ -120,14 +123,15 @@ impl Shared {
         let listed: Vec<String> = plan.addresses.iter().map(Endpoint::to_string).collect();
         let name = format!("questdb {}", listed.join(", "));
         let trouble = Arc::new(Trouble::new(Arc::clone(&pipeline), name, Arc::clone(&meter)));
-        let pg = match plan.transport {
-            Transport::Pg => {
-                let (server, meter) = (Arc::clone(&server), Arc::clone(&meter));
-                let door = Arc::new(Door::new(&plan, &pipeline, server, meter)?);
-                Some(Arc::new(Pg { door, layouts: Arc::default() }))
-            }
-            Transport::Http | Transport::Tcp => None,
-        };
+        let pg = plan.over_pg().map(|over| {
+            let server = match plan.transport {
+                Transport::Pg => Arc::clone(&server),
+                Transport::Http | Transport::Tcp => Arc::new(Server::new(&over, meter.clone())?),
+            };
+            let door = Arc::new(Door::new(&over, &pipeline, server, Arc::clone(&meter))?);
+            Ok::<_, Fault>(Arc::new(Pg { door, layouts: Arc::default() }))
+        });
+        let pg = pg.transpose()?;
         Ok(Shared {
             gate: Gate::new(&plan)?,
             partitions: Partitions::default(),
@@ -145,7 +149,7 @@ impl Shared {
 
     /// SQL on a connection of its own, by the protocol that rows go by.
     fn sql(&self) -> SqlClient {
-        match &self.pg {
+        match self.pg.as_ref().filter(|_| self.plan.transport == Transport::Pg) {
             Some(pg) => SqlClient::over(Arc::clone(&self.server), Arc::clone(&pg.door)),
             None => SqlClient::new(Arc::clone(&self.server)),
         }
@@ -172,7 +176,7 @@ impl Opening {
         self.shared.sql()
     }
 
-    /// The INSERTs of rows over the PostgreSQL protocol, if that is how they go.
+    /// The INSERTs of rows over the PostgreSQL protocol, if some go that way.
     pub fn layouts(&self) -> Option<Arc<pg::Layouts>> {
         self.shared.pg.as_ref().map(|pg| Arc::clone(&pg.layouts))
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::beside::Beside;
+use super::endpoint::{Addresses, Endpoint, endpoints};
 use super::tls::TlsPlan;
 use crate::config::units::Span;
 use crate::config::{Mistake, Section};
@@ -36,9 +38,9 @@ impl fmt::Debug for Secret {
 }
 
 /// The PostgreSQL protocol's port of such a server.
-const PG_PORT: u16 = 8812;
+pub const PG_PORT: u16 = 8812;
 /// Who may come in over the PostgreSQL protocol, unless `pg.user` and `pg.password` were set.
-const PG_USER: (&str, &str) = ("admin", "quest");
+pub const PG_USER: (&str, &str) = ("admin", "quest");
 
 /// By which protocol rows are sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -64,16 +66,6 @@ pub enum Ack {
     None,
 }
 
-/// One address, or several to fail over to.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Addresses {
-    /// One.
-    One(String),
-    /// The first, and those to fail over to.
-    Several(Vec<String>),
-}
-
 /// Which version of line protocol is spoken.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -89,7 +81,7 @@ pub struct Options {
     /// `http` (default): each request is acknowledged. `tcp`: pooled line protocol, offsets are
     /// committed after read-back. `pg`: inserts in transactions over the PostgreSQL protocol, SQL
     /// too, for those who can open no other port.
-    transport: Transport,
+    pub(super) transport: Transport,
     /// HTTP address, `host:port` or `http(s)://host:port`; a list for failover. Default
     /// `localhost:9000`. SQL goes there with `http` and `tcp`. For `pg`: the address of the
     /// PostgreSQL protocol; default `localhost:8812`.
@@ -99,6 +91,15 @@ pub struct Options {
     /// For `tcp`: `verify` (default) counts the rows back from the table before offsets are
     /// committed; `none` trusts the socket and can lose rows without a trace.
     ack: Option<Ack>,
+    /// For tables with `consistency = "transactional"`: the address of the PostgreSQL protocol;
+    /// default: the hosts of `address`, port 8812.
+    pub(super) pg_address: Option<Addresses>,
+    /// The user of that protocol; default `admin`.
+    pub(super) pg_username: Option<String>,
+    /// Its password; default `quest`.
+    pub(super) pg_password: Option<Secret>,
+    /// A file that holds it, relative to the configuration file.
+    pub(super) pg_password_file: Option<PathBuf>,
     /// User of HTTP basic authentication; for `pg` the user of that protocol, default `admin`.
     username: Option<String>,
     /// Its password; for `pg` default `quest`.
@@ -151,38 +152,19 @@ pub struct Options {
 impl QuestDbPlan {
     /// Every path of a file starts from `base`; one that is absolute stays as it is.
     pub fn rebase(&mut self, base: &Path) {
-        let secret = match &mut self.credentials {
+        let all = [&mut self.credentials, &mut self.beside.credentials];
+        let secrets = all.into_iter().filter_map(|credentials| match credentials {
             Credentials::None => None,
             Credentials::Basic(_, secret) | Credentials::Bearer(secret) => Some(secret),
-        };
+        });
         let key = self.key.as_mut().map(|key| &mut key.private);
-        for held in secret.into_iter().chain(key) {
+        for held in secrets.chain(key) {
             if let Held::File(path) = held {
                 *path = base.join(&*path);
             }
         }
         if let Some(path) = &mut self.tls.ca {
             *path = base.join(&*path);
-        }
-    }
-}
-
-/// Where a server listens.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Endpoint {
-    /// Name or address; IPv6 without its brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Whether TLS is spoken there.
-    pub tls: bool,
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
         }
     }
 }
@@ -232,6 +214,10 @@ pub struct QuestDbPlan {
     pub tcp_addresses: Vec<Endpoint>,
     /// What counts as stored over TCP.
     pub ack: Ack,
+    /// Where the rows of some tables go in transactions.
+    pub beside: Beside,
+    /// Whether some do.
+    pub transacts: bool,
     /// How the bridge says who it is over HTTP.
     pub credentials: Credentials,
     /// The same over TCP.
@@ -286,6 +272,8 @@ impl QuestDbPlan {
         };
         let unbounded = |n: u64| if n == 0 { u64::MAX } else { n };
         Ok(QuestDbPlan {
+            beside: Beside::of(&options, &addresses, section)?,
+            transacts: false,
             transport: options.transport,
             addresses,
             tcp_addresses,
@@ -323,8 +311,8 @@ impl QuestDbPlan {
     }
 }
 
-const PG_TLS: &str = "QuestDB's PostgreSQL protocol is not encrypted";
-const PG_TLS_HELP: &str = "a tunnel of your own, or transport = \"http\" with a proxy for TLS";
+pub const PG_TLS: &str = "QuestDB's PostgreSQL protocol is not encrypted";
+pub const PG_TLS_HELP: &str = "a tunnel of your own, or transport = \"http\" with a proxy for TLS";
 
 impl Options {
     /// Refuses what contradicts itself.
@@ -454,57 +442,6 @@ pub fn span(
     }
 }
 
-/// Addresses as written, each with the port that was said or this one.
-pub fn endpoints(
-    section: &Section,
-    key: &str,
-    addresses: &Addresses,
-    port: u16,
-    tls: bool,
-) -> Result<Vec<Endpoint>, Mistake> {
-    let list = match addresses {
-        Addresses::One(one) => std::slice::from_ref(one),
-        Addresses::Several(several) => several,
-    };
-    if list.is_empty() {
-        return Err(section.mistake(key, "at least one address"));
-    }
-    let read = |text: &String| {
-        endpoint(text, port, tls).ok_or_else(|| {
-            let message = format!("`{text}` is not an address, such as \"localhost:{port}\"");
-            section.mistake(key, message)
-        })
-    };
-    list.iter().map(read).collect()
-}
-
-/// `host`, `host:port`, `[::1]:port`, each with or without `http://` or `https://`.
-fn endpoint(text: &str, default_port: u16, tls: bool) -> Option<Endpoint> {
-    let (rest, tls) = match text.trim().split_once("://") {
-        None => (text.trim(), tls),
-        Some(("http" | "tcp", rest)) => (rest, tls),
-        Some(("https" | "tcps", rest)) => (rest, true),
-        Some(_) => return None,
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = match rest.strip_prefix('[') {
-        Some(inner) => {
-            let (host, after) = inner.split_once(']')?;
-            (host, after.strip_prefix(':').or(after.is_empty().then_some("")))
-        }
-        None => match rest.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (rest, Some("")),
-        },
-    };
-    let port = match port? {
-        "" => default_port,
-        digits => digits.parse().ok().filter(|port| *port != 0)?,
-    };
-    let wrong = |c: char| c.is_whitespace() || c.is_control() || "/?#@[]".contains(c);
-    (!host.is_empty() && !host.contains(wrong)).then(|| Endpoint { host: host.into(), port, tls })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -520,28 +457,6 @@ mod tests {
         assert_eq!(plan.addresses[0].to_string(), "localhost:9000");
         assert_eq!(plan.tcp_addresses[0].to_string(), "localhost:9009");
         assert!(!plan.verifies());
-    }
-
-    #[test]
-    fn addresses_are_read_or_refused() {
-        let check = |text: &str, shown: Option<(&str, bool)>| {
-            let got = endpoint(text, 9000, false);
-            let got = got.as_ref().map(|e| (e.to_string(), e.tls));
-            assert_eq!(got, shown.map(|(s, tls)| (s.to_owned(), tls)), "{text}");
-        };
-        check("db", Some(("db:9000", false)));
-        check("db:1", Some(("db:1", false)));
-        check("https://db", Some(("db:9000", true)));
-        check("http://db:80/", Some(("db:80", false)));
-        check("[::1]:9", Some(("[::1]:9", false)));
-        check("[::1]", Some(("[::1]:9000", false)));
-        check("10.0.0.1:9000", Some(("10.0.0.1:9000", false)));
-        for bad in
-            ["", ":9000", "db:", "ftp://db", "db:x", "db:0", "db:70000", "a b", "[::1", "u@h"]
-        {
-            let got = endpoint(bad, 9000, false);
-            assert!(got.is_none() || bad == "db:", "{bad}: {got:?}");
-        }
     }
 
     #[test]

@@ -8,13 +8,14 @@ use bridge_abi::{Cell, Kind};
 
 use super::encode::IlpEncoder;
 use super::table::{Denied, Table, Tables, Wanted};
+use super::target::Wire;
 use crate::batch::testing::batch;
 use crate::batch::{Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
 use crate::outbox::{Closing, Outbox};
 use crate::reject::Rejects;
-use crate::shape::{ColumnType, Shape};
+use crate::shape::{ColumnType, Declared, Shape};
 use crate::sink::Encoder;
 
 /// What each table was asked for.
@@ -57,16 +58,23 @@ enum Value {
 }
 use Value::{Long, Null, Text};
 
-/// What came of rows: the lines of each table, what the tables were asked for, and the reasons of
+/// What came of rows: the lines of each table, or how many went in transactions, what the tables were asked for, and the reasons of
 /// the rejects.
 struct Came {
     lines: BTreeMap<String, Vec<String>>,
+    binds: BTreeMap<String, usize>,
     asked: Asked,
     rejects: Vec<&'static str>,
 }
 
 /// Encodes rows, each of its own record: the table that a transform chose, and cells.
 fn encoded(table: &str, given: &[(Option<&str>, &[Given])]) -> Came {
+    let shape = Shape::plain(table);
+    shaped(shape, given)
+}
+
+/// The same with a shape; two couriers for lines, and one for what goes in transactions.
+fn shaped(shape: Shape, given: &[(Option<&str>, &[Given])]) -> Came {
     let names = Arc::new(Names::default());
     let mut rows = RowBatch::default();
     for (source, (chosen, cells)) in given.iter().enumerate() {
@@ -99,12 +107,21 @@ fn encoded(table: &str, given: &[(Option<&str>, &[Given])]) -> Came {
     let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
     let (mut rejects, tables) = (Rejects::default(), Arc::new(Noting::default()));
     let records = batch(given.iter().map(|_| (None, None)).collect());
-    let mut encoder =
-        IlpEncoder::new(Arc::new(Shape::plain(table)), names, Arc::clone(&tables) as _, 2, 1);
+    let encoder = IlpEncoder::new(Arc::new(shape), names, Arc::clone(&tables) as _, 2, 2);
+    let mut encoder = encoder.transacting(Wire::Binds(Arc::default()), 1);
     encoder.encode(&records, &rows, &mut rejects, &mut outbox).expect("a pipeline that goes on");
     outbox.close_all();
     let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, payload) in outbox.take_closed() {
+    let mut binds: BTreeMap<String, usize> = BTreeMap::new();
+    for (courier, payload) in outbox.take_closed() {
+        if courier == 2 {
+            assert!(payload.buffers.bytes.starts_with(b"B"), "a Bind");
+            *binds.entry(payload.table.to_string()).or_default() += payload.buffers.lines.len();
+            payload.shares.into_iter().for_each(|share| {
+                share.redeem();
+            });
+            continue;
+        }
         let text = String::from_utf8(payload.buffers.bytes).expect("neither doubles nor arrays");
         let of = text.lines().map(|line| line.rsplit_once(' ').expect("a timestamp").0.to_owned());
         lines.entry(payload.table.to_string()).or_default().extend(of);
@@ -115,7 +132,7 @@ fn encoded(table: &str, given: &[(Option<&str>, &[Given])]) -> Came {
     let rejects = rejects.found.iter().map(|(_, _, reason, _)| reason.name()).collect();
     let _ = records.into_ticket().into_share().redeem();
     let asked = std::mem::take(&mut *tables.0.lock().expect("whole"));
-    Came { lines, asked, rejects }
+    Came { lines, binds, asked, rejects }
 }
 
 #[test]
@@ -169,4 +186,23 @@ fn the_first_value_of_a_column_is_written_and_a_null_is_none() {
     );
     assert_eq!(came.lines["t"], ["t a=1i", "t A=5i"]);
     assert_eq!(came.rejects, ["no-columns"]);
+}
+
+#[test]
+fn rows_of_transactional_tables_have_couriers_of_their_own() {
+    let own = Shape { transactional: true, ..Shape::plain("{field.kind}") };
+    let orders = Declared { name: "Orders".into(), shape: own, ours: true, timestamp: false };
+    let shape = Shape { declared: vec![orders], ..Shape::plain("{field.kind}") };
+    let came = shaped(
+        shape,
+        &[
+            (None, &[("kind", Text("orders")), ("v", Long(1))]),
+            (None, &[("kind", Text("ticks")), ("v", Long(2))]),
+            (Some("orders"), &[("v", Long(3))]),
+        ],
+    );
+    assert_eq!(came.binds, BTreeMap::from([("orders".to_owned(), 2)]));
+    assert_eq!(came.lines["ticks"], ["ticks kind=\"ticks\",v=2i"]);
+    assert_eq!(came.lines.len(), 1);
+    assert!(came.rejects.is_empty(), "{:?}", came.rejects);
 }

@@ -23,7 +23,8 @@ use tokio::sync::Mutex;
 
 use super::body::Body;
 use super::dial::{Dialer, Stream, in_words};
-use super::options::{Credentials, Endpoint, Held, QuestDbPlan};
+use super::endpoint::Endpoint;
+use super::options::{Credentials, Held, QuestDbPlan};
 use super::pg;
 use super::tls::TlsPlan;
 use crate::blame::Fault;

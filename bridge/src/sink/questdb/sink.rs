@@ -17,7 +17,7 @@ use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
-use super::pg::PgCourier;
+use super::pg::{Pg, PgCourier, Sql};
 use super::server::{Broken, ExecError, SqlClient, quote};
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
@@ -63,7 +63,7 @@ pub fn ask_for_position(metadata: &mut Metadata) -> [String; 4] {
 
 /// Lines of `bridge explain`.
 pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
-    let list = |endpoints: &[super::options::Endpoint]| {
+    let list = |endpoints: &[super::endpoint::Endpoint]| {
         let shown: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
         shown.join(", ")
     };
@@ -74,6 +74,13 @@ pub fn explain(plan: &QuestDbPlan) -> Vec<String> {
     let mut lines = vec![format!("{over}: {}", list(&plan.addresses))];
     if plan.transport == Transport::Tcp {
         lines.push(format!("line protocol over tcp: {}", list(&plan.tcp_addresses)));
+    }
+    if plan.connections_beside() > 0 {
+        let at = list(&plan.beside.addresses);
+        lines.push(format!(
+            "rows of transactional tables over the PostgreSQL protocol, not encrypted: {at}; stored \
+             means: their transaction is committed, and each of them was counted"
+        ));
     }
     lines.push(match (plan.transport, plan.ack) {
         (Transport::Http, _) => "stored means: status 204, and the next look at tables() still \
@@ -146,7 +153,10 @@ impl Sink for QuestDb {
 
     fn courier(&self, index: usize) -> Box<dyn Courier> {
         let shared = Arc::clone(&self.shared);
-        match shared.plan.transport {
+        // The last couriers of a lane are those beside.
+        let (own, all) = (shared.plan.connections_per_lane, shared.plan.connections());
+        let over = if index % all < own { shared.plan.transport } else { Transport::Pg };
+        match over {
             Transport::Http => Box::new(HttpCourier::new(shared, index)),
             Transport::Pg => match &shared.pg {
                 Some(pg) => Box::new(PgCourier::new(Arc::clone(&shared), Arc::clone(pg), index)),
@@ -189,7 +199,7 @@ impl Sink for QuestDb {
     }
 
     fn interrupt(&self) {
-        self.catalogue.interrupt();
+        self.catalogue.waiting.interrupt();
     }
 
     /// The random number that a server gives itself when it first starts, where it keeps one.
@@ -257,6 +267,9 @@ impl Inspection {
         let mut findings = vec![server];
         if self.shared.plan.transport == Transport::Tcp {
             findings.push(self.tcp(answers).await);
+        }
+        if let Some(pg) = self.shared.pg.as_ref().filter(|_| self.shared.plan.transacts) {
+            findings.push(beside(pg).await);
         }
         for table in self.shape.tables().into_iter().filter(|_| answers) {
             match self.table(table).await {
@@ -406,6 +419,22 @@ impl Inspection {
         let why = if why.trim().is_empty() { "no reason given" } else { why.trim() };
         let fix = format!("cure the cause, then ALTER TABLE '{table}' RESUME WAL");
         Ok(Some(finding("table", table, format!("is suspended: {why}")).fix(fix).away()))
+    }
+}
+
+/// Knocks on the door of transactional tables.
+async fn beside(pg: &Pg) -> Finding {
+    let name = format!("questdb {}", pg.door.server.endpoint());
+    let sql = Sql::new(Arc::clone(&pg.door));
+    match sql.exec("SELECT 1").await {
+        Ok(_) => Finding::ok("sink", name, "PostgreSQL protocol, for transactional tables"),
+        Err(ExecError::Denied(why)) => {
+            finding("sink", &name, format!("refuses the bridge ({why})"))
+                .fix("`pg_username` and `pg_password` of the sink: `pg.user` of its server.conf")
+        }
+        Err(error) => {
+            finding("sink", &name, error.to_string()).fix("`pg_address` of the sink").away()
+        }
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Target {
     pub stamp_kind: ColumnType,
     /// Whether the table was asked for.
     pub met: bool,
+    /// Whether its rows are stored in transactions, where others are not.
+    pub transacts: bool,
     /// Why no row can go there, if none can.
     pub refused: Option<(Reason, String)>,
     slots: Vec<Slot>,
@@ -76,7 +78,7 @@ pub enum Wire {
 
 impl Target {
     /// A table that was not asked for yet.
-    pub fn new(name: &str) -> Target {
+    pub fn of(name: &str, shape: &Shape) -> Target {
         let mut prefix = Vec::new();
         line::push_escaped(&mut prefix, name.as_bytes());
         Target {
@@ -84,6 +86,7 @@ impl Target {
             prefix: Fragment::new(prefix),
             stamp_kind: ColumnType::Timestamp,
             met: false,
+            transacts: shape.of(name).transactional,
             refused: line::name_fault(name, false).map(|fault| (Reason::BadName, fault)),
             slots: Vec::new(),
             columns: HashMap::default(),
@@ -149,16 +152,16 @@ impl Target {
         let all: Vec<Wanted> = asked.iter().map(|(_, wanted)| wanted.clone()).collect();
         match tables.resolve(&self.name, &all) {
             Ok(table) => self.take(shape, &table, asked, wire),
-            Err(Denied::Pipeline(fault)) => return self.give_up(fault),
+            Err(Denied::Pipeline(fault)) => return self.give_up(shape, fault),
             Err(Denied::Record(reason, detail)) => match tables.resolve(&self.name, &[]) {
-                Err(Denied::Pipeline(fault)) => return self.give_up(fault),
+                Err(Denied::Pipeline(fault)) => return self.give_up(shape, fault),
                 Err(Denied::Record(..)) => self.refused = Some((reason, detail)),
                 Ok(table) => {
                     self.take(shape, &table, Vec::new(), wire);
                     for (column, wanted) in asked {
                         match tables.resolve(&self.name, std::slice::from_ref(&wanted)) {
                             Ok(table) => self.take(shape, &table, vec![(column, wanted)], wire),
-                            Err(Denied::Pipeline(fault)) => return self.give_up(fault),
+                            Err(Denied::Pipeline(fault)) => return self.give_up(shape, fault),
                             Err(Denied::Record(reason, detail)) => {
                                 self.set(column, Slot::Denied(reason, detail));
                             }
@@ -171,8 +174,8 @@ impl Target {
     }
 
     /// The next row asks anew: whoever gave up may be told to go on.
-    fn give_up(&mut self, fault: Fault) -> Result<(), Fault> {
-        *self = Target::new(&self.name);
+    fn give_up(&mut self, shape: &Shape, fault: Fault) -> Result<(), Fault> {
+        *self = Target::of(&self.name, shape);
         Err(fault)
     }
 
