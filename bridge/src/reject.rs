@@ -1,6 +1,8 @@
 //! Records that cannot become rows: why, and with all that is needed to put them right. A reject
 //! is stored before its offset commits (it holds a share of its batch's ticket).
 
+use tokio::sync::oneshot;
+
 use crate::batch::{PartitionIndex, RecordBatch, Refusal, RowBatch};
 use crate::ticket::Share;
 
@@ -124,6 +126,26 @@ pub struct Rejected {
     pub refusals: Vec<Refusal>,
     /// Shares of the tickets that wait for them.
     pub shares: Vec<Share>,
+    /// Who must not go on before they are stored.
+    pub kept: Option<Kept>,
+}
+
+/// Says that letters are stored; dropped without a word, they are not.
+#[derive(Debug)]
+pub struct Kept(oneshot::Sender<()>);
+
+impl Kept {
+    /// The word, and the ear for it.
+    pub fn pair() -> (Kept, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel();
+        (Kept(sender), receiver)
+    }
+
+    /// They are stored.
+    pub fn say(self) {
+        // Who does not listen any more is being stopped hard.
+        let _ = self.0.send(());
+    }
 }
 
 /// Collects the refused records of one batch: by index, for their bytes are still at hand.

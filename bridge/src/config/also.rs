@@ -64,8 +64,8 @@ pub fn exactly_once(
     }
     let keeps = first.keeps_progress() || also.iter().any(|also| also.sink.keeps_progress());
     if keeps && !also.is_empty() {
-        let message = "PostgreSQL keeps by itself how far each partition is, which says nothing \
-                       of the other sinks";
+        let message = "one of the sinks keeps by itself how far each partition is, which says \
+                       nothing of the others";
         let help = "delivery = \"at-least-once\" with keys, or a pipeline for each sink";
         return Err(Unable::new("also", message, help));
     }
@@ -121,9 +121,9 @@ mod tests {
     fn exactly_once_is_for_those_that_all_can() {
         parse(&format!("{ONCE}{OTHER}")).expect("a replay has no effect in both");
         refuses(&format!("{ONCE}{FILE}"), "cannot store exactly once");
-        refuses(&format!("{ONCE}{POSTGRES}"), "says nothing of the other sinks");
+        refuses(&format!("{ONCE}{POSTGRES}"), "says nothing of the others");
         let first = "sink = { kind = \"postgres\" }\n";
-        refuses(&format!("{ONCE}{first}{OTHER}"), "says nothing of the other sinks");
+        refuses(&format!("{ONCE}{first}{OTHER}"), "says nothing of the others");
     }
 
     #[test]

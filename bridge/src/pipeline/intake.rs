@@ -74,6 +74,8 @@ pub struct Intake {
     pub(super) lent_bytes: Arc<AtomicUsize>,
     pub(super) pool: Arc<Pool>,
     claimer: Option<Claimer>,
+    /// Whether progress is made known here, and not by the sink.
+    commits: bool,
     partitions: BTreeMap<PartitionIndex, Partition>,
     /// Of each ticket that is out.
     takings: HashMap<u64, Taking, foldhash::fast::FixedState>,
@@ -130,6 +132,8 @@ pub struct IntakeParts {
     pub pool: Arc<Pool>,
     /// Where the sink keeps how far partitions are.
     pub claimer: Option<Claimer>,
+    /// Whether progress is made known by the intake, and not by the sink.
+    pub commits: bool,
 }
 
 impl Intake {
@@ -151,6 +155,7 @@ impl Intake {
             lent_bytes: parts.lent_bytes,
             pool: parts.pool,
             claimer: parts.claimer,
+            commits: parts.commits,
             partitions: BTreeMap::new(),
             takings: HashMap::default(),
             step: Step::default(),
@@ -169,7 +174,7 @@ impl Intake {
         let end = self.turn_until_done();
         // Whatever happened: what is stored is committed, so that it is not stored again.
         let points = self.ledger.uncommitted();
-        let committed = if points.is_empty() { Ok(()) } else { self.source.commit(&points, true) };
+        let committed = self.make_known(&points, true);
         self.source.close(self.limits.drain.min(Duration::from_secs(5)));
         end.and(committed)
     }
@@ -434,9 +439,7 @@ impl Intake {
         };
         let ours: Vec<CommitPoint> =
             points.into_iter().filter(|point| !is_lost(point.partition)).collect();
-        if !ours.is_empty()
-            && let Err(fault) = self.source.commit(&ours, true)
-        {
+        if let Err(fault) = self.make_known(&ours, true) {
             tracing::warn!("{fault}; the records since the last commit will be read again");
         }
         for partition in &drained {
@@ -555,13 +558,21 @@ impl Intake {
         if points.is_empty() {
             return Ok(());
         }
-        if let Err(fault) = self.source.commit(&points, false) {
+        if let Err(fault) = self.make_known(&points, false) {
             self.ledger.not_committed(&points);
             tracing::warn!("{fault}; trying again");
             return Ok(());
         }
         self.meter.committed_at_ms.set(unix_ms());
         Ok(())
+    }
+
+    /// Commits, unless the sink has done so.
+    fn make_known(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault> {
+        match points.is_empty() || !self.commits {
+            true => Ok(()),
+            false => self.source.commit(points, wait),
+        }
     }
 
     fn look_at_lag(&mut self, now: Instant) {

@@ -14,7 +14,7 @@ use crate::format::Format;
 use crate::limits::Limits;
 use crate::observe::PipelineMeter;
 use crate::outbox::Outbox;
-use crate::reject::{Reason, Reject, Rejected, Rejects, Stage};
+use crate::reject::{Kept, Reason, Reject, Rejected, Rejects, Stage};
 use crate::sink::{Encoder, Home};
 use crate::ticket::Ticket;
 use crate::transform::Transform;
@@ -107,6 +107,8 @@ pub struct Lane {
     pub meter: Arc<PipelineMeter>,
     /// Bytes that the source lends, given back as soon as they are read.
     pub lent_bytes: Arc<AtomicUsize>,
+    /// Refused records are stored before anything behind them is sent on.
+    pub letters_first: bool,
     /// Counts refused records and stops what would only fill the dead letters.
     pub guard: RejectGuard,
     /// The rows of the batch at hand.
@@ -182,14 +184,15 @@ impl Lane {
     /// Sends the batch's rejects with their original bytes, before those are gone; how many had
     /// no row left when the batch was encoded.
     fn send_rejects(&mut self, batch: &RecordBatch) -> Result<u64, Fault> {
-        let Lane { ways, also, rejects, guard, meter, dead_letters, .. } = self;
+        let Lane { ways, also, rejects, guard, meter, dead_letters, letters_first, .. } = self;
+        let doors = (&*dead_letters, *letters_first);
         let sink = ways[batch.way.index()].sink.as_deref();
         let own = rejects.drain_named(batch, sink);
         let no_row = own.iter().filter(|reject| reject.stage != Stage::Shape).count() as u64;
-        send(own, batch, (meter, guard), dead_letters)?;
+        send(own, batch, (meter, guard), doors)?;
         for LaneAlso { way, rejects, guard } in also {
             let theirs = rejects.drain_named(batch, way.sink.as_deref());
-            send(theirs, batch, (meter, guard), dead_letters)?;
+            send(theirs, batch, (meter, guard), doors)?;
             guard.observe(batch.len() as u64)?;
         }
         Ok(no_row)
@@ -220,12 +223,13 @@ impl Lane {
     }
 }
 
-/// Counts rejects of a batch and hands them to the dead letters.
+/// Counts rejects of a batch and hands them to the dead letters; waits until they are stored, if
+/// that comes first.
 fn send(
     rejects: Vec<Reject>,
     batch: &RecordBatch,
     (meter, guard): (&PipelineMeter, &mut RejectGuard),
-    dead_letters: &mpsc::Sender<Rejected>,
+    (dead_letters, letters_first): (&mpsc::Sender<Rejected>, bool),
 ) -> Result<(), Fault> {
     if rejects.is_empty() {
         return Ok(());
@@ -235,10 +239,12 @@ fn send(
         guard.count(reject.reason, &reject.detail);
     }
     let shares = vec![batch.ticket.share()];
-    let rejected = Rejected { rejects, refusals: Vec::new(), shares };
+    let (kept, heard) = letters_first.then(Kept::pair).unzip();
+    let rejected = Rejected { rejects, refusals: Vec::new(), shares, kept };
     // Its shares are dropped, and count as lost: nothing is committed past them.
-    let ended = |_| Fault::us("the dead letters ended before the lane");
-    dead_letters.blocking_send(rejected).map_err(ended)
+    let ended = || Fault::us("the dead letters ended before the lane");
+    dead_letters.blocking_send(rejected).map_err(|_| ended())?;
+    heard.map_or(Ok(()), |heard| heard.blocking_recv().map_err(|_| ended()))
 }
 
 /// How many records have a row: rows come by ascending source.

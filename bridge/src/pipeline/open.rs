@@ -134,7 +134,10 @@ pub fn open(
         });
     }
     let ignored = rejects::own_topics(&plan.rejects);
-    let Opened { source, name_of, reread } = plan.source.open(&plan.limits, &ignored)?;
+    let Opened { source, name_of, reread, group } = plan.source.open(&plan.limits, &ignored)?;
+    if let Some(group) = group {
+        sink.sink.join(group);
+    }
     let (abandoned, abandoned_seen) = watch::channel(false);
     let letters = DeadLetters {
         pipeline: Arc::clone(&plan.name),

@@ -131,6 +131,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     drop(common);
     let intake = Intake::new(IntakeParts {
         claimer: claimer(&*sinks[0].sink, parts.source.waker(), runtime),
+        commits: !sinks[0].sink.commits_offsets(),
         source: parts.source,
         lanes: inboxes,
         receipts,
@@ -236,6 +237,7 @@ impl Common<'_> {
             outbox: Outbox::new(closing(self.limits), Arc::clone(&self.pool), Instant::now()),
             couriers,
             dead_letters: self.letters.clone(),
+            letters_first: self.sinks[0].sink.commits_offsets(),
             home: self.home.clone(),
             meter: Arc::clone(self.meter),
             lent_bytes: Arc::clone(&self.lent_bytes),

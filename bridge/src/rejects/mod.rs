@@ -28,7 +28,7 @@ use crate::batch::{Receipt, Refusal, TopicPartition, Verdict};
 use crate::blame::{Blame, Fault};
 use crate::config::{KafkaPlan, RejectsPlan};
 use crate::observe::PipelineMeter;
-use crate::reject::{Reason, Rejected, Stage};
+use crate::reject::{Kept, Reason, Rejected, Stage};
 use crate::sink::Home;
 use crate::source::{NameOf, Reread};
 
@@ -98,11 +98,13 @@ impl DeadLetters {
         while let Some(first) = inbox.blocking_recv() {
             let mut shares = first.shares;
             let (mut rejects, mut refusals) = (first.rejects, first.refusals);
+            let mut kept: Vec<Kept> = first.kept.into_iter().collect();
             while rejects.len() + refusals.len() < BURST {
                 let Ok(more) = inbox.try_recv() else { break };
                 rejects.extend(more.rejects);
                 refusals.extend(more.refusals);
                 shares.extend(more.shares);
+                kept.extend(more.kept);
             }
             let mut letters: Vec<Letter> = Vec::with_capacity(rejects.len() + refusals.len());
             for reject in rejects {
@@ -115,6 +117,7 @@ impl DeadLetters {
             self.store(&letters)?;
             crier.cry(&letters, self.shelf.as_ref(), &self.meter);
             self.meter.rejects_stored.add(letters.len() as u64);
+            kept.into_iter().for_each(Kept::say);
             home.blocking_send(Receipt { shares, verdict: Verdict::Stored, rows: 0 });
         }
         Ok(())

@@ -102,6 +102,7 @@ fn a_file_holds_every_letter_as_a_line() {
             rejects: vec![reject(1, b"{\"a\":"), reject(2, &[0xff, 0])],
             refusals: Vec::new(),
             shares: vec![share(&lost)],
+            kept: None,
         },
         Rejected {
             rejects: Vec::new(),
@@ -112,6 +113,7 @@ fn a_file_holds_every_letter_as_a_line() {
                 detail: "cast error".to_owned(),
             }],
             shares: vec![share(&lost)],
+            kept: None,
         },
     ];
     let (result, shares, meter) =
@@ -161,7 +163,8 @@ fn the_world_is_tried_again_and_the_operator_is_told() {
         let found = Arc::new(Mutex::new(Vec::new()));
         let shelf = Shaky { failures: 2, blame, stored: Arc::clone(&found) };
         let rejects = vec![reject(5, b"x")];
-        let rejected = Rejected { rejects, refusals: Vec::new(), shares: vec![share(&lost)] };
+        let rejected =
+            Rejected { rejects, refusals: Vec::new(), shares: vec![share(&lost)], kept: None };
         let (result, shares, _) = deliver(Box::new(shelf), Box::new(Gone), vec![rejected]);
         assert_eq!(result.is_ok(), blame == Blame::World);
         assert_eq!(*found.lock().expect("no one panics with it"), stored);
@@ -183,6 +186,7 @@ fn a_topic_keeps_the_original_and_our_headers() {
         rejects: vec![reject(1, b"first"), reject(2, b"second")],
         refusals: Vec::new(),
         shares: vec![share(&lost), share(&lost)],
+        kept: None,
     };
     let rereader = Rereader::new(&plan).expect("a right plan");
     let (result, shares, _) = deliver(Box::new(shelf), Box::new(rereader), vec![rejected]);

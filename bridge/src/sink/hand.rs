@@ -33,9 +33,15 @@ impl CourierDoors {
         wanted_back(&mut self.reset).await;
     }
 
+    /// Whether nothing waits and nothing will come.
+    pub fn is_over(&self) -> bool {
+        self.inbox.is_closed() && self.inbox.is_empty()
+    }
+
     /// Whether the pipeline wants everything back; the question is answered by giving it.
     pub fn is_wanted_back(&self) -> bool {
-        self.reset.has_changed().unwrap_or(false)
+        // Who is gone, for the pipeline is stopped hard, wants nothing stored any more.
+        self.reset.has_changed().unwrap_or(true)
     }
 
     /// Takes what waits at the door, up to the bound of one commit.
@@ -62,8 +68,18 @@ impl CourierDoors {
 
     /// Gives back everything at hand, what waits at the door included, to be read again.
     pub async fn give_back(&mut self, hand: &mut Vec<Payload>) {
+        self.give_back_after(hand, |_| {}).await;
+    }
+
+    /// The same, with a last look at each payload before it goes.
+    pub async fn give_back_after(
+        &mut self,
+        hand: &mut Vec<Payload>,
+        mut look: impl FnMut(&mut Payload),
+    ) {
         self.reset.mark_unchanged();
-        while let Some(payload) = hand.pop().or_else(|| self.inbox.try_recv().ok()) {
+        while let Some(mut payload) = hand.pop().or_else(|| self.inbox.try_recv().ok()) {
+            look(&mut payload);
             give_back(&self.home, payload, &self.pool).await;
         }
     }

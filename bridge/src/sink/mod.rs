@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::batch::{
     PartitionIndex, Payload, Receipt, RecordBatch, Refusal, RowBatch, TopicPartition, Verdict,
@@ -37,9 +37,9 @@ use crate::kind::{Kind, Unable};
 use crate::names::Names;
 use crate::observe::{Counter, PipelineMeter};
 use crate::outbox::{Outbox, Pool};
-use crate::reject::{Rejected, Rejects};
+use crate::reject::{Kept, Rejected, Rejects};
 use crate::shape::Shape;
-use crate::source::Waker;
+use crate::source::{Membership, Waker};
 use crate::ticket::Share;
 
 /// Every sink, by name.
@@ -228,6 +228,15 @@ pub trait Sink: Send + Sync {
     /// Tells everything that waits (a lane, for a table) to give up: the pipeline is stopped hard.
     fn abandon(&self);
 
+    /// Whether it commits the group's offsets itself, together with the rows: nobody else may then,
+    /// and what is refused on the way must be stored before the rows behind it.
+    fn commits_offsets(&self) -> bool {
+        false
+    }
+
+    /// The group whose offsets it commits; told before the first row.
+    fn join(&self, _group: Membership) {}
+
     /// Who claims partitions before they are read, where the sink itself keeps how far each is.
     fn claims(&self) -> Option<Arc<dyn Claims>> {
         None
@@ -348,7 +357,23 @@ impl Permit<'_> {
     /// Hands over a record that the sink refused.
     pub fn refuse(self, mut refusal: Refusal, shares: Vec<Share>) {
         refusal.detail = named(self.sink.as_deref(), refusal.detail);
-        self.permit.send(Rejected { rejects: vec![], refusals: vec![refusal], shares });
+        self.send(refusal, shares, None);
+    }
+
+    /// The same; heard when it is stored. Nothing is heard if the dead letters have ended.
+    pub fn refuse_and_hear(
+        self,
+        mut refusal: Refusal,
+        shares: Vec<Share>,
+    ) -> oneshot::Receiver<()> {
+        refusal.detail = named(self.sink.as_deref(), refusal.detail);
+        let (kept, heard) = Kept::pair();
+        self.send(refusal, shares, Some(kept));
+        heard
+    }
+
+    fn send(self, refusal: Refusal, shares: Vec<Share>, kept: Option<Kept>) {
+        self.permit.send(Rejected { rejects: vec![], refusals: vec![refusal], shares, kept });
     }
 }
 

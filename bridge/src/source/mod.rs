@@ -17,6 +17,8 @@ use crate::kafka::check::Sample;
 use crate::kind::Kind;
 use crate::limits::Limits;
 
+pub use kafka::Membership;
+
 /// Every source with a section of its own, by name. Kafka has none: its keys are the pipeline's.
 pub const KINDS: &[Kind<dyn SourcePlan>] = &[memory::KIND];
 
@@ -50,6 +52,8 @@ pub struct Opened {
     pub name_of: NameOf,
     /// Reads single records again.
     pub reread: Box<dyn Reread>,
+    /// The consumer group, where there is one.
+    pub group: Option<Membership>,
 }
 
 /// Wakes the intake out of [`Source::wait`]; called by couriers when a receipt is ready.

@@ -2,7 +2,7 @@
 //! written by all replicas. What the broker refuses for its size goes to the dead letters; all else
 //! is tried again for as long as it takes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -10,9 +10,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use tokio::task::block_in_place;
 
 use super::frame::Frame;
-use super::origin::Origins;
+use super::left::{At, Judged, Left, bytes_of, line_of};
+use super::once::{Once, Reach};
+use super::origin::{Origins, Targets};
 use super::producer::{Addressed, BATCH_BYTES, Connection, Reported};
-use crate::batch::{Line, PartitionIndex, Payload, Refusal};
+use super::transaction::Undone;
+use crate::batch::{Line, Payload, Refusal};
 use crate::blame::{Blame, Fault};
 use crate::config::Topics;
 use crate::kafka::settings::Settings;
@@ -23,6 +26,7 @@ use crate::reject::Reason;
 use crate::sink::hand::Next;
 use crate::sink::retry::{Backoff, Trouble};
 use crate::sink::{BoxFuture, Courier, CourierDoors};
+use crate::ticket::Share;
 
 /// What all couriers of a sink share.
 pub struct Shared {
@@ -36,6 +40,10 @@ pub struct Shared {
     pub create: bool,
     /// Partitions by name.
     pub origins: Arc<Origins>,
+    /// Topics by number.
+    pub targets: Arc<Targets>,
+    /// The group, where records and its offsets are one transaction.
+    pub once: Option<Arc<Once>>,
     /// What is wrong just now.
     pub trouble: Trouble,
     /// Counters.
@@ -80,17 +88,26 @@ pub struct KafkaCourier {
     connection: Option<Connection>,
     /// Bytes of one request: less where a topic takes less.
     batch_bytes: usize,
-    met: HashSet<Arc<str>>,
+    /// Topics that can be written to, by number.
+    met: HashSet<u32>,
+    topics: Vec<Arc<str>>,
     backoff: Backoff,
 }
 
-/// A record of the payloads at hand: (payload, line).
-type At = (usize, usize);
+/// The payloads that are stored together.
+#[derive(Default)]
+struct Hand {
+    payloads: Vec<Payload>,
+    /// How far their partitions are then.
+    reach: Reach,
+}
 
 /// What one attempt came to.
 enum Ended {
-    /// All is stored, but for the records that are refused: (where, what the broker said).
-    Stored(Vec<(At, String)>),
+    /// All is stored, but for the records that are refused.
+    Stored,
+    /// Nothing is stored: what is refused is to be put aside first.
+    Refused,
     /// Everything is wanted back.
     WantedBack,
     /// The world, or the operator, has to do something first; what is stored is not sent again.
@@ -106,6 +123,7 @@ impl KafkaCourier {
             connection: None,
             batch_bytes: BATCH_BYTES,
             met: HashSet::new(),
+            topics: Vec::new(),
             backoff: Backoff::default(),
         }
     }
@@ -113,128 +131,299 @@ impl KafkaCourier {
     async fn carry(mut self, mut doors: CourierDoors) -> Result<(), Fault> {
         // The client copies what it is given: both together are the bound.
         doors.commit.bytes_max /= 2;
-        let mut hand: Vec<Payload> = Vec::new();
+        let mut hand = Hand::default();
         loop {
+            if self.shared.once.is_some() && self.connection.is_none() {
+                self.open(&mut hand, &mut doors).await?;
+            }
             match doors.next().await {
-                Next::Payload(payload) => hand.push(payload),
+                Next::Payload(payload) => hand.payloads.push(payload),
                 Next::End => break,
                 Next::WantedBack => {
-                    self.connection = None;
-                    doors.give_back(&mut hand).await;
+                    self.give_back(&mut hand, &mut doors).await;
                     continue;
                 }
             }
-            doors.take_more(&mut hand);
-            self.store(&mut hand, &mut doors).await?;
+            doors.take_more(&mut hand.payloads);
+            match self.is_due(&mut hand) {
+                true => self.store(&mut hand, &mut doors).await?,
+                false => self.give_back(&mut hand, &mut doors).await,
+            }
         }
         self.shared.trouble.back(self.who);
         Ok(())
     }
 
+    /// Takes the marks out of payloads; whether nothing stands in the way of their being stored.
+    fn is_due(&self, hand: &mut Hand) -> bool {
+        let Some(once) = &self.shared.once else { return true };
+        hand.payloads.iter_mut().for_each(|payload| hand.reach.take(payload));
+        !once.is_closed(&hand.reach)
+    }
+
+    /// A producer of transactions is there before the first payload: only it ends what a process
+    /// before this one had under way, whose offsets somebody may be waiting for.
+    async fn open(&mut self, hand: &mut Hand, doors: &mut CourierDoors) -> Result<(), Fault> {
+        while self.connection.is_none() && !doors.is_over() {
+            let Err(fault) = block_in_place(|| self.connect(doors)) else { break };
+            if fault.blame != Blame::World {
+                return Err(fault);
+            }
+            if self.rest(&fault, doors).await {
+                self.give_back(hand, doors).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Stores what is at hand, or gives it back.
-    async fn store(
-        &mut self,
-        hand: &mut Vec<Payload>,
-        doors: &mut CourierDoors,
-    ) -> Result<(), Fault> {
-        let mut left = Left::of(hand);
+    async fn store(&mut self, hand: &mut Hand, doors: &mut CourierDoors) -> Result<(), Fault> {
+        let mut left = Left::of(&hand.payloads);
         loop {
-            match block_in_place(|| self.attempt(hand, &mut left, doors)) {
-                Ended::Stored(refused) => {
+            let attempt = || match self.shared.once.clone() {
+                None => self.attempt(&hand.payloads, &mut left, doors),
+                Some(once) => self.transact(&once, hand, &mut left, doors),
+            };
+            match block_in_place(attempt) {
+                Ended::Stored => {
                     self.shared.trouble.back(self.who);
                     self.backoff.reset();
-                    if !put_aside(hand, refused, doors).await {
-                        doors.give_back(hand).await;
+                    let refused = std::mem::take(&mut left.refused);
+                    if !put_aside(&hand.payloads, refused, doors).await {
+                        self.give_back(hand, doors).await;
                         return Ok(());
                     }
-                    for payload in hand.drain(..) {
+                    hand.reach.clear();
+                    for payload in hand.payloads.drain(..) {
                         doors.stored(payload, &self.shared.meter).await;
                     }
                     return Ok(());
                 }
+                Ended::Refused => {
+                    let refused = std::mem::take(&mut left.refused);
+                    if !put_aside_first(&hand.payloads, refused, doors).await {
+                        self.give_back(hand, doors).await;
+                        return Ok(());
+                    }
+                }
                 Ended::WantedBack => {
-                    self.connection = None;
-                    doors.give_back(hand).await;
+                    self.give_back(hand, doors).await;
                     return Ok(());
                 }
                 Ended::Failed(fault) if fault.blame == Blame::World => {
-                    self.shared.meter.retries.add(1);
-                    self.shared.trouble.away(self.who, &fault.message);
-                    let wait = tokio::time::sleep(self.backoff.next_wait());
-                    tokio::select! {
-                        biased;
-                        () = doors.wanted_back() => {
-                            self.connection = None;
-                            doors.give_back(hand).await;
-                            return Ok(());
-                        }
-                        () = wait => {}
+                    if self.rest(&fault, doors).await {
+                        self.give_back(hand, doors).await;
+                        return Ok(());
                     }
                 }
                 Ended::Failed(fault) => {
-                    doors.give_back(hand).await;
+                    self.give_back(hand, doors).await;
                     return Err(fault);
                 }
             }
         }
     }
 
+    /// Gives back everything at hand, what waits at the door included.
+    async fn give_back(&mut self, hand: &mut Hand, doors: &mut CourierDoors) {
+        self.connection = None;
+        let mut reach = std::mem::take(&mut hand.reach);
+        let once = self.shared.once.clone();
+        let closing = |payload: &mut Payload| {
+            if let Some(once) = &once {
+                reach.take(payload);
+                once.close(&reach);
+            }
+        };
+        doors.give_back_after(&mut hand.payloads, closing).await;
+    }
+
+    /// Waits before another try; whether everything was wanted back meanwhile.
+    async fn rest(&mut self, fault: &Fault, doors: &mut CourierDoors) -> bool {
+        self.shared.meter.retries.add(1);
+        self.shared.trouble.away(self.who, &fault.message);
+        tokio::select! {
+            biased;
+            () = doors.wanted_back() => true,
+            () = tokio::time::sleep(self.backoff.next_wait()) => false,
+        }
+    }
+
     /// Sends what is left once. Blocks.
     fn attempt(&mut self, hand: &[Payload], left: &mut Left, doors: &CourierDoors) -> Ended {
         loop {
-            if let Err(fault) = self.prepare(hand) {
+            if let Err(fault) = self.prepare(hand, doors) {
                 return Ended::Failed(fault);
             }
-            let connection = self.connection.as_ref().expect("prepared above");
-            let (shared, who) = (Arc::clone(&self.shared), self.who);
-            let mut go_on = |silent: Option<&str>| {
-                if let Some(why) = silent {
-                    shared.trouble.away(who, why);
-                }
-                !doors.is_wanted_back()
-            };
-            let record = |place: usize| addressed(&shared, hand, left.records[place]);
-            let Reported { failed, broken_off } =
-                connection.send(&left.places(), record, &mut go_on);
-            let words = connection.last_words();
+            let Reported { failed, broken_off } = self.send(hand, left, doors);
             if let Some(why) = broken_off {
-                self.connection = None;
-                if doors.is_wanted_back() {
-                    return Ended::WantedBack;
-                }
-                // The producer came to its end; what was stored is stored again by the next one.
-                return Ended::Failed(Fault::world(why));
+                return self.broken_off(why, doors);
             }
-            match left.judge(hand, &failed, self.batch_bytes) {
-                Judged::Done => return Ended::Stored(std::mem::take(&mut left.refused)),
-                Judged::Smaller => {
-                    self.batch_bytes /= 2;
-                    self.connection = None;
-                }
-                Judged::Again(code) => {
-                    // The topic may have been deleted under us.
-                    self.met.clear();
-                    let error = KafkaError::MessageProduction(code);
-                    return Ended::Failed(errors::fault("writing to topics", &error, words));
+            match self.judge(hand, left, &failed) {
+                None => return Ended::Stored,
+                Some(Ok(())) => {}
+                Some(Err(fault)) => return Ended::Failed(fault),
+            }
+        }
+    }
+
+    /// One transaction. Blocks.
+    fn transact(
+        &mut self,
+        once: &Once,
+        hand: &Hand,
+        left: &mut Left,
+        doors: &CourierDoors,
+    ) -> Ended {
+        match self.try_transaction(once, hand, left, doors) {
+            Ok(ended) => ended,
+            Err(Undone::Aborted(fault)) => Ended::Failed(fault),
+            Err(Undone::Unknown(fault)) => {
+                // The next producer ends it. Whether it is committed the group's offsets tell: what
+                // is at hand is read again from there.
+                self.connection = None;
+                match fault.blame {
+                    Blame::World => {
+                        self.shared.trouble.away(self.who, &fault.message);
+                        Ended::WantedBack
+                    }
+                    Blame::Operator | Blame::Us => Ended::Failed(fault),
                 }
             }
         }
     }
 
-    /// Makes sure of the connection and of the topics.
-    fn prepare(&mut self, hand: &[Payload]) -> Result<(), Fault> {
-        if self.connection.is_none() {
-            self.connection = Some(Connection::new(&self.shared.settings, self.batch_bytes)?);
+    fn try_transaction(
+        &mut self,
+        once: &Once,
+        hand: &Hand,
+        left: &mut Left,
+        doors: &CourierDoors,
+    ) -> Result<Ended, Undone> {
+        self.prepare(&hand.payloads, doors).map_err(Undone::Aborted)?;
+        // Whatever was sent before was aborted.
+        left.from = 0;
+        let (shared, who) = (Arc::clone(&self.shared), self.who);
+        let mut go_on = |silent: Option<&str>| {
+            if let Some(why) = silent {
+                shared.trouble.away(who, why);
+            }
+            !doors.is_wanted_back()
+        };
+        self.connection().begin()?;
+        let Reported { failed, broken_off } = self.send(&hand.payloads, left, doors);
+        if let Some(why) = broken_off {
+            return Ok(self.broken_off(why, doors));
         }
-        for payload in hand {
-            if self.met.contains(&payload.table) {
+        if failed.is_empty() {
+            let offsets = hand.reach.offsets(&self.shared.origins).map_err(Undone::Unknown)?;
+            return match once.metadata() {
+                Ok(member) => {
+                    self.connection().commit(&offsets, &member, &mut go_on)?;
+                    Ok(Ended::Stored)
+                }
+                Err(fault) => self.connection().abort(fault, &mut go_on).map(|()| Ended::Stored),
+            };
+        }
+        let again = Fault::world("records were refused");
+        if let Err(Undone::Unknown(fault)) = self.connection().abort(again, &mut go_on) {
+            return Err(Undone::Unknown(fault));
+        }
+        match self.judge(&hand.payloads, left, &failed) {
+            None => Ok(Ended::Refused),
+            Some(Ok(())) => Err(Undone::Aborted(Fault::world("requests are made smaller"))),
+            Some(Err(fault)) => Err(Undone::Aborted(fault)),
+        }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("prepared before")
+    }
+
+    /// Sends what is left, and waits for the reports.
+    fn send(&self, hand: &[Payload], left: &Left, doors: &CourierDoors) -> Reported {
+        let mut go_on = |silent: Option<&str>| {
+            if let Some(why) = silent {
+                self.shared.trouble.away(self.who, why);
+            }
+            !doors.is_wanted_back()
+        };
+        let record =
+            |place: usize| addressed(&self.shared, &self.topics, hand, left.records[place]);
+        self.connection().send(&left.places(), record, &mut go_on)
+    }
+
+    /// The producer came to its end; what was stored is stored again by the next one.
+    fn broken_off(&mut self, why: String, doors: &CourierDoors) -> Ended {
+        self.connection = None;
+        match doors.is_wanted_back() {
+            true => Ended::WantedBack,
+            false => Ended::Failed(Fault::world(why)),
+        }
+    }
+
+    /// Makes something of what failed: nothing is left, or it is to be tried again, at once or for
+    /// a reason later.
+    fn judge(
+        &mut self,
+        hand: &[Payload],
+        left: &mut Left,
+        failed: &[(usize, RDKafkaErrorCode)],
+    ) -> Option<Result<(), Fault>> {
+        let words = self.connection().last_words();
+        match left.judge(hand, &self.topics, failed, self.batch_bytes) {
+            Judged::Done => None,
+            Judged::Smaller => {
+                self.batch_bytes /= 2;
+                self.connection = None;
+                Some(Ok(()))
+            }
+            Judged::Again(code) => {
+                // The topic may have been deleted under us.
+                self.met.clear();
+                let error = KafkaError::MessageProduction(code);
+                Some(Err(errors::fault("writing to topics", &error, words)))
+            }
+        }
+    }
+
+    /// Makes sure of the connection and of the topics.
+    fn prepare(&mut self, hand: &[Payload], doors: &CourierDoors) -> Result<(), Fault> {
+        if self.connection.is_none() {
+            self.connect(doors)?;
+        }
+        let mut last = None;
+        for line in hand.iter().flat_map(|payload| &payload.buffers.lines) {
+            if last.replace(line.layout) == Some(line.layout) || self.met.contains(&line.layout) {
                 continue;
             }
-            let Some(line) = payload.buffers.lines.first() else { continue };
+            if self.topics.len() <= line.layout as usize {
+                self.topics = self.shared.targets.all();
+            }
             let source = self.shared.origins.of(line.partition);
-            self.shared.meet(&payload.table, source.as_ref().map(|source| &*source.topic))?;
-            self.met.insert(Arc::clone(&payload.table));
+            let topic = &self.topics[line.layout as usize];
+            self.shared.meet(topic, source.as_ref().map(|source| &*source.topic))?;
+            self.met.insert(line.layout);
         }
+        Ok(())
+    }
+
+    fn connect(&mut self, doors: &CourierDoors) -> Result<(), Fault> {
+        let Shared { settings, once, .. } = &*self.shared;
+        self.connection = Some(match once {
+            None => Connection::new(settings, self.batch_bytes)?,
+            Some(once) => {
+                let id = once.id(self.who);
+                let connection = Connection::transactional(settings, self.batch_bytes, id)?;
+                connection.open_transactions(&mut |silent| {
+                    if let Some(why) = silent {
+                        self.shared.trouble.away(self.who, why);
+                    }
+                    !doors.is_wanted_back() && !doors.is_over()
+                })?;
+                connection
+            }
+        });
         Ok(())
     }
 }
@@ -245,17 +434,12 @@ impl Courier for KafkaCourier {
     }
 }
 
-fn bytes_of(hand: &[Payload], (payload, line): At) -> &[u8] {
-    let buffers = &hand[payload].buffers;
-    let start = line.checked_sub(1).map_or(0, |before| buffers.lines[before].end);
-    &buffers.bytes[start as usize..buffers.lines[line].end as usize]
-}
-
-fn line_of(hand: &[Payload], (payload, line): At) -> &Line {
-    &hand[payload].buffers.lines[line]
-}
-
-fn addressed<'a>(shared: &Shared, hand: &'a [Payload], at: At) -> Addressed<'a> {
+fn addressed<'a>(
+    shared: &Shared,
+    topics: &'a [Arc<str>],
+    hand: &'a [Payload],
+    at: At,
+) -> Addressed<'a> {
     let frame = Frame::read(bytes_of(hand, at)).expect("the lane framed it");
     let line = line_of(hand, at);
     let origin = shared.headers.then(|| shared.origins.of(line.partition)).flatten();
@@ -272,126 +456,41 @@ fn addressed<'a>(shared: &Shared, hand: &'a [Payload], at: At) -> Addressed<'a> 
             headers.insert(Header { key, value: Some(digits.format(*number)) })
         })
     });
-    Addressed { topic: &hand[at.0].table, frame, headers }
-}
-
-/// What of the payloads at hand is left to be sent.
-struct Left {
-    /// All records, in order.
-    records: Vec<At>,
-    /// The first that is not known to be stored; all behind it go again.
-    from: usize,
-    /// Records of the source that are refused, by position.
-    aside: BTreeSet<(PartitionIndex, i64)>,
-    /// The first record of each, and what was said.
-    refused: Vec<(At, String)>,
-    /// Places that are refused.
-    skipped: HashSet<usize>,
-}
-
-/// What reports come to.
-enum Judged {
-    /// Nothing is left.
-    Done,
-    /// The same again, in smaller requests.
-    Smaller,
-    /// The same again, later.
-    Again(RDKafkaErrorCode),
-}
-
-impl Left {
-    fn of(hand: &[Payload]) -> Left {
-        let lines = |(at, payload): (usize, &Payload)| {
-            (0..payload.buffers.lines.len()).map(move |line| (at, line))
-        };
-        let records = hand.iter().enumerate().flat_map(lines).collect();
-        Left {
-            records,
-            from: 0,
-            aside: BTreeSet::new(),
-            refused: Vec::new(),
-            skipped: HashSet::new(),
-        }
-    }
-
-    /// The places of what is to be sent.
-    fn places(&self) -> Vec<usize> {
-        (self.from..self.records.len()).filter(|place| !self.skipped.contains(place)).collect()
-    }
-
-    /// Takes note of what failed, in order of places.
-    fn judge(
-        &mut self,
-        hand: &[Payload],
-        failed: &[(usize, RDKafkaErrorCode)],
-        batch_bytes: usize,
-    ) -> Judged {
-        let mut again = None;
-        for (place, code) in failed {
-            let at = self.records[*place];
-            match own_fault(hand, at, *code, batch_bytes) {
-                Some(detail) => self.refuse(hand, at, detail),
-                None if again.is_none() => again = Some((*place, *code)),
-                None => {}
-            }
-        }
-        match again {
-            None => Judged::Done,
-            Some((place, code)) => {
-                self.from = place;
-                if is_size(code) { Judged::Smaller } else { Judged::Again(code) }
-            }
-        }
-    }
-
-    /// Puts the record of the source aside, with all of its rows that are at hand.
-    fn refuse(&mut self, hand: &[Payload], at: At, detail: String) {
-        let position = |at: At| (line_of(hand, at).partition, line_of(hand, at).offset);
-        if self.aside.insert(position(at)) {
-            self.refused.push((at, detail));
-        }
-        let same = |(_, other): &(usize, &At)| position(**other) == position(at);
-        let rows = self.records.iter().enumerate().filter(same);
-        self.skipped.extend(rows.map(|(place, _)| place));
-    }
-}
-
-fn is_size(code: RDKafkaErrorCode) -> bool {
-    code == RDKafkaErrorCode::MessageSizeTooLarge
-}
-
-/// Why a record itself is at fault, if it is. One that is as large as a request goes alone: the
-/// topic refuses it, and not what it came with.
-fn own_fault(
-    hand: &[Payload],
-    at: At,
-    code: RDKafkaErrorCode,
-    batch_bytes: usize,
-) -> Option<String> {
-    let topic = &hand[at.0].table;
-    let bytes = bytes_of(hand, at);
-    match code {
-        code if is_size(code) && bytes.len() >= batch_bytes => {
-            Some(format!("a record of {} bytes is more than topic {topic} takes", bytes.len()))
-        }
-        RDKafkaErrorCode::UnknownPartition => {
-            let partition = Frame::read(bytes)?.partition?;
-            Some(format!("topic {topic} has no partition {partition}"))
-        }
-        _ => None,
-    }
+    Addressed { topic: &topics[line.layout as usize], frame, headers }
 }
 
 /// Hands refused records to the dead letters, with a share of every ticket of their payload; false
 /// if these are gone, for the pipeline is being stopped hard.
 async fn put_aside(hand: &[Payload], refused: Vec<(At, String)>, doors: &CourierDoors) -> bool {
     for (at, detail) in refused {
-        let Line { partition, offset, .. } = *line_of(hand, at);
-        let shares = hand[at.0].shares.iter().map(|share| share.split()).collect();
-        let refusal = Refusal { partition, offset, reason: Reason::RefusedBySink, detail };
         // Without it the shares count as lost, which is right: nothing is committed any more.
         let Some(permit) = doors.dead_letters.reserve().await else { return false };
-        permit.refuse(refusal, shares);
+        permit.refuse(refusal(hand, at, detail), shares(hand, at));
     }
     true
+}
+
+/// The same; true once they are stored.
+async fn put_aside_first(
+    hand: &[Payload],
+    refused: Vec<(At, String)>,
+    doors: &CourierDoors,
+) -> bool {
+    for (at, detail) in refused {
+        let Some(permit) = doors.dead_letters.reserve().await else { return false };
+        let heard = permit.refuse_and_hear(refusal(hand, at, detail), shares(hand, at));
+        if heard.await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+fn refusal(hand: &[Payload], at: At, detail: String) -> Refusal {
+    let Line { partition, offset, .. } = *line_of(hand, at);
+    Refusal { partition, offset, reason: Reason::RefusedBySink, detail }
+}
+
+fn shares(hand: &[Payload], at: At) -> Vec<Share> {
+    hand[at.0].shares.iter().map(Share::split).collect()
 }

@@ -10,7 +10,8 @@ use std::time::Instant;
 use bridge_abi::Kind;
 
 use super::frame::Frame;
-use super::origin::Origins;
+use super::once::MARK;
+use super::origin::{Origins, Targets};
 use crate::batch::{Line, Payload, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::names::Names;
@@ -48,8 +49,13 @@ pub struct Framing {
     partition: Option<u16>,
     couriers: u32,
     origins: Arc<Origins>,
-    /// By table: the number that payloads go by, and the topic.
-    topics: HashMap<Arc<str>, (u32, Arc<str>)>,
+    targets: Arc<Targets>,
+    /// The number of each table's topic.
+    topics: HashMap<Arc<str>, u32>,
+    /// What payloads are called.
+    name: Arc<str>,
+    /// Whether every batch leaves a mark of how far it went.
+    marks: bool,
     /// Of the batch at hand, by source and row.
     entries: Vec<Entry>,
     key_bytes: Vec<u8>,
@@ -71,7 +77,7 @@ impl Framing {
         lines: Box<dyn Encoder>,
         addressing: Addressing,
         names: &Names,
-        origins: Arc<Origins>,
+        (origins, targets): (Arc<Origins>, Arc<Targets>),
         couriers: u32,
     ) -> Framing {
         let max = usize::MAX;
@@ -86,14 +92,22 @@ impl Framing {
             pool,
             key: id(&addressing.key_column),
             partition: id(&addressing.partition_column),
+            name: addressing.topic.as_str().into(),
             addressing,
             couriers,
             origins,
+            targets,
             topics: HashMap::new(),
+            marks: false,
             entries: Vec::new(),
             key_bytes: Vec::new(),
             frame: Vec::new(),
         }
+    }
+
+    /// The same, with a mark of how far each batch went, in rows or without.
+    pub fn with_marks(self, marks: bool) -> Framing {
+        Framing { marks, ..self }
     }
 
     /// Where the lines of all payloads are, in the order of their rows.
@@ -115,16 +129,14 @@ impl Framing {
         }
     }
 
-    /// The topic of a table, and the number that its payloads go by.
-    fn topic_of(&mut self, table: &Arc<str>) -> (u32, Arc<str>) {
-        if let Some((number, topic)) = self.topics.get(table) {
-            return (*number, Arc::clone(topic));
+    /// The number of a table's topic.
+    fn topic_of(&mut self, table: &Arc<str>) -> u32 {
+        if let Some(number) = self.topics.get(table) {
+            return *number;
         }
-        let topic: Arc<str> = self.addressing.topic.replace(TABLE, table).into();
-        let known = self.topics.values().find(|(_, known)| *known == topic).cloned();
-        let found = known.unwrap_or((self.topics.len() as u32, topic));
-        self.topics.insert(Arc::clone(table), found.clone());
-        found
+        let number = self.targets.number(&self.addressing.topic.replace(TABLE, table));
+        self.topics.insert(Arc::clone(table), number);
+        number
     }
 
     /// The partition that a row asks for; refuses its record if that can be none.
@@ -165,7 +177,7 @@ impl Framing {
         true
     }
 
-    /// Moves lines into payloads of their topics, as records.
+    /// Moves lines into one payload, as records: it may be stored, or not, as a whole.
     fn frame(
         &mut self,
         records: &RecordBatch,
@@ -176,12 +188,12 @@ impl Framing {
     ) {
         let (closing, partition) = (outbox.closing(), records.partition);
         let courier = partition.0 % self.couriers;
-        let places: Vec<(u32, Arc<str>)> =
+        let topics: Vec<u32> =
             payloads.iter().map(|payload| self.topic_of(&payload.table)).collect();
-        let to = |number| Destination { table: number, courier, route: records.route };
-        for ((number, topic), payload) in places.iter().zip(payloads.iter_mut()) {
+        let to = Destination { table: 0, courier, route: records.route };
+        for payload in payloads.iter_mut() {
             // The lines' shares go on with what becomes of them.
-            let open = outbox.payload(to(*number), topic, &records.ticket);
+            let open = outbox.payload(to, &self.name, &records.ticket);
             open.shares.append(&mut payload.shares);
         }
         let entries = std::mem::take(&mut self.entries);
@@ -215,18 +227,23 @@ impl Framing {
             let partition_wanted = self.partition_of(rows, row, rejects).unwrap_or(None);
             self.frame.clear();
             Frame { partition: partition_wanted, key: own_key, value }.push(&mut self.frame);
-            let (number_of_topic, topic) = &places[*payload];
-            let open = outbox.payload(to(*number_of_topic), topic, &records.ticket);
+            let layout = topics[*payload];
+            let open = outbox.payload(to, &self.name, &records.ticket);
             open.buffers.bytes.extend_from_slice(&self.frame);
             let (offset, row, end) = (record.offset, *number, open.buffers.bytes.len());
-            let line = Line { offset, partition, row, layout: 0, end: end as u32 };
+            let line = Line { offset, partition, row, layout, end: end as u32 };
             open.buffers.lines.push(line);
             let last = entries.get(index + 1).is_none_or(|next| next.source != *source);
             if last && closing.is_reached(end, open.buffers.lines.len()) {
-                outbox.close(to(*number_of_topic));
+                outbox.close(to);
             }
         }
         self.entries = entries;
+        if let Some(last) = records.len().checked_sub(1).filter(|_| self.marks) {
+            let open = outbox.payload(to, &self.name, &records.ticket);
+            let (offset, end) = (records.get(last).offset, open.buffers.bytes.len() as u32);
+            open.buffers.lines.push(Line { offset, partition, row: 0, layout: MARK, end });
+        }
     }
 }
 

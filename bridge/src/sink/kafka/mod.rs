@@ -9,12 +9,16 @@
 mod courier;
 mod frame;
 mod framing;
+mod left;
+mod once;
 mod options;
 mod origin;
 mod producer;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -22,16 +26,20 @@ use tokio::task::block_in_place;
 
 use self::courier::{KafkaCourier, Shared};
 use self::framing::{Framing, TABLE};
+use self::once::Once;
 use self::options::{KafkaSinkPlan, Options};
 use super::retry::Trouble;
 use super::text::{Encoders, Written};
-use super::{BoxFuture, Courier, Door, Encoder, Finding, Sink, SinkContext, SinkPlan};
+use super::{
+    BoxFuture, Claims, Courier, Delivery, Door, Encoder, Finding, Sink, SinkContext, SinkPlan,
+};
 use crate::blame::Fault;
 use crate::config::{KafkaPlan, Section};
 use crate::kafka::settings::Settings;
 use crate::kafka::topics::Scout;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
+use crate::source::Membership;
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -79,6 +87,8 @@ impl SinkPlan for KafkaSinkPlan {
             headers: self.headers,
             create: self.create_topic,
             origins: Arc::default(),
+            targets: Arc::default(),
+            once: (context.delivery == Delivery::ExactlyOnce).then(|| Arc::new(self.once())),
             trouble: Trouble::new(pipeline, name, Arc::clone(&meter)),
             settings,
             meter,
@@ -87,6 +97,22 @@ impl SinkPlan for KafkaSinkPlan {
     }
 
     fn complete(&self, _: &mut Shape) {}
+
+    fn exactly_once(&self, _: &mut Shape) -> Result<(), Unable> {
+        match self.own_brokers() {
+            None => Ok(()),
+            Some(_) => {
+                let message = "rows and the group's offsets are one transaction, which is on the \
+                               brokers that are read";
+                let help = "take `brokers` out, or delivery = \"at-least-once\"";
+                Err(Unable::new("sink.brokers", message, help))
+            }
+        }
+    }
+
+    fn keeps_progress(&self) -> bool {
+        true
+    }
 
     fn adopt(&mut self, source: Option<&KafkaPlan>) -> Result<(), Unable> {
         KafkaSinkPlan::adopt(self, source)
@@ -116,7 +142,9 @@ impl SinkPlan for KafkaSinkPlan {
             format!("each row a record of {}: {what}", self.addressing.topic),
             format!("key: {key}; partition: {partition}"),
             format!("brokers: {}", self.brokers_shown()),
-            "stored means: all replicas have the records (acks=all, idempotent)".to_owned(),
+            "stored means: all replicas have the records (acks=all, idempotent); exactly once: the \
+             transaction that has them, and the group's offsets, is committed"
+                .to_owned(),
         ]
     }
 }
@@ -129,6 +157,14 @@ struct Addressed {
 }
 
 impl KafkaSinkPlan {
+    /// Transactions under the name of this member of the group. One without a name bears a new one
+    /// each time.
+    fn once(&self) -> Once {
+        let (group, instance) = self.member();
+        let own = || format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        Once::new(format!("bridge-{group}-{}", instance.map_or_else(own, str::to_owned)))
+    }
+
     fn addressed(&self) -> Addressed {
         let what = match self.text.written {
             Written::Json => "a JSON object",
@@ -198,8 +234,9 @@ impl Sink for Topics {
         let couriers = self.plan.couriers_per_lane() as u32;
         let lines = self.encoders.lane(couriers);
         let (addressing, origins) = (self.plan.addressing.clone(), &self.shared.origins);
-        let names = &self.context.names;
-        Box::new(Framing::new(lines, addressing, names, Arc::clone(origins), couriers))
+        let (names, once) = (&self.context.names, self.shared.once.is_some());
+        let registers = (Arc::clone(origins), Arc::clone(&self.shared.targets));
+        Box::new(Framing::new(lines, addressing, names, registers, couriers).with_marks(once))
     }
 
     fn courier(&self, index: usize) -> Box<dyn Courier> {
@@ -215,6 +252,20 @@ impl Sink for Topics {
     }
 
     fn abandon(&self) {}
+
+    fn commits_offsets(&self) -> bool {
+        self.shared.once.is_some()
+    }
+
+    fn join(&self, group: Membership) {
+        if let Some(once) = &self.shared.once {
+            once.join(group);
+        }
+    }
+
+    fn claims(&self) -> Option<Arc<dyn Claims>> {
+        self.shared.once.clone().map(|once| once as Arc<dyn Claims>)
+    }
 
     fn trouble(&self) -> Option<String> {
         self.shared.trouble.words()

@@ -188,6 +188,12 @@ impl KafkaSinkPlan {
         Ok(plan)
     }
 
+    /// The group that reads, and who this process is in it.
+    pub fn member(&self) -> (&str, Option<&str>) {
+        let source = self.source.as_ref();
+        (source.map_or("", |s| &s.group), source.and_then(|s| s.instance.as_deref()))
+    }
+
     /// What the pipeline reads of the brokers that it writes to.
     pub fn reads(&self) -> Option<Topics> {
         if self.brokers.is_some() {

@@ -1,6 +1,7 @@
-//! Names behind partition indexes, for those who tell where a row came from.
+//! Names behind numbers: partitions, for those who tell where a row came from, and topics, for
+//! those who bring it there.
 
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 
 use crate::batch::{PartitionIndex, RecordBatch, TopicPartition};
 
@@ -28,5 +29,26 @@ impl Origins {
     pub fn of(&self, partition: PartitionIndex) -> Option<TopicPartition> {
         let known = self.0.read().expect("no one panics with it");
         known.get(partition.0 as usize)?.clone()
+    }
+}
+
+/// The topics that rows are written to, each under the number that its rows bear.
+#[derive(Debug, Default)]
+pub struct Targets(RwLock<Vec<Arc<str>>>);
+
+impl Targets {
+    /// The number of a topic; a new one if it was never met.
+    pub fn number(&self, topic: &str) -> u32 {
+        let mut known = self.0.write().expect("no one panics with it");
+        let found = known.iter().position(|known| &**known == topic);
+        found.unwrap_or_else(|| {
+            known.push(topic.into());
+            known.len() - 1
+        }) as u32
+    }
+
+    /// All of them, by number.
+    pub fn all(&self) -> Vec<Arc<str>> {
+        self.0.read().expect("no one panics with it").clone()
     }
 }

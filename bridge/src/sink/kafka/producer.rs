@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
@@ -17,6 +18,8 @@ use crate::kafka::topics;
 pub const BATCH_BYTES: usize = 1_000_000;
 /// How long reports are waited for at once.
 const POLL: Duration = Duration::from_millis(50);
+/// How long a transaction may take.
+const TRANSACTION: Duration = Duration::from_secs(20);
 /// Silence that is worth a word.
 const SILENT: Duration = Duration::from_secs(2);
 
@@ -42,24 +45,47 @@ pub struct Reported {
 /// A connection to the brokers.
 pub struct Connection {
     producer: BaseProducer<Reports>,
+    id: Option<String>,
 }
 
 impl Connection {
     /// Connects lazily. Batches have so many bytes at most, but for a record that is larger.
     pub fn new(settings: &Settings, batch_bytes: usize) -> Result<Connection, Fault> {
-        let mut config = settings.producer();
-        // The topic's own bound decides, not the client's.
-        config.set("message.max.bytes", "100000000");
-        config.set("batch.size", batch_bytes.to_string());
+        let mut config = basics(settings, batch_bytes);
         // A report that never gives up keeps the order through the restart of a broker: the
         // library sends again what it sent, before anything else.
         config.set("message.timeout.ms", "0");
-        if settings.get("partitioner").is_none() {
-            // Java's: the same key in the same partition, whoever wrote it.
-            config.set("partitioner", "murmur2_random");
-        }
+        Connection::of(&config, None)
+    }
+
+    /// The same for records that are written in transactions of this id.
+    pub fn transactional(
+        settings: &Settings,
+        batch_bytes: usize,
+        id: String,
+    ) -> Result<Connection, Fault> {
+        let mut config = basics(settings, batch_bytes);
+        config.set("transactional.id", &id);
+        // What a killed process left open holds readers up for as long, and the next process that
+        // bears another id.
+        config.set("transaction.timeout.ms", TRANSACTION.as_millis().to_string());
+        config.set("message.timeout.ms", TRANSACTION.as_millis().to_string());
+        Connection::of(&config, Some(id))
+    }
+
+    fn of(config: &ClientConfig, id: Option<String>) -> Result<Connection, Fault> {
         let producer = config.create_with_context(Reports::default());
-        Ok(Connection { producer: producer.map_err(|error| topics::refused(&error))? })
+        Ok(Connection { producer: producer.map_err(|error| topics::refused(&error))?, id })
+    }
+
+    /// The client itself.
+    pub fn producer(&self) -> &BaseProducer<Reports> {
+        &self.producer
+    }
+
+    /// The transactional id, if it has one.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// What the client said last of its connections.
@@ -91,6 +117,18 @@ impl Connection {
         reported.failed.sort_unstable_by_key(|(place, _)| *place);
         reported
     }
+}
+
+fn basics(settings: &Settings, batch_bytes: usize) -> ClientConfig {
+    let mut config = settings.producer();
+    // The topic's own bound decides, not the client's.
+    config.set("message.max.bytes", "100000000");
+    config.set("batch.size", batch_bytes.to_string());
+    if settings.get("partitioner").is_none() {
+        // Java's: the same key in the same partition, whoever wrote it.
+        config.set("partitioner", "murmur2_random");
+    }
+    config
 }
 
 impl Drop for Connection {
@@ -138,7 +176,7 @@ impl Sending<'_> {
 
     /// Waits a little for reports; finds out whether it is worth waiting for more.
     fn listen(&mut self) {
-        let Connection { producer } = self.connection;
+        let Connection { producer, .. } = self.connection;
         producer.poll(POLL);
         let reports = producer.context().take();
         if !reports.is_empty() {

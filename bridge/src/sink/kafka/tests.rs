@@ -219,7 +219,9 @@ fn options_are_taken_or_refused_with_what_would_be_right() {
     let expected = [("bootstrap.servers", "y:1"), ("linger.ms", "7")];
     assert_eq!(properties, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
     let mut shape = Shape::plain("t");
-    assert!(other.exactly_once(&mut shape).is_err(), "there are no transactions");
+    let unable = other.exactly_once(&mut shape).expect_err("the group is elsewhere");
+    assert_eq!(unable.key, "sink.brokers");
+    own.exactly_once(&mut shape).expect("the group is there, too");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -356,7 +358,7 @@ fn what_has_one_key_keeps_its_order_whatever_tables_it_goes_to() {
     };
     let text = plan("topic = \"x\"").expect("a plan").text;
     let lines = Encoders::new(text, &context, |_| None).lane(1);
-    let mut framing = Framing::new(lines, addressing, &names, Arc::default(), 1);
+    let mut framing = Framing::new(lines, addressing, &names, Default::default(), 1);
     let keys = ["a", "b", "a", "c", "b"];
     let records = batch(pairs(&keys.map(Some)));
     let mut rows = RowBatch::default();

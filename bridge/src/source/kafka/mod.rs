@@ -12,6 +12,7 @@ mod assignment;
 mod commit;
 mod fetch;
 mod lag;
+mod membership;
 mod plan;
 mod rebalance;
 mod reread;
@@ -30,6 +31,7 @@ use rdkafka::{ClientConfig, Message};
 
 use commit::Commits;
 use fetch::{Client, Misfortune};
+pub use membership::Membership;
 use rebalance::Member;
 pub use reread::{Rereader, owned as owned_record};
 use stable::Stable;

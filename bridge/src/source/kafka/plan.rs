@@ -13,10 +13,12 @@ impl SourcePlan for KafkaPlan {
     fn open(&self, limits: &Limits, ignored: &[String]) -> Result<Opened, Fault> {
         let source = KafkaSource::open(self, limits, ignored)?;
         let roster = source.roster();
+        let group = Some(source.membership());
         Ok(Opened {
             source: Box::new(source),
             name_of: Arc::new(move |partition| roster.name_of(partition)),
             reread: Box::new(Rereader::new(self)?),
+            group,
         })
     }
 

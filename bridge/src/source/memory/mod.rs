@@ -115,6 +115,7 @@ impl SourcePlan for MemoryPlan {
             source: Box::new(source),
             name_of: Arc::new(move |partition| names.name_of(partition)),
             reread: Box::new(reread),
+            group: None,
         })
     }
 

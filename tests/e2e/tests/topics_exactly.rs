@@ -1,0 +1,188 @@
+//! Promise: with `delivery = "exactly-once"` a topic has each row of another once, for whoever reads
+//! what is committed, whatever is killed, frozen or moved between processes; a key's rows are in
+//! order, and what is refused on the way is in the dead letters.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::{Bench, Bridge, Group, Installed, Load, PARTITIONS, Reading, Setup, pick, promise};
+use serde_json::Value;
+use world::{Record, Signal};
+
+const RECORDS_PER_SECOND: u64 = 10_000;
+/// Until there is a moment with work under way.
+const BUSY: Duration = Duration::from_secs(60);
+/// What has piled up, through an unoptimised bridge.
+const DRAIN: Duration = Duration::from_secs(120);
+const ENDS: Duration = Duration::from_secs(30);
+/// One record of so many is no JSON.
+const BAD: u64 = 1_000;
+
+fn target(installed: &Installed) -> String {
+    format!("{}-clean", installed.setup.topic)
+}
+
+/// Two processes of it share its group. A quarter of the rows is filtered.
+fn install(bench: &Bench, name: &str, instance: &str) -> Result<Installed> {
+    let mut setup = Setup::readings(bench, name, PARTITIONS)?;
+    let topic = format!("{}-clean", setup.topic);
+    setup.elsewhere = Some(format!("kind = \"kafka\"\ntopic = \"{topic}\""));
+    setup.pipeline = vec!["delivery = \"exactly-once\"".to_owned(), instance.to_owned()];
+    setup.properties = vec!["\"session.timeout.ms\" = 6000".to_owned()];
+    setup.transform("drop_cold", "{ min_celsius = 15.0 }").install()
+}
+
+/// Without a static identity a member that leaves is missed at once.
+const NOBODY: &str = "instance = false";
+
+fn is_bad(seq: u64) -> bool {
+    seq % BAD == BAD / 2
+}
+
+fn record(seq: u64) -> Record {
+    let record = Reading(seq).record(PARTITIONS);
+    match is_bad(seq) {
+        true => Record { value: Some(format!("no JSON, {seq}").into()), ..record },
+        false => record,
+    }
+}
+
+/// Waits for a moment with records that are not committed and work that is not acknowledged.
+fn await_busy(bridge: &Bridge, group: &Group) -> Result<()> {
+    bridge.wait(BUSY, "work under way", || {
+        let (lag, queued) = (group.lag()?, bridge.metrics()?.sum("bridge_queued_bytes")?);
+        ensure!(lag > 0 && queued > 0.0, "lag {lag}, {queued} bytes under way");
+        Ok(())
+    })
+}
+
+fn load(bench: &'static Bench, installed: &Installed) -> Load {
+    Load::start(bench, &installed.setup.topic, RECORDS_PER_SECOND, record)
+}
+
+/// Ends the load, waits until all is done, and holds one topic against the other.
+fn settle(
+    bench: &Bench,
+    installed: &Installed,
+    bridge: &Bridge,
+    group: &Group,
+    load: Load,
+) -> Result<()> {
+    let count = load.finish(Duration::ZERO)?;
+    group.wait_drained(bridge, DRAIN)?;
+    // What a killed process left open holds readers up until the broker ends it.
+    bridge.wait(DRAIN, "each row once", || rows_are_exact(bench, &target(installed), count))?;
+    let letters = bench.kafka.read_all(&format!("{}.dead-letters", installed.setup.topic))?;
+    let letters: HashSet<Vec<u8>> = letters.into_iter().filter_map(|letter| letter.value).collect();
+    let bad = (0..count).filter(|seq| is_bad(*seq)).count();
+    ensure!(letters.len() == bad, "{} letters of {bad}", letters.len());
+    println!("{count} records, each good one once, and {bad} letters");
+    Ok(())
+}
+
+fn rows_are_exact(bench: &Bench, topic: &str, count: u64) -> Result<()> {
+    let mut seen = HashSet::new();
+    let mut latest: HashMap<Vec<u8>, u64> = HashMap::new();
+    for message in bench.kafka.read_all(topic)? {
+        let row: Value = serde_json::from_slice(&message.value.context("no value")?)?;
+        let seq = row["seq"].as_u64().context("a row has no number")?;
+        ensure!(seen.insert(seq), "{seq} is there twice");
+        let key = message.key.context("no key")?;
+        ensure!(key == Reading(seq).sensor().as_bytes(), "{seq} is under the key {key:?}");
+        let latest = latest.entry(key).or_default();
+        ensure!(*latest <= seq, "{seq} came after {latest}");
+        *latest = seq;
+    }
+    let good = (0..count).filter(|seq| !is_bad(*seq) && Reading(*seq).centi() >= 1_500);
+    let missing: Vec<u64> = good.clone().filter(|seq| !seen.contains(seq)).collect();
+    let ends = (missing.first(), missing.last());
+    ensure!(missing.is_empty(), "of {count} records {} are missing, {ends:?}", missing.len());
+    ensure!(seen.len() == good.count(), "rows that nobody sent");
+    Ok(())
+}
+
+#[test]
+fn each_row_once_whatever_is_killed() {
+    promise("each row once in a topic, whatever is killed", |bench| {
+        let installed = install(bench, "topic_once", "")?;
+        let group = installed.group(bench)?;
+        let mut bridge = installed.start_ready()?;
+        let load = load(bench, &installed);
+        group.wait_progress(&bridge, 0, BUSY)?;
+        for round in 0..pick(4, 20) {
+            await_busy(&bridge, &group).with_context(|| format!("round {round}"))?;
+            if round % 4 == 3 {
+                bench.kafka.kill()?;
+                bench.kafka.restart()?;
+            } else {
+                bridge.kill()?;
+                bridge = installed.start()?;
+            }
+            let before = bridge.wait(BUSY, "the group's offsets", || group.committed())?;
+            group.wait_progress(&bridge, before, BUSY)?;
+        }
+        settle(bench, &installed, &bridge, &group, load)?;
+        bridge.stop_well(ENDS)
+    });
+}
+
+#[test]
+fn a_frozen_process_that_wakes_commits_nothing_more() {
+    promise("a frozen process that wakes commits nothing more to a topic", |bench| {
+        let installed = install(bench, "topic_frozen", NOBODY)?;
+        let second = installed.setup.clone().install()?;
+        let group = installed.group(bench)?;
+        let mut old = installed.start_ready()?;
+        let load = load(bench, &installed);
+        group.wait_progress(&old, 0, BUSY)?;
+        for round in 0..pick(2, 20) {
+            await_busy(&old, &group).with_context(|| format!("round {round}"))?;
+            old.process().signal(Signal::Stop)?;
+            let from = if round % 2 == 0 { &second } else { &installed };
+            let new = from.start()?;
+            // It has all partitions as soon as the frozen one's session has ended.
+            new.wait_assigned(PARTITIONS, BUSY)?;
+            let before = new.wait(BUSY, "the group's offsets", || group.committed())?;
+            group.wait_progress(&new, before, BUSY)?;
+            old.process().signal(Signal::Continue)?;
+            let before = new.wait(BUSY, "the group's offsets", || group.committed())?;
+            group.wait_progress(&new, before, BUSY)?;
+            old.kill()?;
+            old = new;
+        }
+        settle(bench, &installed, &old, &group, load)?;
+        old.stop_well(ENDS)
+    });
+}
+
+#[test]
+fn each_row_once_while_partitions_move() {
+    promise("each row once in a topic while partitions move", |bench| {
+        let first = install(bench, "topic_moved", NOBODY)?;
+        let second = first.setup.clone().install()?;
+        let group = first.group(bench)?;
+        let stays = first.start_ready()?;
+        let load = load(bench, &first);
+        group.wait_progress(&stays, 0, BUSY)?;
+        for round in 0..pick(3, 20) {
+            let guest = second.start()?;
+            guest.wait(BUSY, "a share of the partitions", || {
+                let partitions = guest.metrics()?.sum("bridge_partitions")?;
+                ensure!(partitions > 0.0, "it has none");
+                Ok(())
+            })?;
+            let before = group.committed()?;
+            group.wait_progress(&guest, before + RECORDS_PER_SECOND as i64, BUSY)?;
+            stays.ensure_running()?;
+            match round % 2 {
+                0 => guest.stop_well(ENDS)?,
+                _ => guest.kill()?,
+            }
+            let before = group.committed()?;
+            group.wait_progress(&stays, before + RECORDS_PER_SECOND as i64, BUSY)?;
+        }
+        settle(bench, &first, &stays, &group, load)?;
+        stays.stop_well(ENDS)
+    });
+}
