@@ -232,7 +232,7 @@ fn unheeded(read: &Read, pipeline: &PipelinePlan) -> Vec<Mistake> {
         return Vec::new();
     }
     let foreign = [
-        ("partition_by", "makes no partitions", "take it out: partitions are made by hand"),
+        ("partition_by", "makes none", "take it out: partitions are made by hand"),
         ("ttl", "drops no rows", "take it out: rows are dropped by hand"),
         ("upsert_keys", "has a key of its own", "name its columns as `key` of the sink"),
     ];
@@ -374,7 +374,7 @@ error: tables.t.ttl: pipeline `p` may write here, and its sink `postgres` drops 
 6 | ttl = "1 DAY"
   |       ^^^^^^^ take it out: rows are dropped by hand
 
-error: tables.t.partition_by: pipeline `p` may write here, and its sink `postgres` makes no partitions
+error: tables.t.partition_by: pipeline `p` may write here, and its sink `postgres` makes none
  --> bridge.toml:7:16
   |
 7 | partition_by = "DAY"

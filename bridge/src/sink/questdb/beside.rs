@@ -1,10 +1,16 @@
 //! Tables whose rows are stored in transactions, over QuestDB's PostgreSQL protocol, beside all
 //! others, which stay on line protocol: where that port is, and who the bridge is there.
 
+use std::sync::Arc;
+
 use super::endpoint::{Endpoint, endpoints};
 use super::options::{Credentials, Held, Options, PG_PORT, PG_USER, QuestDbPlan, Secret, held};
 use super::options::{PG_TLS, PG_TLS_HELP, Transport};
+use super::pg::{Pg, Sql};
+use super::server::ExecError;
+use super::sink::finding;
 use crate::config::{Mistake, Section};
+use crate::sink::Finding;
 
 /// Where rows go that are stored in transactions, beside those by line protocol.
 #[derive(Clone, PartialEq, Debug)]
@@ -35,6 +41,22 @@ impl Beside {
         let password = password.unwrap_or_else(|| Held::Here(Secret(PG_USER.1.into())));
         let user = options.pg_username.clone().unwrap_or_else(|| PG_USER.0.into());
         Ok(Beside { addresses, credentials: Credentials::Basic(user, password) })
+    }
+}
+
+/// Knocks on the door of transactional tables.
+pub async fn knock(pg: &Pg) -> Finding {
+    let name = format!("questdb {}", pg.door.server.endpoint());
+    let sql = Sql::new(Arc::clone(&pg.door));
+    match sql.exec("SELECT 1").await {
+        Ok(_) => Finding::ok("sink", name, "PostgreSQL protocol, for transactional tables"),
+        Err(ExecError::Denied(why)) => {
+            finding("sink", &name, format!("refuses the bridge ({why})"))
+                .fix("`pg_username` and `pg_password` of the sink: `pg.user` of its server.conf")
+        }
+        Err(error) => {
+            finding("sink", &name, error.to_string()).fix("`pg_address` of the sink").away()
+        }
     }
 }
 

@@ -237,8 +237,7 @@ impl IlpEncoder {
         outbox: &mut Outbox,
     ) -> (usize, Ended) {
         self.targets[target].metadata.turn_to(&records.source);
-        let to = self.destination(target, records);
-        let closing = outbox.closing();
+        let (to, closing) = (self.destination(target, records), outbox.closing());
         let payload = outbox.payload(to, &self.targets[target].name, &records.ticket);
         let (mut low, mut high) = payload.timestamps;
         let out = &mut payload.buffers.bytes;

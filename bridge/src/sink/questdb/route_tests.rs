@@ -58,8 +58,8 @@ enum Value {
 }
 use Value::{Long, Null, Text};
 
-/// What came of rows: the lines of each table, or how many went in transactions, what the tables were asked for, and the reasons of
-/// the rejects.
+/// What came of rows: the lines of each table, or how many went in transactions, what the tables
+/// were asked for, and the reasons of the rejects.
 struct Came {
     lines: BTreeMap<String, Vec<String>>,
     binds: BTreeMap<String, usize>,

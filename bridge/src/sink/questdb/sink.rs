@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::beside;
 use super::catalogue::Catalogue;
 use super::confirm::Keys;
 use super::ddl;
@@ -17,7 +18,7 @@ use super::http::HttpCourier;
 use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
-use super::pg::{Pg, PgCourier, Sql};
+use super::pg::PgCourier;
 use super::server::{Broken, ExecError, SqlClient, quote};
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
@@ -269,7 +270,7 @@ impl Inspection {
             findings.push(self.tcp(answers).await);
         }
         if let Some(pg) = self.shared.pg.as_ref().filter(|_| self.shared.plan.transacts) {
-            findings.push(beside(pg).await);
+            findings.push(beside::knock(pg).await);
         }
         for table in self.shape.tables().into_iter().filter(|_| answers) {
             match self.table(table).await {
@@ -422,22 +423,6 @@ impl Inspection {
     }
 }
 
-/// Knocks on the door of transactional tables.
-async fn beside(pg: &Pg) -> Finding {
-    let name = format!("questdb {}", pg.door.server.endpoint());
-    let sql = Sql::new(Arc::clone(&pg.door));
-    match sql.exec("SELECT 1").await {
-        Ok(_) => Finding::ok("sink", name, "PostgreSQL protocol, for transactional tables"),
-        Err(ExecError::Denied(why)) => {
-            finding("sink", &name, format!("refuses the bridge ({why})"))
-                .fix("`pg_username` and `pg_password` of the sink: `pg.user` of its server.conf")
-        }
-        Err(error) => {
-            finding("sink", &name, error.to_string()).fix("`pg_address` of the sink").away()
-        }
-    }
-}
-
 /// Compares what is declared with what is there. What comes by itself, as rows do, is told; what
 /// does not is warned of, and fails where the table is strict.
 fn compare(judged: Finding, shape: &Shape, name: &str, state: &State) -> Finding {
@@ -520,19 +505,20 @@ fn told(error: &ExecError) -> Fault {
 }
 
 /// A finding that will not run, until it is said otherwise.
-fn finding(subject: &'static str, name: &str, note: String) -> Finding {
+pub(super) fn finding(subject: &'static str, name: &str, note: String) -> Finding {
     let (name, state, blame) = (name.to_owned(), FindingState::Fail, Blame::Operator);
     Finding { subject, name, state, blame, note, fix: None }
 }
 
 impl Finding {
-    fn fix(mut self, fix: impl Into<String>) -> Finding {
+    /// What to do.
+    pub(super) fn fix(mut self, fix: impl Into<String>) -> Finding {
         self.fix = Some(fix.into());
         self
     }
 
     /// It may come back by itself: no reason not to start.
-    fn away(mut self) -> Finding {
+    pub(super) fn away(mut self) -> Finding {
         self.blame = Blame::World;
         self
     }
