@@ -1,6 +1,6 @@
-//! Builds the transforms of `transforms/` for wasm, so that no binary is committed: the modules that
-//! come along, the demo and the tests find them as `bridge::modules`. Cargo calls itself here, with a target
-//! folder of its own, for the outer call holds the lock of the usual one.
+//! Builds the transforms of `transforms/` for wasm, so that no binary is committed: the modules
+//! that come along, the demo and the tests find them as `bridge::modules`. Cargo calls itself here,
+//! with a target folder of its own, for the outer call holds the lock of the usual one.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

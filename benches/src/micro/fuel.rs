@@ -1,5 +1,5 @@
-//! Fuel of the modules of `transforms/`: what wasm instructions a record takes, as the sandbox counts
-//! them. The same on every machine.
+//! Fuel of the modules of `transforms/`: what wasm instructions a record takes, as the sandbox
+//! counts them. The same on every machine.
 
 use std::sync::Arc;
 

@@ -47,22 +47,29 @@ pub(crate) enum Op {
     Column(u16),
     Own(Own),
     Header(Box<str>),
-    Not(Box<Node>),
-    Negate(Box<Node>),
+    /// An operator on one part.
+    One(Box<Node>, One),
     And(Box<[Node]>),
     Or(Box<[Node]>),
     Compare(Comparison, Box<[Node; 2]>),
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     Join(Box<[Node]>),
-    Is(Box<Node>, Which, bool),
     Missing(u16, bool),
     In(Box<Node>, Box<[Node]>, bool),
     Between(Box<[Node; 3]>, bool),
-    Like(Box<Node>, Pattern, bool),
     Case(Option<Box<Node>>, Box<[(Node, Node)]>, Option<Box<Node>>),
-    Cast(Box<Node>, Type, bool),
-    Convert(Box<Node>, Linear),
     Call(Function, Box<[Node]>),
+}
+
+/// What is made of one part; a `bool` is true for `not`, and for `try_cast`.
+#[derive(Clone, Debug)]
+pub(crate) enum One {
+    Not,
+    Negate,
+    Is(Which, bool),
+    Like(Pattern, bool),
+    Cast(Type, bool),
+    Convert(Linear),
 }
 
 impl Program {
@@ -260,8 +267,10 @@ impl Compiler<'_> {
                 self.headers = true;
                 (Op::Header(name.as_str().into()), KAFKA_BYTES)
             }
-            ExprKind::Not(of) => (Op::Not(self.boxed(of, Types::BOOL, "`not`")?), LOGIC),
-            ExprKind::Negate(of) => (Op::Negate(self.boxed(of, Types::NUMBER, "`-`")?), NUMBER),
+            ExprKind::Not(of) => (Op::One(self.boxed(of, Types::BOOL, "`not`")?, One::Not), LOGIC),
+            ExprKind::Negate(of) => {
+                (Op::One(self.boxed(of, Types::NUMBER, "`-`")?, One::Negate), NUMBER)
+            }
             ExprKind::And(parts) => (Op::And(self.all(parts, Types::BOOL, "`and`")?), LOGIC),
             ExprKind::Or(parts) => (Op::Or(self.all(parts, Types::BOOL, "`or`")?), LOGIC),
             ExprKind::Arithmetic(how, a, b) => {
@@ -273,11 +282,11 @@ impl Compiler<'_> {
             ExprKind::Join(parts) => (Op::Join(self.all(parts, Types::PLAIN, "`||`")?), TEXT),
             ExprKind::Like(of, pattern, negated) => {
                 let of = self.boxed(of, Types::TEXT, "`like`")?;
-                (Op::Like(of, Pattern::new(pattern), *negated), LOGIC)
+                (Op::One(of, One::Like(Pattern::new(pattern), *negated)), LOGIC)
             }
             ExprKind::Cast(of, to, tries) => {
                 let types = [NUMBER, NUMBER, TEXT, LOGIC, Types::TIME.or(Types::NULL)];
-                (Op::Cast(Box::new(self.node(of)?.0), *to, *tries), types[*to as usize])
+                (Op::One(Box::new(self.node(of)?.0), One::Cast(*to, *tries)), types[*to as usize])
             }
             ExprKind::Compare(..) | ExprKind::In(..) | ExprKind::Between(..) | ExprKind::Is(..) => {
                 return self.comparison(expr);
@@ -337,7 +346,7 @@ impl Compiler<'_> {
             }
             ExprKind::Is(of, which, negated) => {
                 let accepted = if *which == Which::Null { Types::ANY } else { Types::BOOL };
-                Op::Is(self.boxed(of, accepted, "`is`")?, *which, *negated)
+                Op::One(self.boxed(of, accepted, "`is`")?, One::Is(*which, *negated))
             }
             _ => Op::Constant(Constant::Null),
         };
@@ -380,7 +389,7 @@ impl Compiler<'_> {
         if function == Function::Convert {
             let linear = functions::units_of(self.source, arguments)?;
             let of = self.boxed(&arguments[0], Types::NUMBER, &what)?;
-            return Ok((Op::Convert(of, linear), NUMBER));
+            return Ok((Op::One(of, One::Convert(linear)), NUMBER));
         }
         let mut nodes = Vec::new();
         let mut all = Vec::new();
@@ -416,8 +425,7 @@ impl Node {
         let all = |nodes: &[Node]| nodes.iter().all(constant);
         match &self.op {
             Op::Constant(_) | Op::Column(_) | Op::Own(_) | Op::Header(_) | Op::Missing(..) => false,
-            Op::Not(of) | Op::Negate(of) | Op::Is(of, ..) | Op::Like(of, ..) => constant(of),
-            Op::Cast(of, ..) | Op::Convert(of, _) => constant(of),
+            Op::One(of, _) => constant(of),
             Op::And(parts) | Op::Or(parts) | Op::Join(parts) | Op::Call(_, parts) => all(parts),
             Op::Compare(_, parts) | Op::Arithmetic(_, parts) => all(&parts[..]),
             Op::Between(parts, _) => all(&parts[..]),

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use crate::ast::{Arithmetic, Comparison, Own, Which};
-use crate::compile::{Node, Op};
+use crate::compile::{Node, One, Op};
 use crate::error::{Failure, Why};
 use crate::number;
 use crate::types::Types;
@@ -76,55 +76,59 @@ impl Node {
             }
             Op::And(parts) => self.chain(parts, false, "`and`", row, scratch),
             Op::Or(parts) => self.chain(parts, true, "`or`", row, scratch),
-            Op::Not(of) => Ok(logic(of.truth("`not`", row, scratch)?.map(|value| !value))),
-            Op::Negate(of) => match of.value(row, scratch)? {
-                Value::Null => Ok(Value::Null),
-                Value::Int(value) => match value.checked_neg() {
-                    Some(value) => Ok(Value::Int(value)),
-                    None => self.fail(Why::Overflow),
-                },
-                Value::Float(value) => Ok(Value::Float(-value)),
-                other => of.refuse("`-`", Types::NUMBER, &other),
-            },
+            Op::One(of, one) => self.one(one, of, row, scratch),
             Op::Missing(id, negated) => Ok(Value::Bool(row.column(*id).is_none() != *negated)),
-            Op::Is(of, which, negated) => {
-                let is = match which {
-                    Which::True => of.truth("`is`", row, scratch)? == Some(true),
-                    Which::False => of.truth("`is`", row, scratch)? == Some(false),
-                    Which::Null | Which::Missing => of.value(row, scratch)? == Value::Null,
-                };
-                Ok(Value::Bool(is != *negated))
-            }
             Op::In(of, list, negated) => self.is_in((of, list, *negated), row, scratch),
             Op::Between(parts, negated) => self.is_between((parts, *negated), row, scratch),
-            Op::Like(of, pattern, negated) => match of.value(row, scratch)? {
-                Value::Null => Ok(Value::Null),
-                Value::Text(text) => {
-                    Ok(Value::Bool(pattern.matches(scratch.text(&text)) != *negated))
-                }
-                other => of.refuse("`like`", Types::TEXT, &other),
-            },
             Op::Case(of, whens, otherwise) => {
                 self.case((of.as_deref(), whens, otherwise.as_deref()), row, scratch)
             }
             Op::Join(parts) => self.join(parts, true, row, scratch),
-            Op::Cast(of, to, tries) => {
-                let value = of.value(row, scratch)?;
-                match crate::call::cast(value, *to, scratch) {
-                    Ok(value) => Ok(value),
-                    Err(_) if *tries => Ok(Value::Null),
-                    Err(why) => self.fail(why),
-                }
-            }
-            Op::Convert(of, linear) => match of.value(row, scratch)? {
-                Value::Null => Ok(Value::Null),
-                value => match value.float() {
-                    Some(value) => number::finite(linear.of(value)).or_else(|why| self.fail(why)),
-                    None => of.refuse("`convert`", Types::NUMBER, &value),
-                },
-            },
             Op::Call(function, arguments) => self.call(*function, arguments, row, scratch),
         }
+    }
+
+    /// An operator on one part.
+    fn one<'r, R: Row<'r>>(
+        &'r self,
+        one: &'r One,
+        of: &'r Node,
+        row: &R,
+        scratch: &mut Scratch,
+    ) -> Result<Value<'r>> {
+        let value = of.value(row, scratch)?;
+        let answer = match (one, value) {
+            (One::Is(which, negated), value) => {
+                let is = match (which, value) {
+                    (Which::Null | Which::Missing, value) => value == Value::Null,
+                    (which, Value::Bool(value)) => value == (*which == Which::True),
+                    (_, Value::Null) => false,
+                    (_, other) => return of.refuse("`is`", Types::BOOL, &other),
+                };
+                Ok(Value::Bool(is != *negated))
+            }
+            (_, Value::Null) => Ok(Value::Null),
+            (One::Not, Value::Bool(value)) => Ok(Value::Bool(!value)),
+            (One::Not, other) => return of.refuse("`not`", Types::BOOL, &other),
+            (One::Negate, Value::Int(value)) => {
+                value.checked_neg().map(Value::Int).ok_or(Why::Overflow)
+            }
+            (One::Negate, Value::Float(value)) => Ok(Value::Float(-value)),
+            (One::Negate, other) => return of.refuse("`-`", Types::NUMBER, &other),
+            (One::Like(pattern, negated), Value::Text(text)) => {
+                Ok(Value::Bool(pattern.matches(scratch.text(&text)) != *negated))
+            }
+            (One::Like(..), other) => return of.refuse("`like`", Types::TEXT, &other),
+            (One::Cast(to, tries), value) => match crate::call::cast(value, *to, scratch) {
+                Err(_) if *tries => Ok(Value::Null),
+                cast => cast,
+            },
+            (One::Convert(linear), value) => match value.float() {
+                Some(value) => number::finite(linear.of(value)),
+                None => return of.refuse("`convert`", Types::NUMBER, &value),
+            },
+        };
+        answer.or_else(|why| self.fail(why))
     }
 
     /// True, false or unknown.

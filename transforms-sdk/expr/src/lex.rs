@@ -74,7 +74,7 @@ fn word(source: &str, at: usize, first: char) -> Result<(Token, usize), Error> {
 }
 
 fn number(source: &str, at: usize) -> Result<(Token, usize), Error> {
-    let rest = source[at..].as_bytes();
+    let rest = &source.as_bytes()[at..];
     let digits = |from: usize| rest[from..].iter().take_while(|b| b.is_ascii_digit()).count();
     let mut len = digits(0);
     let mut whole = true;

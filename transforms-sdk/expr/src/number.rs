@@ -120,7 +120,10 @@ mod tests {
             let double = (float * 2.0).floor() as i128;
             let halves = (float * 2.0).fract() != 0.0;
             let expected = (i128::from(int) * 2).cmp(&double);
-            let expected = if halves && expected == Ordering::Equal { Ordering::Less } else { expected };
+            let expected = match expected {
+                Ordering::Equal if halves => Ordering::Less,
+                expected => expected,
+            };
             prop_assert_eq!(compare(int, float), expected);
         }
     }

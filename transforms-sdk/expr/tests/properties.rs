@@ -21,6 +21,10 @@ fn boxed(part: Expr) -> Box<Expr> {
 
 const NAMES: [&str; 8] = ["a", "b", "t", "flag", "ts", "gone", "a name", "and"];
 
+fn column(name: &str) -> ExprKind {
+    ExprKind::Column(name.to_owned())
+}
+
 fn leaf() -> impl Strategy<Value = Expr> {
     let float = prop_oneof![
         -1e3..1e3_f64,
@@ -32,7 +36,7 @@ fn leaf() -> impl Strategy<Value = Expr> {
         prop::sample::select(vec![i64::MAX, i64::MIN, 9007199254740993])
     ];
     prop_oneof![
-        6 => prop::sample::select(NAMES.to_vec()).prop_map(|name| ExprKind::Column(name.to_owned())),
+        6 => prop::sample::select(NAMES.to_vec()).prop_map(column),
         1 => Just(ExprKind::Null),
         1 => any::<bool>().prop_map(ExprKind::Bool),
         2 => int.prop_map(ExprKind::Int),
@@ -103,10 +107,10 @@ fn tree() -> impl Strategy<Value = Expr> {
                 .prop_map(|(of, whens, otherwise)| ExprKind::Case(of, whens, otherwise)),
             1 => (part.clone(), types, any::<bool>())
                 .prop_map(|(of, to, tries)| ExprKind::Cast(boxed(of), to, tries)),
-            2 => (calls, prop::collection::vec(part.clone(), 3)).prop_map(|((function, count), mut of)| {
-                of.truncate(count);
-                ExprKind::Call(function, of)
-            }),
+            2 => (calls, prop::collection::vec(part.clone(), 3))
+                .prop_map(|((function, count), of)| {
+                    ExprKind::Call(function, of.into_iter().take(count).collect())
+                }),
         ]
         .prop_map(expr)
     })
@@ -199,8 +203,32 @@ fn writes_times(text: &str) -> bool {
     writes && (text.contains("ts") || text.contains("timestamp"))
 }
 
+#[test]
+fn hostile_nesting_is_refused_and_what_is_allowed_runs() {
+    let nested =
+        |levels: usize, inner: &str| format!("{}{inner}{}", "(".repeat(levels), ")".repeat(levels));
+    let sums = format!("a{}", " + 1".repeat(256));
+    let deepest = nested(98, &sums);
+    let program = compile(&deepest, &mut |name| id(name)).expect("as deep as may be");
+    assert_eq!(run(&program, &vec![("a", Plain::Int(1))]), Some(Plain::Int(257)));
+    let refused = |text: &str| compile(text, &mut |name| id(name)).expect_err("refused").message;
+    assert!(refused(&nested(100, "a")).contains("nested deeper"));
+    assert!(refused(&nested(8_000, "a")).contains("nested deeper"));
+    assert!(refused(&"(".repeat(16_000)).contains("nested deeper"));
+    assert!(refused(&"not ".repeat(4_000)).contains("nested deeper"));
+    assert!(refused(&"- ".repeat(8_000)).contains("nested deeper"));
+    assert!(refused(&("1 + ".repeat(257) + "a")).contains("at most 256"));
+    assert!(refused(&"a".repeat(16_385)).contains("at most 16384 bytes"));
+    let text = "case when a then ".repeat(900) + "a";
+    assert!(refused(&text).contains("nested deeper"));
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn reading_never_panics(text in "\\PC{0,60}") {

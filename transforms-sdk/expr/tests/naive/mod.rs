@@ -57,17 +57,7 @@ pub fn value(expr: &Expr, columns: &Columns) -> Option<Plain> {
             let wanted = *which == Which::True;
             Plain::Bool((truth(of(part)?)? == Some(wanted)) != *negated)
         }
-        ExprKind::In(part, list, negated) => {
-            let (part, mut found) = (of(part)?, Some(false));
-            for other in list {
-                match compared(&part, Comparison::Equal, &of(other)?)? {
-                    Plain::Bool(true) => return Some(Plain::Bool(!negated)),
-                    Plain::Null => found = None,
-                    _ => {}
-                }
-            }
-            logic(found.map(|found| found != *negated))
-        }
+        ExprKind::In(part, list, negated) => within(part, list, *negated, columns)?,
         ExprKind::Between(part, low, high, negated) => {
             let (part, low, high) = (of(part)?, of(low)?, of(high)?);
             let above = truth(compared(&part, Comparison::GreaterEqual, &low)?)?;
@@ -76,7 +66,7 @@ pub fn value(expr: &Expr, columns: &Columns) -> Option<Plain> {
         }
         ExprKind::Like(part, pattern, negated) => match of(part)? {
             Plain::Null => Plain::Null,
-            Plain::Text(text) => Plain::Bool(like(pattern.as_bytes(), text.as_bytes()) != *negated),
+            Plain::Text(text) => Plain::Bool(like(&letters(pattern), &letters(&text)) != *negated),
             _ => return None,
         },
         ExprKind::Case(part, whens, otherwise) => {
@@ -99,6 +89,18 @@ pub fn value(expr: &Expr, columns: &Columns) -> Option<Plain> {
         },
         ExprKind::Call(function, arguments) => call(*function, arguments, columns)?,
     })
+}
+
+fn within(part: &Expr, list: &[Expr], negated: bool, columns: &Columns) -> Option<Plain> {
+    let (part, mut found) = (value(part, columns)?, Some(false));
+    for other in list {
+        match compared(&part, Comparison::Equal, &value(other, columns)?)? {
+            Plain::Bool(true) => return Some(Plain::Bool(!negated)),
+            Plain::Null => found = None,
+            _ => {}
+        }
+    }
+    Some(logic(found.map(|found| found != negated)))
 }
 
 fn find<'c>(columns: &'c Columns, name: &str) -> Option<&'c Plain> {
@@ -239,11 +241,15 @@ fn joined(parts: &[Expr], columns: &Columns, strict: bool) -> Option<Plain> {
     }
 }
 
-fn like(pattern: &[u8], text: &[u8]) -> bool {
+fn letters(text: &str) -> Vec<char> {
+    text.chars().collect()
+}
+
+fn like(pattern: &[char], text: &[char]) -> bool {
     match (pattern.first(), text.first()) {
         (None, _) => text.is_empty(),
-        (Some(b'%'), _) => (0..=text.len()).any(|taken| like(&pattern[1..], &text[taken..])),
-        (Some(b'_'), Some(_)) => like(&pattern[1..], &text[1..]),
+        (Some('%'), _) => (0..=text.len()).any(|taken| like(&pattern[1..], &text[taken..])),
+        (Some('_'), Some(_)) => like(&pattern[1..], &text[1..]),
         (Some(one), Some(other)) => one == other && like(&pattern[1..], &text[1..]),
         (Some(_), None) => false,
     }
@@ -267,6 +273,7 @@ fn cast(value: Plain, to: Type) -> Option<Plain> {
             Plain::Float(text.parse().ok()?)
         }
         (Type::Bool, Plain::Int(value @ (0 | 1))) => Plain::Bool(value == 1),
+        (Type::Bool, Plain::Text(text)) => Plain::Bool(text.to_lowercase().parse().ok()?),
         (Type::Text, value) => Plain::Text(text(&value)?),
         (Type::Int, value @ Plain::Int(_)) | (Type::Double, value @ Plain::Float(_)) => value,
         (Type::Bool, value @ Plain::Bool(_)) | (Type::Timestamp, value @ Plain::Time(_)) => value,

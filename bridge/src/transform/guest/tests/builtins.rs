@@ -119,8 +119,8 @@ fn explode_makes_a_row_for_each_reading() {
 fn an_expression_as_deep_as_may_be_runs_in_the_sandbox() {
     let deep =
         |levels: usize| format!("{}temperature{}", "abs(".repeat(levels), ")".repeat(levels));
-    let sums = " + 1".repeat(150);
-    let condition = format!("where = \"{} {sums} > 100\"", deep(90));
+    let sums = " + 1".repeat(256);
+    let condition = format!("where = \"{} {sums} > 100\"", deep(97));
     check(
         "filter",
         &condition,
