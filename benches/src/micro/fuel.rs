@@ -22,7 +22,10 @@ struct Guest {
     write: Write,
 }
 
+/// In order of their names, as the figures are.
 const GUESTS: [Guest; 10] = [
+    builtin("convert", "set = { fahrenheit = \"temperature * 9 / 5 + 32\" }"),
+    builtin("dedup", "by = [\"sensor\", \"ts\"], window = \"10s\""),
     Guest {
         name: "drop_cold",
         module: modules::DROP_COLD,
@@ -35,19 +38,17 @@ const GUESTS: [Guest; 10] = [
         config: "alarm_above = 1000.0",
         write: sensors,
     },
+    Guest { write: sandbox::readings, ..builtin("explode", "prefix = \"m_\"") },
+    builtin("filter", "where = \"temperature > 20 and site <> 'lab'\""),
+    builtin("redact", "hash = [\"sensor\"], key = \"0123456789abcdef\""),
+    builtin("route", "rules = [{ where = \"temperature > 1000\", table = \"alarms\" }]"),
+    builtin("sample", "rate = 0.5"),
     Guest {
         name: "split_readings",
         module: modules::SPLIT_READINGS,
         config: "prefix = \"m_\"",
         write: sandbox::readings,
     },
-    builtin("filter", "where = \"temperature > 20 and site <> 'lab'\""),
-    builtin("route", "rules = [{ where = \"temperature > 1000\", table = \"alarms\" }]"),
-    builtin("convert", "set = { fahrenheit = \"temperature * 9 / 5 + 32\" }"),
-    builtin("redact", "hash = [\"sensor\"], key = \"0123456789abcdef\""),
-    builtin("dedup", "by = [\"sensor\", \"ts\"], window = \"10s\""),
-    builtin("sample", "rate = 0.5"),
-    Guest { write: sandbox::readings, ..builtin("explode", "prefix = \"m_\"") },
 ];
 
 /// A module that comes along.
