@@ -94,7 +94,7 @@ pub fn text() -> String {
     }
     let _ = writeln!(text, "modules that come along (`module` of a transform)");
     for builtin in &modules::BUILTINS {
-        let _ = writeln!(text, "  {:16}{}", format!("{BUILTIN}{}", builtin.name), builtin.summary);
+        let _ = writeln!(text, "  {:18}{}", format!("{BUILTIN}{}", builtin.name), builtin.summary);
     }
     text.push_str("\nall options: bridge components --json, or docs/reference.md\n");
     text
