@@ -1,6 +1,6 @@
-//! Builds the example transforms (`transforms/`) for wasm, so that no binary is committed: the
-//! demo and the tests find them as `bridge::modules`. Cargo calls itself here, with a target
-//! folder of its own, for the outer call holds the lock of the usual one.
+//! Builds the transforms of `transforms/` for wasm, so that no binary is committed: the modules
+//! that come along, the demo and the tests find them as `bridge::modules`. Cargo calls itself here,
+//! with a target folder of its own, for the outer call holds the lock of the usual one.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::{env, fs};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const MODULES: &[&str] = &["drop_cold", "enrich_route", "split_readings", "faulty"];
+/// Those that come along in every bridge, as `builtin:NAME`.
+const BUILTINS: &[&str] = &["filter", "route", "convert", "redact", "dedup", "sample", "explode"];
 
 fn main() -> ExitCode {
     match build() {
@@ -27,18 +29,54 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
     watch(&root.join("transforms"));
     watch(&root.join("transforms-sdk/abi"));
+    watch(&root.join("transforms-sdk/expr"));
     watch(&root.join("transforms-sdk/rust"));
 
     add_target()?;
     let target = out.join("transforms");
     compile(&root.join("transforms"), &target)?;
-    for module in MODULES {
+    for module in MODULES.iter().chain(BUILTINS) {
         let file = format!("{module}.wasm");
         let made = target.join(TARGET).join("release").join(&file);
-        fs::copy(&made, out.join(&file))
-            .map_err(|error| format!("copying the module {}: {error}", made.display()))?;
+        let copying = |error| format!("copying the module {}: {error}", made.display());
+        let bytes = fs::read(&made).map_err(copying)?;
+        let bytes = match BUILTINS.contains(module) {
+            true => without_lines(&bytes).ok_or(format!("{} is cut short", made.display()))?,
+            false => bytes,
+        };
+        fs::write(out.join(&file), bytes).map_err(copying)?;
     }
     Ok(())
+}
+
+/// A module without its tables of lines, which are four fifths of it; the names of functions stay.
+/// Whoever debugs one of these has the workspace to build it in.
+fn without_lines(module: &[u8]) -> Option<Vec<u8>> {
+    let (head, mut rest) = module.split_at_checked(8)?;
+    let mut kept = head.to_vec();
+    while let [id, tail @ ..] = rest {
+        let (size, bytes) = leb128(tail)?;
+        let whole = 1 + bytes + size;
+        let custom = if *id == 0 { tail.get(bytes..)? } else { &[] };
+        let name = leb128(custom).and_then(|(len, at)| custom.get(at..at + len));
+        if !name.is_some_and(|name| name.starts_with(b".debug_")) {
+            kept.extend_from_slice(rest.get(..whole)?);
+        }
+        rest = rest.get(whole..)?;
+    }
+    Some(kept)
+}
+
+/// A number of seven bits a byte, and how many bytes it has.
+fn leb128(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(5).enumerate() {
+        value |= usize::from(byte & 127) << (7 * index);
+        if byte & 128 == 0 {
+            return Some((value, index + 1));
+        }
+    }
+    None
 }
 
 /// Sources as folders, manifests one by one: cargo looks into all of a folder, and what an author
@@ -74,7 +112,7 @@ fn add_target() -> Result<(), String> {
     match added {
         Ok(added) if added.status.success() => Ok(()),
         _ => Err(format!(
-            "the example transforms need the target {TARGET}: run `rustup target add {TARGET}`"
+            "the transforms need the target {TARGET}: run `rustup target add {TARGET}`"
         )),
     }
 }
@@ -104,7 +142,7 @@ fn compile(workspace: &Path, target: &Path) -> Result<(), String> {
     for line in said.lines() {
         println!("cargo::warning={line}");
     }
-    Err(format!("building the example transforms for {TARGET} failed ({})", built.status))
+    Err(format!("building the transforms for {TARGET} failed ({})", built.status))
 }
 
 /// Modules name files and lines; where they lay on this machine is nobody's business.

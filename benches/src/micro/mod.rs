@@ -98,13 +98,15 @@ struct Entry {
 }
 
 /// Every stage, in the order of a lane.
-const STAGES: [Entry; 10] = [
+const STAGES: [Entry; 12] = [
     Entry::new(|_| Ok(Box::new(Decode::new()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::keep()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::drop()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::computed()?))),
     Entry { write: sandbox::readings, ..Entry::new(|_| Ok(Box::new(Sandbox::several()?))) },
     Entry::new(|_| Ok(Box::new(Sandbox::chain()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::filter()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::convert()?))),
     Entry::new(|transport| Ok(Box::new(Encode::new(1, transport.metadata())?))),
     Entry::new(|transport| Ok(Box::new(Encode::new(2, transport.metadata())?))),
     Entry::new(|_| Ok(Box::new(shape::shape()?))),

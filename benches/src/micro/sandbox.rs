@@ -32,7 +32,16 @@ fn enrich_route() -> String {
 }
 
 fn step(module: &str, config: &str) -> String {
-    format!("[[pipeline.bench.transform]]\nmodule = \"{module}.wasm\"\nconfig = {{ {config} }}\n")
+    section(&format!("{module}.wasm"), config)
+}
+
+/// A module that comes along, configured by an expression.
+fn builtin(name: &str, config: &str) -> String {
+    section(&format!("builtin:{name}"), config)
+}
+
+fn section(module: &str, config: &str) -> String {
+    format!("[[pipeline.bench.transform]]\nmodule = \"{module}\"\nconfig = {{ {config} }}\n")
 }
 
 impl Sandbox {
@@ -57,6 +66,16 @@ impl Sandbox {
     pub(super) fn chain() -> Result<Sandbox> {
         let steps = [drop_cold(-100), enrich_route(), drop_cold(20), enrich_route()];
         Sandbox::new("sandbox chain of four", &steps, (45, 55))
+    }
+
+    pub(super) fn filter() -> Result<Sandbox> {
+        let filter = builtin("filter", "where = \"temperature > 20 and sensor <> 'lab'\"");
+        Sandbox::new("sandbox builtin:filter", &[filter], (45, 55))
+    }
+
+    pub(super) fn convert() -> Result<Sandbox> {
+        let convert = builtin("convert", "set = { fahrenheit = \"temperature * 9 / 5 + 32\" }");
+        Sandbox::new("sandbox builtin:convert", &[convert], (100, 100))
     }
 
     fn new(name: &'static str, steps: &[String], percent: (usize, usize)) -> Result<Sandbox> {

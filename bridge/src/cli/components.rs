@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::{file_schema, options_of};
 use crate::kind::Kind;
+use crate::modules::{self, BUILTIN};
 use crate::{format, sink, source, transform};
 
 /// A kind, whatever its room.
@@ -74,6 +75,10 @@ pub fn json() -> Value {
         let kinds: Vec<Value> = kinds.iter().map(kind).collect();
         all[room] = json!({ "section": section, "chosen_by": key, "kinds": kinds });
     }
+    let modules = modules::BUILTINS.iter().map(|builtin| {
+        json!({ "module": format!("{BUILTIN}{}", builtin.name), "summary": builtin.summary })
+    });
+    all["modules"] = modules.collect();
     all["file"] = file_schema();
     all
 }
@@ -86,6 +91,10 @@ pub fn text() -> String {
         for kind in kinds {
             let _ = writeln!(text, "  {:12}{}", kind.name, kind.summary);
         }
+    }
+    let _ = writeln!(text, "modules that come along (`module` of a transform)");
+    for builtin in &modules::BUILTINS {
+        let _ = writeln!(text, "  {:18}{}", format!("{BUILTIN}{}", builtin.name), builtin.summary);
     }
     text.push_str("\nall options: bridge components --json, or docs/reference.md\n");
     text

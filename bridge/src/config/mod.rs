@@ -17,7 +17,7 @@ mod plan;
 mod read;
 mod schema;
 mod section;
-mod suggest;
+pub mod suggest;
 mod table;
 mod tables;
 pub mod units;

@@ -155,7 +155,8 @@ impl Setup {
         self.pipeline.iter().for_each(|of_pipeline| line(of_pipeline));
         for (module, config) in &self.transforms {
             line("[[pipeline.readings.transform]]");
-            line(&format!("module = \"{module}.wasm\"\nconfig = {config}"));
+            let end = if module.starts_with("builtin:") { "" } else { ".wasm" };
+            line(&format!("module = \"{module}{end}\"\nconfig = {config}"));
         }
         line(&format!("[pipeline.readings.table]\nname = \"{}\"", self.table));
         self.shape.iter().for_each(|of_table| line(of_table));

@@ -17,26 +17,52 @@ const HOT: Band = Band { from: 4_801, to: i64::MAX };
 
 #[test]
 fn a_filter_and_a_column_over_http() {
-    promise("a filter and a column over http", |bench| exactly(bench, Transport::Http));
+    promise("a filter and a column over http", |bench| exactly(bench, Transport::Http, examples));
+}
+
+#[test]
+fn a_filter_and_a_column_by_expressions() {
+    promise("a filter and a column by expressions", |bench| {
+        exactly(bench, Transport::Http, expressions)
+    });
 }
 
 #[test]
 fn a_filter_and_a_column_over_tcp_with_verify() {
-    promise("a filter and a column over tcp with verify", |bench| exactly(bench, Transport::Tcp));
+    promise("a filter and a column over tcp with verify", |bench| {
+        exactly(bench, Transport::Tcp, examples)
+    });
 }
 
 #[test]
 fn a_filter_and_a_column_over_pg() {
-    promise("a filter and a column over pg", |bench| exactly(bench, Transport::Pg));
+    promise("a filter and a column over pg", |bench| exactly(bench, Transport::Pg, examples));
 }
 
-fn exactly(bench: &'static Bench, transport: Transport) -> Result<()> {
+/// Transforms that do what the bands say; the hot table's name.
+type Chain = fn(Setup, &str) -> Setup;
+
+fn examples(setup: Setup, hot: &str) -> Setup {
+    let route = format!("{{ alarm_above = 48.0, alarm_table = \"{hot}\" }}");
+    setup.transform("drop_cold", "{ min_celsius = 15.0 }").transform("enrich_route", &route)
+}
+
+/// The same by the modules that come along.
+fn expressions(setup: Setup, hot: &str) -> Setup {
+    let route = format!("{{ rules = [{{ where = \"temperature > 48\", table = \"{hot}\" }}] }}");
+    let computed = "{ set = { fahrenheit = \"temperature * 9 / 5 + 32\" } }";
+    let kept = "{ where = \"temperature >= 15 and starts_with(sensor, 's-')\" }";
+    setup
+        .transform("builtin:filter", kept)
+        .transform("builtin:convert", computed)
+        .transform("builtin:route", &route)
+}
+
+fn exactly(bench: &'static Bench, transport: Transport, chain: Chain) -> Result<()> {
     let count = pick(200_000, 1_000_000);
     let setup = Setup::readings(bench, "exactly", PARTITIONS)?.over(transport);
     let hot = format!("{}_hot", setup.table);
-    let route = format!("{{ alarm_above = 48.0, alarm_table = \"{hot}\" }}");
-    let setup =
-        setup.transform("drop_cold", "{ min_celsius = 15.0 }").transform("enrich_route", &route);
+    let setup = chain(setup, &hot);
     bench.kafka.produce(&setup.topic, (0..count).map(|seq| Reading(seq).record(PARTITIONS)))?;
 
     let installed = setup.install()?;

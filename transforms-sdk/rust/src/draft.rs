@@ -39,6 +39,14 @@ impl<'o> Draft<'o> {
         draft.out.act(kind, table, first, len);
     }
 
+    /// Takes it back, as if it had not been begun.
+    pub fn cancel(self) {
+        let mut draft = ManuallyDrop::new(self);
+        let first = draft.first;
+        // Made texts stay behind in the buffer until the batch is done; nothing points to them.
+        draft.out.cells.truncate(first);
+    }
+
     /// Goes to this table.
     #[inline]
     pub fn table(mut self, table: Table) -> Self {

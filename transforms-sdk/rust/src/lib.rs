@@ -35,6 +35,8 @@
 //! rejects the record that caused it and costs the instance: the bridge makes a new one.
 
 mod draft;
+#[cfg(feature = "expr")]
+pub mod expr;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;

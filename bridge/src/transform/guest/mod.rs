@@ -21,7 +21,6 @@ mod options;
 mod tests;
 mod wasi;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,17 +30,18 @@ use wasmtime::{ExternType, Linker, Module, ValType};
 use self::host::{Host, Log};
 use self::instance::{Instance, Template};
 use self::lane::Guest;
-use self::options::{Meant, OnFailure};
+use self::options::{Meant, OnFailure, Origin};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
 use crate::kind::{Kind, Unable};
+use crate::modules;
 use crate::observe::TransformMeter;
 use crate::transform::{LoadContext, Loaded, Transform, TransformPlan};
 
 /// The entry in the room's table.
 pub const KIND: Kind<dyn TransformPlan> = Kind {
     name: "guest",
-    summary: "a WebAssembly module of your own, in a sandbox",
+    summary: "a WebAssembly module, of your own or one that comes along, in a sandbox",
     example: "module = \"transforms/drop_cold.wasm\"\nconfig = { min_celsius = 15.0 }\n",
     schema: || schemars::schema_for!(options::Options),
     parse,
@@ -60,7 +60,14 @@ impl TransformPlan for Plan {
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
-        let path = context.base.join(&self.0.module);
+        let module = match &self.0.module {
+            Origin::Builtin(name) => {
+                let builtin = modules::builtin(name).expect("the options were checked for it");
+                return Ok(Box::new(load(&self.0, name, builtin.wasm, context, false)?));
+            }
+            Origin::File(module) => module,
+        };
+        let path = context.base.join(module);
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).map_err(|error| {
             Fault::operator(format!("reading transform {}: {error}", path.display()))
@@ -284,7 +291,10 @@ fn load_section(
 ) -> Result<Box<dyn Loaded>, Fault> {
     let meant = options::parse(section)
         .map_err(|mistake| Fault::operator(format!("{}: {}", mistake.path, mistake.message)))?;
-    let file = Path::new(&meant.module).file_name().unwrap_or_default();
-    let file = file.to_string_lossy().into_owned();
+    let file = match &meant.module {
+        Origin::File(module) => module.file_name().unwrap_or_default().to_string_lossy(),
+        Origin::Builtin(name) => (*name).into(),
+    };
+    let file = file.into_owned();
     Ok(Box::new(load(&meant, &file, bytes, context, metered)?))
 }

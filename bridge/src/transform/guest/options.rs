@@ -7,15 +7,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limits::CONFIG_BYTES_MAX;
+use crate::config::suggest::instead_of;
 use crate::config::units::{Bytes, Span};
 use crate::config::{Mistake, Section};
 use crate::limits::{Limits, MIB};
+use crate::modules;
 
 /// A WebAssembly module that works on rows.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Options {
-    /// Path of the module (`.wasm`), relative to the configuration file.
+    /// Path of the module (`.wasm`), relative to the configuration file; or `builtin:NAME` for one
+    /// that comes along: see docs/transforms.md#modules-that-come-along.
     module: PathBuf,
     /// Handed to the module at its start, as JSON.
     #[serde(default)]
@@ -49,10 +52,19 @@ pub(super) enum OnFailure {
     Bypass,
 }
 
+/// Where a module is from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// A file, relative to the configuration file.
+    File(PathBuf),
+    /// The one of this name that comes along.
+    Builtin(&'static str),
+}
+
 /// The same, checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Meant {
-    pub(super) module: PathBuf,
+    pub(super) module: Origin,
     /// JSON.
     pub(super) config: String,
     pub(super) name: String,
@@ -71,11 +83,8 @@ const DEADLINE_RANGE: std::ops::RangeInclusive<Duration> =
 pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     let options: Options = crate::kind::options(section)?;
     let defaults = Limits::default();
-    let stem = options.module.file_stem().and_then(|stem| stem.to_str());
-    let Some(stem) = stem.filter(|stem| !stem.is_empty()) else {
-        return Err(section.mistake("module", "the path of a module ends in a file name"));
-    };
-    let name = options.name.unwrap_or_else(|| stem.to_owned());
+    let (module, own_name) = origin(section, options.module)?;
+    let name = options.name.unwrap_or(own_name);
     if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
         return Err(section.mistake("name", "a name has 1 to 64 bytes, none of them control"));
     }
@@ -94,7 +103,7 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
         return Err(section.mistake("deadline", "expected \"20ms\" to \"60s\", such as \"1s\""));
     }
     Ok(Meant {
-        module: options.module,
+        module,
         config,
         name,
         memory_max,
@@ -102,6 +111,26 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
         on_failure: options.on_failure,
         deterministic: options.deterministic,
     })
+}
+
+/// Where the module is from, and what it is called if it has no name.
+fn origin(section: &Section, module: PathBuf) -> Result<(Origin, String), Mistake> {
+    if let Some(name) = module.to_str().and_then(|module| module.strip_prefix(modules::BUILTIN)) {
+        let Some(builtin) = modules::builtin(name) else {
+            let mistake = section.mistake("module", format!("no module `{name}` comes along"));
+            let names: Vec<&str> = modules::BUILTINS.iter().map(|builtin| builtin.name).collect();
+            return Err(match instead_of(name, &names) {
+                Some(help) => mistake.help(help),
+                None => mistake,
+            });
+        };
+        return Ok((Origin::Builtin(builtin.name), builtin.name.to_owned()));
+    }
+    let stem = module.file_stem().and_then(|stem| stem.to_str());
+    match stem.filter(|stem| !stem.is_empty()).map(str::to_owned) {
+        Some(stem) => Ok((Origin::File(module), stem)),
+        None => Err(section.mistake("module", "the path of a module ends in a file name")),
+    }
 }
 
 /// Dates and times become text; JSON has no number that is not finite.
@@ -150,6 +179,16 @@ mod tests {
         assert_eq!(meant.on_failure, OnFailure::Bypass);
         assert!(meant.deterministic);
         assert_eq!(meant.config, r#"{"a":1.5,"b":[1,true],"c":"1979-05-27","d":{"e":"x"}}"#);
+    }
+
+    #[test]
+    fn modules_come_along_by_their_names() {
+        let meant = parsed("module = 'builtin:filter'").expect("it comes along");
+        assert_eq!((meant.module, meant.name), (Origin::Builtin("filter"), "filter".to_owned()));
+        let meant = parsed("module = 'builtin:route'\nname = 'alarms'").expect("it comes along");
+        assert_eq!(meant.name, "alarms");
+        let error = parsed("module = 'builtin:fitler'").expect_err("there is none");
+        assert_eq!(error, "pipeline.p.transform.module: no module `fitler` comes along");
     }
 
     #[test]

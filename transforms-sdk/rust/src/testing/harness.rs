@@ -158,12 +158,14 @@ fn say(outcome: &mut Outcome, said: Outcome) {
 
 /// A row, beside what there may be already.
 fn add(outcome: &mut Outcome, row: NewRow) {
-    *outcome = match std::mem::replace(outcome, Outcome::Filtered) {
-        Outcome::Filtered => Outcome::Rows(vec![row]),
-        Outcome::Rows(rows) => Outcome::Rows([rows, vec![row]].concat()),
-        Outcome::Both(said, rows) => Outcome::Both(said, [rows, vec![row]].concat()),
-        said => Outcome::Both(Box::new(said), vec![row]),
-    };
+    match outcome {
+        Outcome::Rows(rows) | Outcome::Both(_, rows) => rows.push(row),
+        Outcome::Filtered => *outcome = Outcome::Rows(vec![row]),
+        _ => {
+            let said = std::mem::replace(outcome, Outcome::Filtered);
+            *outcome = Outcome::Both(Box::new(said), vec![row]);
+        }
+    }
 }
 
 fn table_name(table: u16) -> Option<String> {
