@@ -67,21 +67,65 @@ mod tests {
         }
     }
 
+    /// A folder of its own for a test; gone when the test is over.
+    struct Parent(PathBuf);
+
+    impl Parent {
+        fn new(test: &str) -> Parent {
+            let name = format!("bridge-author-{test}-{}", std::process::id());
+            let parent = std::env::temp_dir().join(name);
+            fs::create_dir_all(&parent).expect("a folder for a test");
+            Parent(parent)
+        }
+    }
+
+    impl Drop for Parent {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_missing_compiler_is_named_and_how_to_get_it() {
+        let parent = Parent::new("tools");
+        let compilers = [
+            ("rust", "`cargo`", "rustup target add"),
+            ("c", "`zig` or `clang` with `wasm-ld`", "pip install ziglang"),
+            ("go", "`go`", "Go 1.24"),
+            ("assemblyscript", "`asc`", "npm install"),
+            ("zig", "`zig`", "pip install ziglang"),
+        ];
+        assert_eq!(compilers.len(), LANGUAGES.len());
+        for (name, program, help) in compilers {
+            let language = Language::named(name).expect("a language");
+            new(language, name, &parent.0).expect("a project");
+            let fault = build(&parent.0.join(name), &Tools::nowhere()).expect_err("no compiler");
+            let hint = fault.hint.unwrap_or_default();
+            assert!(
+                fault.message.starts_with(&format!("{program} is missing")),
+                "{}",
+                fault.message
+            );
+            assert!(hint.contains(help), "{name}: {hint}");
+        }
+        let fault = build(&parent.0, &Tools::nowhere()).expect_err("no project");
+        assert!(fault.message.contains("is no project of a transform"), "{fault}");
+    }
+
     #[test]
     fn a_project_has_its_name_and_no_other_mark() {
-        let parent = std::env::temp_dir().join(format!("bridge-author-{}", std::process::id()));
-        fs::create_dir_all(&parent).expect("a folder for tests");
+        let parent = Parent::new("new");
+        let parent = &parent.0;
         for language in LANGUAGES {
             let name = format!("try_{}", language.name);
-            let written = new(language, &name, &parent).expect("a project");
+            let written = new(language, &name, parent).expect("a project");
             assert!(written[0].ends_with(language.main), "the author's file comes first");
             let main = fs::read_to_string(&written[0]).expect("it was written");
             assert!(main.contains(&name) && !main.contains(NAME), "{main}");
             let found = Language::of(&parent.join(&name)).expect("a project");
             assert_eq!(found.name, language.name);
-            let again = new(language, &name, &parent).expect_err("it is there");
+            let again = new(language, &name, parent).expect_err("it is there");
             assert!(again.message.contains(&name), "{again}");
         }
-        fs::remove_dir_all(&parent).expect("its own folder");
     }
 }

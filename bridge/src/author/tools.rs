@@ -25,6 +25,11 @@ impl Tools {
         Tools { folders: first.iter().cloned().chain(std::env::split_paths(&path)).collect() }
     }
 
+    #[cfg(test)]
+    pub(super) fn nowhere() -> Tools {
+        Tools { folders: Vec::new() }
+    }
+
     /// The program of this name.
     fn find(&self, program: &str) -> Option<PathBuf> {
         self.folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file())
@@ -70,8 +75,8 @@ impl Tools {
             .map(|above| above.join("node_modules/.bin").join(program))
             .find(|path| path.is_file());
         let hint = format!("run `npm install` in {} (Node.js brings npm)", folder.display());
-        let program = installed.or_else(|| self.find(program));
-        let program = program.ok_or_else(|| missing("asc", &hint))?;
+        let found = installed.or_else(|| self.find(program));
+        let program = found.ok_or_else(|| missing(program, &hint))?;
         Ok(Tool { program, words: &[] })
     }
 }

@@ -133,7 +133,7 @@ fn readings() -> Vec<Columns> {
 }
 
 /// What the probe is told to do, record by record.
-fn orders() -> Vec<Columns> {
+pub fn orders() -> Vec<Columns> {
     let orders = [
         "keep",
         "keep in",
@@ -171,6 +171,17 @@ fn orders() -> Vec<Columns> {
     orders.iter().map(record).collect()
 }
 
+/// Records that ask for a larger arena each, and fit into no usual one.
+fn large() -> Vec<Columns> {
+    let record = |(order, mebibytes): (&str, usize)| {
+        columns(&[("do", text(order)), ("f", Said::Text("ä€".repeat(mebibytes * 700_000 + 1)))])
+    };
+    [("keep", 0), ("row", 1), ("keep", 0), ("keep", 1), ("row", 0)]
+        .into_iter()
+        .map(record)
+        .collect()
+}
+
 fn counted(count: usize) -> Vec<Columns> {
     let record = |n| columns(&[("temperature", Said::I64(n as i64)), ("label", text("x"))]);
     (0..count).map(record).collect()
@@ -204,6 +215,7 @@ pub fn all() -> Vec<Case> {
         case("split_readings", "no prefix", "prefix = ''", vec![readings().swap_remove(5)]),
         case("split_readings", "beyond one answer", "", many_readings()),
         case("probe", "orders", "", orders()),
+        case("probe", "large records", "", large()),
     ];
     let refusals = [
         ("drop_cold", "nothing given", "", "min_celsius"),

@@ -63,7 +63,12 @@ pub fn module(language: &Language, transform: &str) -> Result<Vec<u8>> {
         }
         author::build(&project, &tools()).map_err(said)?;
     }
-    fs::read(&module).with_context(|| format!("reading {}", module.display()))
+    let bytes = fs::read(&module).with_context(|| format!("reading {}", module.display()))?;
+    // Where the benches are told to take them from.
+    let shelf = folder().join("modules").join(language.name);
+    fs::create_dir_all(&shelf)?;
+    fs::write(shelf.join(format!("{transform}.wasm")), &bytes)?;
+    Ok(bytes)
 }
 
 fn built(transform: &str) -> Option<&'static [u8]> {

@@ -57,6 +57,7 @@ fn check(name: &str) {
         update(&sections).expect("the golden file is written");
     }
     a_panic_is_told(name);
+    a_long_run_changes_nothing(name);
 }
 
 /// The lines that differ.
@@ -85,6 +86,20 @@ fn a_panic_is_told(name: &str) {
     let placed = why.split(&format!("{file}:")).nth(1);
     let placed = placed.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     assert!(why.starts_with("trap: ") && why.contains("told to panic") && placed, "{name}: {why}");
+}
+
+/// Batches until every collector has run some times: what the host reads is still what was meant.
+const BATCHES: usize = 3_000;
+
+fn a_long_run_changes_nothing(name: &str) {
+    let Some(module) = module(name, "probe") else { return };
+    let mut sandbox = Sandbox::start(&module, "").expect("the probe starts");
+    let first = sandbox.run(&cases::orders()).expect("runs");
+    for batch in 1..BATCHES {
+        let again = sandbox.run(&cases::orders()).expect("runs");
+        assert_eq!(first.rows, again.rows, "{name}: batch {batch}");
+        assert_eq!(first.refused, again.refused, "{name}: batch {batch}");
+    }
 }
 
 #[test]
