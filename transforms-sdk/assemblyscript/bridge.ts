@@ -399,30 +399,33 @@ const BYTES_FULL: u32 = 1 << 20;
 /** Set in the bits of a cell that points into `bytes`: the low half is a position there. */
 const OWN: u64 = 1 << 32;
 
-/** Bytes that grow; they move then, so what points into them is a position until the batch's end. */
-@final class Buffer {
-  bytes: ArrayBuffer = new ArrayBuffer(16384);
+/**
+ * Bytes that grow; they move then, so what points into them is a position until the batch's end. The
+ * collector knows nothing of them: they are the bridge's to read, and cost no bookkeeping.
+ */
+@unmanaged class Buffer {
+  ptr: usize = heap.alloc(16384);
+  cap: u32 = 16384;
   len: u32 = 0;
 
   /** The position of so many new bytes. */
   @inline take(len: u32): u32 {
     const at = this.len;
-    if (len > <u32>this.bytes.byteLength - at) this.grow(len);
+    if (len > this.cap - at) this.grow(len);
     this.len = at + len;
     return at;
   }
 
-  @inline at(position: u32): usize { return changetype<usize>(this.bytes) + position; }
+  @inline at(position: u32): usize { return this.ptr + position; }
 
-  private grow(len: u32): void {
-    const larger = new ArrayBuffer(<i32>max(this.len + len, 2 * <u32>this.bytes.byteLength));
-    memory.copy(changetype<usize>(larger), changetype<usize>(this.bytes), this.len);
-    this.bytes = larger;
+  grow(len: u32): void {
+    this.cap = max(this.len + len, 2 * this.cap);
+    this.ptr = heap.realloc(this.ptr, this.cap);
   }
 }
 
 /** Takes what becomes of the records. The last word on a record counts; a reject stands. */
-@final export class Output {
+@unmanaged export class Output {
   actions: Buffer = new Buffer();
   cells: Buffer = new Buffer();
   bytes: Buffer = new Buffer();
@@ -532,13 +535,10 @@ const OWN: u64 = 1 << 32;
       at = this.actions.take(ACTION);
       if (kind != ROW) this.said = at;
     }
-    const action = changetype<Action>(this.actions.at(at));
-    action.kind = kind;
-    action.flags = 0;
-    action.target = target;
-    action.record = this.record;
-    action.ptr = ptr;
-    action.len = len;
+    // kind, flags, target and record; ptr and len.
+    const action = this.actions.at(at);
+    store<u64>(action, <u64>kind | <u64>target << 16 | <u64>this.record << 32);
+    store<u64>(action, <u64>ptr | <u64>len << 32, 8);
     this.open = at;
   }
 
@@ -582,10 +582,7 @@ const OWN: u64 = 1 << 32;
       cell = this.cells.at(this.cells.take(CELL));
       action.len++;
     }
-    store<u16>(cell, column);
-    store<u8>(cell, kind, 2);
-    store<u8>(cell, flags, 3);
-    store<u32>(cell, len, 4);
+    store<u64>(cell, <u64>column | <u64>kind << 16 | <u64>flags << 24 | <u64>len << 32);
     store<u64>(cell, bits, 8);
     return this;
   }
@@ -624,8 +621,8 @@ const OWN: u64 = 1 << 32;
 
 // ---- Exports ----
 
-// All that the bridge reads or writes is reachable from here until the next call: an address in a
-// number keeps nothing alive.
+// The arena is reachable from here until the next one: an address in a number keeps nothing alive. What
+// is unmanaged lives until it is freed.
 let arena = new ArrayBuffer(0);
 const output = new Output();
 

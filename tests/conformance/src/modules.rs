@@ -14,7 +14,7 @@ fn root() -> PathBuf {
 }
 
 /// Where `scripts/toolchains` puts compilers, and what is built with them.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     root().join("target/toolchains")
 }
 

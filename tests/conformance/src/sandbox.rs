@@ -19,6 +19,7 @@ use bridge::transform::{LoadContext, Transform};
 use bridge_abi::{Cell, Value, build};
 
 use crate::cases::{Columns, Said};
+use crate::modules;
 
 /// A transform that has started.
 pub struct Sandbox {
@@ -47,7 +48,9 @@ impl Sandbox {
         let config: toml::Table = config.parse().context("the case's options")?;
         table.insert("config".to_owned(), config.into());
         let names = Arc::new(Names::default());
-        let context = LoadContext { names: Arc::clone(&names), base: ".".into(), cache: None };
+        // A module is compiled for its first case: Go's takes seconds.
+        let cache = Some(modules::folder().join("code"));
+        let context = LoadContext { names: Arc::clone(&names), base: ".".into(), cache };
         let section = Section::new("pipeline.p.transform", table);
         let loaded =
             load_bytes(&section, module, &context).map_err(|fault| anyhow!("{}", fault.message))?;
