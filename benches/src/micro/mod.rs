@@ -51,7 +51,7 @@ pub struct Options {
     /// Whose rows are encoded: over TCP they carry topic, partition, offset and row.
     #[arg(long, value_enum, default_value = "http")]
     transport: Transport,
-    /// Takes the example modules from this folder: those of another language, for `--stage sandbox`.
+    /// Takes the example modules from this folder, such as those of another language.
     #[arg(long, value_name = "FOLDER", conflicts_with = "ratchet")]
     modules: Option<PathBuf>,
     /// Records that go through the bridge alone.

@@ -1,5 +1,5 @@
-//! `bridge transform`: the author's side. `new` puts a project into a folder, `build` makes a module
-//! of it; neither reads a configuration.
+//! `bridge transform`: the author's side. `new` puts a project into a folder, `build` makes a
+//! module of it; neither reads a configuration.
 
 use std::io::Write;
 use std::path::Path;
