@@ -25,6 +25,11 @@ up:
 transforms:
     cargo build --manifest-path transforms/Cargo.toml --release --target wasm32-unknown-unknown
 
+# every language's examples against one golden file; languages without a compiler are skipped
+conformance:
+    ./scripts/toolchains
+    cargo test -p conformance
+
 # docs/reference.md and the batch in ABI.md, made anew from the code
 pages:
     UPDATE=1 cargo test -p bridge --lib reference

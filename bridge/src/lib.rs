@@ -13,6 +13,7 @@
 // Tests start threads, servers and clients as they need them.
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+pub mod author;
 pub mod batch;
 pub mod blame;
 pub mod cli;

@@ -21,6 +21,8 @@ mod sandbox;
 mod shape;
 mod watch;
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use bridge::batch::RecordBatch;
 use serde_json::json;
@@ -49,6 +51,9 @@ pub struct Options {
     /// Whose rows are encoded: over TCP they carry topic, partition, offset and row.
     #[arg(long, value_enum, default_value = "http")]
     transport: Transport,
+    /// Takes the example modules from this folder, such as those of another language.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "ratchet")]
+    modules: Option<PathBuf>,
     /// Records that go through the bridge alone.
     #[arg(long, default_value_t = 10_000_000)]
     alone_records: u64,
@@ -132,6 +137,9 @@ pub fn main(options: &Options) -> Result<()> {
 
 fn measure(options: &Options) -> Result<()> {
     ensure!(options.rounds >= 2, "--rounds must be at least 2: one for A, one for B");
+    if let Some(folder) = &options.modules {
+        bed::take_modules_from(folder)?;
+    }
     let wanted = |name: &str| options.stage.as_deref().is_none_or(|part| name.contains(part));
     eprintln!("ns of processor time: median (min–max) of A, median of B");
     let mut costs = Vec::new();
@@ -164,6 +172,7 @@ fn measure(options: &Options) -> Result<()> {
             "commit": machine::commit(),
             "machine": machine::Machine::here(),
             "transport": options.transport,
+            "modules": options.modules,
             "records": options.records,
             "batch_records": BATCH_RECORDS,
             "rounds": options.rounds,

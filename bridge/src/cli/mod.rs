@@ -7,6 +7,7 @@ mod demo;
 mod explain;
 mod run;
 mod tables;
+mod transform;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -70,6 +71,11 @@ enum Verb {
         #[command(subcommand)]
         verb: TablesVerb,
     },
+    /// Begin a transform of your own, and make a module of it.
+    Transform {
+        #[command(subcommand)]
+        verb: TransformVerb,
+    },
     /// Show the whole road on this machine, with nothing installed.
     Demo {
         /// How long.
@@ -115,6 +121,24 @@ enum TablesVerb {
     Apply {
         /// The configuration.
         file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum TransformVerb {
+    /// Make a folder with a small transform, and the SDK of its language.
+    New {
+        /// The language that it is written in.
+        #[arg(long, value_parser = transform::languages())]
+        lang: String,
+        /// Its name: small letters, digits and `_`. The folder and the module are called so.
+        name: String,
+    },
+    /// Compile the transform in a folder, with the compiler of its language.
+    Build {
+        /// The folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
     },
 }
 
@@ -204,6 +228,12 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             tables::plan(&file, json, &mut out)
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
+        Verb::Transform { verb: TransformVerb::New { lang, name } } => {
+            transform::new(&lang, &name, &mut out)
+        }
+        Verb::Transform { verb: TransformVerb::Build { folder } } => {
+            transform::build(&folder, &mut out)
+        }
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {

@@ -48,7 +48,7 @@ pub struct LoadContext {
 pub trait Loaded: Send + Sync {
     /// An instance for one lane.
     fn instance(&self, meter: Arc<TransformMeter>) -> Result<Box<dyn Transform>, Fault>;
-    /// What `bridge check` says of it: "abi 0, 14 KB, compiled in 9 ms".
+    /// What `bridge check` says of it: "abi 1, 14 KB, compiled in 9 ms".
     fn summary(&self) -> String;
 }
 

@@ -2,8 +2,8 @@
 //! little-endian; pointers are absolute `u32` addresses in the guest's memory; every struct and
 //! array is 8-aligned.
 
-/// The version that this layout carries; 0 while it is being settled.
-pub const ABI: u16 = 0;
+/// The version that this layout carries: settled, so only what `ABI.md` allows may change.
+pub const ABI: u16 = 1;
 
 /// Bytes of the batch header.
 pub const BATCH_BYTES: usize = 48;

@@ -247,7 +247,7 @@ fn memory() -> Vec<u8> {
 
 /// What stands at an address, for the reader of the dump.
 const NOTES: [(usize, &str); 15] = [
-    (0x1000, "Batch: abi 0, size 48, strides 64 and 16, count 2, records 0x1030"),
+    (0x1000, "Batch: abi 1, size 48, strides 64 and 16, count 2, records 0x1030"),
     (0x1010, "  consumed 2, flags, now_us"),
     (0x1020, "  sequence 7, in_len 0x108, progress 1"),
     (0x1030, "Record 0: offset 100, timestamp_ms"),

@@ -70,13 +70,15 @@ fn cause(error: &Error, trap: Option<&Trap>) -> String {
 /// ` at drop_cold/src/lib.rs:41 in drop_cold::divide < bridge_batch`: the place, then who called.
 fn frames(backtrace: &WasmBacktrace, text: &mut String) {
     let mut names = Vec::new();
-    let mut place = None;
+    let (mut place, mut of_the_sdk) = (None, None);
     for frame in backtrace.frames() {
         for symbol in frame.symbols() {
             if let (None, Some(file), Some(line)) = (&place, symbol.file(), symbol.line())
                 && !is_of_the_language(file)
             {
-                place = Some(format!("{}:{line}", end_of(file)));
+                // Where an SDK panics says little: the author's line is in who called it.
+                let found = if is_of_an_sdk(file) { &mut of_the_sdk } else { &mut place };
+                found.get_or_insert_with(|| format!("{}:{line}", end_of(file)));
             }
         }
         let inlined = frame.symbols().iter().filter_map(|symbol| symbol.name()).next();
@@ -85,7 +87,7 @@ fn frames(backtrace: &WasmBacktrace, text: &mut String) {
             None => format!("function {}", frame.func_index()),
         });
     }
-    if let Some(place) = place {
+    if let Some(place) = place.or(of_the_sdk) {
         let _ = write!(text, " at {place}");
     }
     names.truncate(FRAMES_MAX);
@@ -99,6 +101,11 @@ fn is_of_the_language(file: &str) -> bool {
     file.starts_with("/rustc/") || file.contains("/library/std/") || file.contains("/library/core/")
 }
 
+/// The one file of an SDK, beside the author's.
+fn is_of_an_sdk(file: &str) -> bool {
+    ["/bridge.h", "/bridge.zig"].iter().any(|name| file.ends_with(name))
+}
+
 /// The last three parts of a path: `drop_cold/src/lib.rs` tells modules apart.
 fn end_of(file: &str) -> &str {
     let third = file.rmatch_indices('/').map(|(at, _)| at + 1).nth(2);
@@ -108,6 +115,12 @@ fn end_of(file: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_sdk_is_not_its_author() {
+        assert!(is_of_an_sdk("/home/a/warm_only/bridge.zig") && is_of_an_sdk("./bridge.h"));
+        assert!(!is_of_an_sdk("/home/bridge.zig/transform.zig") && !is_of_an_sdk("my_bridge.h"));
+    }
 
     #[test]
     fn places_are_told_by_the_end_of_their_path() {

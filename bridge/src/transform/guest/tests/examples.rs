@@ -17,7 +17,7 @@ fn drop_cold_keeps_what_is_warm() {
     let lines = bench.run(&readings(&[("a", 15.0), ("b", 14.9), ("c", 90.0)])).expect("runs");
     assert_eq!(lines, ["0.0 - sensor=\"a\" temperature=15", "2.0 - sensor=\"c\" temperature=90"]);
     let summary = bench.loaded.summary();
-    assert!(summary.starts_with("abi 0, ") && summary.contains(" KB, compiled in "), "{summary}");
+    assert!(summary.starts_with("abi 1, ") && summary.contains(" KB, compiled in "), "{summary}");
     let missing = load(&Arc::new(Names::default()), modules::DROP_COLD, "").err().expect("refused");
     assert!(missing.message.contains("missing field `min_celsius`"), "{missing}");
 }
@@ -119,6 +119,17 @@ fn faulty_records_are_alone_in_their_fault() {
         assert!(refused[4].2.contains("was refused"), "{refused:?}");
     }
     assert_eq!((bench.meter.traps.get(), bench.meter.deadlines.get()), (8, 2));
+}
+
+#[test]
+fn the_module_by_hand_of_the_document_runs() {
+    let document = include_str!("../../../../../transforms-sdk/ABI.md");
+    let (_, module) = document.split_once("```wat\n").expect("it is there");
+    let (module, _) = module.split_once("```").expect("it ends");
+    let mut bench = Bench::text(module, "");
+    for count in [1, 3, 1_024, 3_000] {
+        assert!(bench.offsets(count).expect("runs").into_iter().eq(0..count as u32));
+    }
 }
 
 #[test]

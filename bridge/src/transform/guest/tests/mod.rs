@@ -186,7 +186,7 @@ fn answers(imports: &str, init: &str, batch: &str) -> String {
         (func $keep (param $i i32)
             (i32.store offset=1024 (i32.shl (local.get $i) (i32.const 4)) (i32.const 1))
             (i32.store offset=1028 (i32.shl (local.get $i) (i32.const 4)) (local.get $i)))
-        (func (export \"bridge_abi\") (result i32) (i32.const 0))
+        (func (export \"bridge_abi\") (result i32) (i32.const 1))
         (func (export \"bridge_alloc\") (param i32) (result i32)
             (if (result i32) (i32.gt_u (local.get 0) (i32.const 0x20000))
                 (then (i32.const 0)) (else (i32.const 0x20000))))

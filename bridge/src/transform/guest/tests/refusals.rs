@@ -52,13 +52,13 @@ fn exports_must_be_there_and_of_their_type() {
     refused(&good.replace("bridge_batch", "bridge_botch"), "", "does not export `bridge_batch`");
     refused(&good.replace("\"memory\"", "\"memento\""), "", "exports no `memory`");
     refused(
-        &good.replace("(func (export \"bridge_abi\") (result i32) (i32.const 0))", ""),
+        &good.replace("(func (export \"bridge_abi\") (result i32) (i32.const 1))", ""),
         "",
         "does not export `bridge_abi`",
     );
     let other = good.replace(
-        "(func (export \"bridge_abi\") (result i32) (i32.const 0))",
-        "(func (export \"bridge_abi\") (result i64) (i64.const 0))",
+        "(func (export \"bridge_abi\") (result i32) (i32.const 1))",
+        "(func (export \"bridge_abi\") (result i64) (i64.const 1))",
     );
     refused(&other, "", "exports `bridge_abi` with another type");
     let global = "(global (export \"_initialize\") i32 (i32.const 0))";
@@ -87,8 +87,11 @@ fn the_start_is_watched() {
     refused(&init("(loop (br 0)) (i32.const 0)"), "deadline = '20ms'", "not done in time");
     refused(&init("(i32.const -3)"), "", "bridge_init answers -3");
     refused(&init("(i32.const 0x8000)"), "", "bits that mean nothing: 0x8000");
-    let abi = good.replace("(result i32) (i32.const 0))", "(result i32) (i32.const 7))");
-    refused(&abi, "", "made for version 7");
+    for version in [0, 2, 7, -1] {
+        let abi = format!("(result i32) (i32.const {version}))");
+        let abi = good.replace("(result i32) (i32.const 1))", &abi);
+        refused(&abi, "", &format!("is made for version {version} of the contract, not for 1"));
+    }
     let alloc = |answer: &str| good.replace("(else (i32.const 0x20000))", answer);
     refused(&alloc("(else (i32.const 0))"), "", "no room for");
     refused(&alloc("(else (i32.const 0x20001))"), "", "no place for it");
