@@ -148,11 +148,12 @@ fn record(number: u64) -> Record {
     let width = size as usize;
     let mut record = Record::new(format!("{number:>width$}"));
     record.partition = Some((number / 7) as i32 % PARTITIONS);
-    record.timestamp_ms = (number % 3 > 0).then_some(1_700_000_000_000 - number as i64 * 1_000);
-    if number % 5 > 0 {
+    record.timestamp_ms =
+        (!number.is_multiple_of(3)).then_some(1_700_000_000_000 - number as i64 * 1_000);
+    if !number.is_multiple_of(5) {
         record.key = Some(number.to_string().into_bytes());
     }
-    if number % 11 == 0 {
+    if number.is_multiple_of(11) {
         record.value = None;
     }
     for header in 0..number % 4 {
@@ -336,10 +337,13 @@ fn retention(kafka: &Kafka) -> Result<()> {
     Ok(())
 }
 
+/// A name, and what must hold.
+type Case = (&'static str, fn(&Kafka) -> Result<()>);
+
 #[test]
 fn both_ways_bring_the_same() {
     let kafka = broker().expect("a broker");
-    let cases: [(&str, fn(&Kafka) -> Result<()>); 5] = [
+    let cases: [Case; 5] = [
         ("compressions", all_compressions),
         ("group protocols", group_protocols),
         ("transactions", transactions),
