@@ -16,8 +16,8 @@ pub struct Limits {
     /// Bytes that the source lends at once, over all lanes, with what the client library needs
     /// for each record; a single batch always passes.
     pub lent_bytes_max: usize,
-    /// Bytes that the Kafka client may hold fetched, over all partitions, with what it needs for
-    /// each record.
+    /// Bytes that may be held fetched, over all partitions, with what the client library needs for
+    /// each record where it fetches.
     pub fetch_bytes_max: usize,
     /// Bytes of one payload before it is closed: its encoded rows and their positions.
     pub payload_bytes_max: usize,
@@ -89,7 +89,7 @@ impl Limits {
         let courier = waiting + self.commit_bytes_max.max(self.payload_bytes_max) + COURIER_BYTES;
         let letters = DEAD_LETTERS_MAX + DEAD_LETTERS_AT_HAND;
         vec![
-            ("fetched by the Kafka client", self.fetch_bytes_max),
+            ("fetched from Kafka", self.fetch_bytes_max),
             ("records on their way to the lanes", self.lent_bytes_max.max(self.batch_held_max())),
             ("rows in the lanes", self.lanes * ROWS_PER_BATCH * self.batch_bytes_max),
             ("open payloads", self.lanes * self.open_bytes_max),

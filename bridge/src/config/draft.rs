@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
+use super::plan::Fetching;
 use super::schema::{FallbackSection, FormatSection, SinkSection, SourceSection, TransformSection};
 use super::tables::DeclaredDraft;
 use super::units::{Bytes, Span};
@@ -41,6 +42,9 @@ pub struct FileDraft {
 pub struct KafkaDraft {
     /// Addresses of some brokers, with commas: `"one:9092,two:9092"`. Default `"localhost:9092"`.
     pub brokers: Option<String>,
+    /// Who fetches a source's records: `"auto"` (default: the bridge itself where it can, at a
+    /// fraction of the CPU) or `"library"` (librdkafka); see docs/kafka.md.
+    pub fetch: Option<Fetching>,
     /// Any property of librdkafka, such as `"security.protocol" = "SASL_SSL"`.
     pub properties: Named<Scalar>,
 }
@@ -375,8 +379,7 @@ pub struct LimitsDraft {
     /// Bytes that the source lends at once, over all lanes, with what the client library needs
     /// for each record; a single batch always passes.
     pub lent_bytes_max: Option<Bytes>,
-    /// Bytes that the Kafka client may hold fetched, over all partitions, with what it needs for
-    /// each record.
+    /// Bytes that may be held fetched, over all partitions.
     pub fetch_bytes_max: Option<Bytes>,
     /// Bytes of one payload before it is closed: its encoded rows, and 24 bytes for each.
     pub payload_bytes_max: Option<Bytes>,

@@ -391,6 +391,7 @@ fn kafka_plan(
         properties.push((key.clone(), value.0.clone()));
     }
     let start = draft.start.map_or(Start::Earliest, Start::from);
+    let fetch = kafka.fetch.or(shared.kafka.fetch).unwrap_or_default();
     Some(KafkaPlan {
         properties,
         topics: found.keep(topics(section, draft))?,
@@ -398,6 +399,7 @@ fn kafka_plan(
         instance: instance(name, draft.instance.as_ref(), shared),
         start,
         from: shared.overrides.from,
+        fetch,
     })
 }
 

@@ -25,7 +25,9 @@ pub mod units;
 pub use expand::Surroundings;
 pub use load::Overrides;
 pub use mistake::{Mistake, Mistakes};
-pub use plan::{AlsoPlan, FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics};
+pub use plan::{
+    AlsoPlan, FallbackPlan, Fetching, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics,
+};
 pub use schema::{file_schema, options_of, type_in_words};
 pub use section::Section;
 

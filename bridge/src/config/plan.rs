@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+
 use crate::format::{Admission, FormatPlan, KeyPlan};
 use crate::limits::{COURIER_BYTES, Limits, PROCESS_BYTES};
 use crate::shape::Shape;
@@ -100,6 +102,8 @@ pub struct KafkaPlan {
     pub start: Start,
     /// Overrides committed offsets once (`bridge run --from`).
     pub from: Option<Start>,
+    /// Who fetches records.
+    pub fetch: Fetching,
 }
 
 impl Plan {
@@ -165,6 +169,18 @@ pub enum Topics {
     List(Vec<String>),
     /// All whose name matches, whole.
     Regex(String),
+}
+
+/// Who fetches records.
+#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "Fetch")]
+pub enum Fetching {
+    /// The bridge itself where it can, else the client library.
+    #[default]
+    Auto,
+    /// The client library.
+    Library,
 }
 
 /// Where a partition starts.

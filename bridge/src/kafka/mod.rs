@@ -14,6 +14,7 @@ pub mod feed;
 pub mod mock;
 pub mod settings;
 pub mod topics;
+pub mod wire;
 
 pub use context::{Diagnostics, Observer, Reports};
 pub use settings::Settings;

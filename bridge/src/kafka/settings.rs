@@ -41,7 +41,7 @@ impl Budget {
 /// What a record of some 150 bytes takes in memory, over what it takes on the wire.
 const FETCHED_PER_WIRE: usize = 4;
 /// One fetch of a partition brings at least this much: some hundred small records for a round trip.
-const FETCH_BYTES_MIN: usize = 16 << 10;
+pub const FETCH_BYTES_MIN: usize = 16 << 10;
 /// A partition's queue may hold that many records, however small its share is.
 const QUEUED_RECORDS_MIN: usize = 100;
 /// The library's default for one fetch over all partitions.
@@ -247,7 +247,7 @@ fn decapitalised(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Topics;
+    use crate::config::{Fetching, Topics};
 
     pub(crate) fn plan(properties: &[(&str, &str)]) -> KafkaPlan {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
@@ -258,6 +258,7 @@ mod tests {
             instance: Some("here-1".to_owned()),
             start: Start::Earliest,
             from: None,
+            fetch: Fetching::Auto,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::batch::PartitionIndex;
-use crate::config::{Start, Topics};
+use crate::config::{Fetching, Start, Topics};
 use crate::kafka::mock::Cluster;
 use crate::limits::Limits;
 use crate::reject::Reject;
@@ -34,6 +34,7 @@ fn kafka_plan(brokers: &str, topic: &str) -> KafkaPlan {
         instance: None,
         start: Start::Earliest,
         from: None,
+        fetch: Fetching::Auto,
     }
 }
 

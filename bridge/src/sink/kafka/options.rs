@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::framing::{Addressing, TABLE};
 use super::{TOPIC_BYTES_MAX, topic_fault};
 use crate::blame::Fault;
-use crate::config::{KafkaPlan, Mistake, Section, Start, Topics};
+use crate::config::{Fetching, KafkaPlan, Mistake, Section, Start, Topics};
 use crate::kind::{self, Unable};
 use crate::sink::text::{TextPlan, Timestamps, Written, csv_mistake};
 
@@ -173,6 +173,7 @@ impl KafkaSinkPlan {
             instance: None,
             start: Start::Earliest,
             from: None,
+            fetch: Fetching::Auto,
         };
         match (&self.brokers, &self.source) {
             (Some(brokers), _) => {

@@ -16,7 +16,7 @@ use super::framing::Addressing;
 use super::*;
 use crate::batch::testing::{Pair, batch};
 use crate::batch::{Payload, Receipt, Row, RowBatch, Verdict};
-use crate::config::{Section, Start, Topics as Read};
+use crate::config::{Fetching, Section, Start, Topics as Read};
 use crate::kafka::mock::Cluster;
 use crate::names::Names;
 use crate::observe::PipelineMeter;
@@ -41,6 +41,7 @@ fn source(brokers: &str) -> KafkaPlan {
         instance: None,
         start: Start::Earliest,
         from: None,
+        fetch: Fetching::Auto,
     }
 }
 

@@ -9,11 +9,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
-use super::fetch::{Client, Queue};
+use super::fetch::{Client, introduce};
 use super::lag::Ahead;
 use super::rebalance::Change;
 use super::stable::Stable;
-use super::table::Standing;
+use super::table::{Channel, Standing};
 use super::{Event, KafkaSource};
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::{Blame, Fault};
@@ -115,31 +115,83 @@ impl KafkaSource {
         matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
     }
 
-    /// Gives partitions to the client. Their queues come first: a partition that is assigned
+    /// Gives partitions to the client. Their channels come first: a partition that is assigned
     /// before its queue is split sends its first records elsewhere.
     fn assign(&mut self, offsets: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
         for (index, offset) in offsets {
-            let client = Arc::clone(&self.client);
+            self.open_channel(*index)?;
             let partition = self.table.get_mut(*index);
-            if partition.queue.is_none() {
-                let name = &partition.name;
-                let queue = Queue::split(&client, &partition.topic, name.partition);
-                let queue = queue.ok_or_else(|| Fault::us(format!("no queue for {name}")))?;
-                partition.queue = Some(queue);
-            }
             partition.position = *offset;
             partition.sent = -1;
             partition.paused = false;
             partition.met = true;
             partition.ahead = Ahead::default();
-            partition.misfortune = None;
+            partition.trouble = None;
             partition.standing = Standing::Owned;
         }
+        // Before they are assigned, or a first fetch would go out; and after, should the client not
+        // have known them.
+        self.pause_own(offsets)?;
         if self.is_cooperative() {
             let list = self.list(offsets)?;
-            return self.assigned(self.client.incremental_assign(&list));
+            self.assigned(self.client.incremental_assign(&list))?;
+        } else {
+            self.assign_all()?;
         }
-        self.assign_all()
+        self.pause_own(offsets)?;
+        self.read_own(offsets);
+        Ok(())
+    }
+
+    /// Has a way for a partition's records.
+    fn open_channel(&mut self, index: PartitionIndex) -> Result<(), Fault> {
+        let partition = self.table.get_mut(index);
+        if partition.channel.is_none() {
+            let channel = match &self.plane {
+                Some(plane) => Channel::Own(plane.tap(&partition.name)),
+                None => Channel::Library(partition.split(&self.client)?),
+            };
+            partition.channel = Some(channel);
+        }
+        Ok(())
+    }
+
+    /// Begins to fetch those partitions that we fetch ourselves.
+    fn read_own(&mut self, offsets: &[(PartitionIndex, i64)]) {
+        for (index, offset) in offsets {
+            if let Some(Channel::Own(tap)) = &mut self.table.get_mut(*index).channel {
+                tap.start(*offset);
+            }
+        }
+    }
+
+    /// The library has partitions that we fetch, for the group's sake, but reads nothing of them.
+    fn pause_own(&self, offsets: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
+        let is_own = |(index, _): &(PartitionIndex, i64)| self.table.get(*index).is_own();
+        let own: Vec<_> = offsets.iter().copied().filter(is_own).collect();
+        if own.is_empty() {
+            return Ok(());
+        }
+        for (index, _) in &own {
+            let partition = self.table.get(*index);
+            introduce(&self.client, &partition.topic, partition.name.partition);
+        }
+        let list = self.list(&own)?;
+        self.assigned(self.client.pause(&list))
+    }
+
+    /// Leaves a partition that we cannot read to the library.
+    pub(super) fn hand_over(&mut self, index: PartitionIndex, why: &str) -> Result<(), Fault> {
+        let partition = self.table.get_mut(index);
+        tracing::info!("{} is read by the client library from here on: {why}", partition.name);
+        if let Some(Channel::Own(tap)) = &mut partition.channel {
+            tap.stop();
+        }
+        partition.channel = Some(Channel::Library(partition.split(&self.client)?));
+        let position = partition.position;
+        let list = self.list(&[(index, position)])?;
+        self.assigned(self.client.resume(&list))?;
+        self.reposition(index, position)
     }
 
     /// The eager way: the whole assignment, each partition at its place.
@@ -147,7 +199,8 @@ impl KafkaSource {
         let owned = self.table.standing(Standing::Owned);
         let all: Vec<_> = owned.map(|index| (index, self.table.get(index).position)).collect();
         let list = self.list(&all)?;
-        self.assigned(self.client.assign(&list))
+        self.assigned(self.client.assign(&list))?;
+        self.pause_own(&all)
     }
 
     fn assigned(&self, result: Result<(), KafkaError>) -> Result<(), Fault> {
@@ -161,7 +214,11 @@ impl KafkaSource {
     pub(super) fn reposition(&mut self, index: PartitionIndex, offset: i64) -> Result<(), Fault> {
         let partition = self.table.get_mut(index);
         partition.position = offset;
-        partition.misfortune = None;
+        partition.trouble = None;
+        if let Some(Channel::Own(tap)) = &mut partition.channel {
+            tap.start(offset);
+            return Ok(());
+        }
         // A seek is refused while the library still looks for the partition's first offset, and
         // after an offset that was out of range; a new assignment never is.
         if self.is_cooperative() {
@@ -193,7 +250,10 @@ impl KafkaSource {
                 owned.push((*index, partition.position));
             }
             partition.standing = Standing::Away;
-            partition.misfortune = None;
+            partition.trouble = None;
+            if let Some(Channel::Own(tap)) = &mut partition.channel {
+                tap.stop();
+            }
         }
         let result = if self.is_cooperative() {
             let list = self.list(&owned)?;
@@ -216,9 +276,12 @@ impl KafkaSource {
                 lost.push(PartitionIndex(place as u32));
             }
             partition.standing = Standing::Away;
-            partition.misfortune = None;
-            // Queues belong to the old client.
-            partition.queue = None;
+            partition.trouble = None;
+            match &mut partition.channel {
+                Some(Channel::Own(tap)) => tap.stop(),
+                // Queues belong to the old client.
+                channel => *channel = None,
+            }
         }
         self.starts.clear();
         self.leaving = None;
@@ -253,6 +316,12 @@ impl KafkaSource {
         self.leaving = None;
         for partition in &mut self.table.partitions {
             partition.standing = Standing::Away;
+            if let Some(Channel::Own(tap)) = &mut partition.channel {
+                tap.stop();
+            }
+        }
+        if let Some(plane) = &self.plane {
+            plane.close(deadline);
         }
         if !part_with(&self.client, deadline) {
             tracing::warn!("leaving group {} took too long", self.plan.group);

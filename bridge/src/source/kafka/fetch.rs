@@ -69,6 +69,18 @@ impl Queue {
     }
 }
 
+/// Makes a partition known to the client before it is assigned: only then can it be paused by then.
+pub fn introduce(client: &Client, topic: &CStr, partition: i32) {
+    // SAFETY: the client is alive, `topic` is a C string; the queue, if any, is given back at once.
+    unsafe {
+        let native = client.client().native_ptr();
+        let queue = c::rd_kafka_queue_get_partition(native, topic.as_ptr(), partition);
+        if !queue.is_null() {
+            c::rd_kafka_queue_destroy(queue);
+        }
+    }
+}
+
 impl Drop for Queue {
     fn drop(&mut self) {
         // SAFETY: the reference is ours and is given back once. The callback is taken back under

@@ -3,7 +3,7 @@
 //! fetches just now, is asked for beside.
 
 use super::fetch::end_of;
-use super::table::Standing;
+use super::table::{Channel, Standing};
 use super::{KafkaSource, Lag};
 use crate::batch::PartitionIndex;
 
@@ -54,7 +54,10 @@ impl KafkaSource {
         // Looked up before the question goes out: an answer must be the newer of the two.
         let told = |index: &PartitionIndex| {
             let partition = self.table.get(*index);
-            end_of(&self.client, &partition.topic, partition.name.partition)
+            match &partition.channel {
+                Some(Channel::Own(tap)) => tap.end(),
+                _ => end_of(&self.client, &partition.topic, partition.name.partition),
+            }
         };
         let told: Vec<Option<i64>> = owned.iter().map(told).collect();
         let names = owned.iter().map(|index| self.table.get(*index));

@@ -5,7 +5,8 @@
 //! poll ◀── Member (stash of changes) ◀── the library, in the middle of a poll
 //!  │ Assigned ─▶ start:   offsets asked, queues split, then assigned
 //!  │ Revoked  ─▶ release: drained and committed, then given up
-//! take ◀── Queue ◀── broker thread                          wait ◀── Bell
+//! take ◀── Tap ◀── Plane: fetched by ourselves (`own`)      wait ◀── Bell
+//!     ◀── Queue ◀── the library's broker thread, where it has to be the library
 //! ```
 
 mod assignment;
@@ -13,6 +14,7 @@ mod commit;
 mod fetch;
 mod lag;
 mod membership;
+mod own;
 mod plan;
 mod rebalance;
 mod reread;
@@ -32,11 +34,13 @@ use rdkafka::{ClientConfig, Message};
 use commit::Commits;
 use fetch::{Client, Misfortune};
 pub use membership::Membership;
+use own::fit::{self, Terms};
+use own::{Plane, Trouble};
 use rebalance::Member;
 pub use reread::{Rereader, owned as owned_record};
 use stable::Stable;
 pub use table::Roster;
-use table::{Standing, Table};
+use table::{Channel, Standing, Table};
 
 use super::wake::Bell;
 use super::{CommitPoint, Event, Lag, Source, Waker};
@@ -73,6 +77,8 @@ pub struct KafkaSource {
     leaving: Option<assignment::Leaving>,
     commits: Commits,
     stable: Stable,
+    /// Fetches records, if it is not the library that does.
+    plane: Option<Plane>,
     /// To be told at the next poll.
     told: Option<Event>,
     /// When the group gave our partitions to others without asking.
@@ -106,10 +112,15 @@ impl KafkaSource {
         let config = settings.consumer(budget, ignored_topics);
         let bell = Arc::new(Bell::default());
         let client = join(&config, plan, &bell)?;
+        let terms = match fit::why_library(plan) {
+            None => Terms::of(&config, budget),
+            Some(_) => None,
+        };
         let now = Instant::now();
         Ok(KafkaSource {
             commits: Commits::new(&client),
             stable: Stable::new(&client, &config),
+            plane: terms.map(|terms| Plane::new(terms, &bell)),
             client,
             bell,
             table: Table::default(),
@@ -141,11 +152,13 @@ impl KafkaSource {
                 // that does is not lost but read again.
                 let (topic, partition) = (message.topic().into(), message.partition());
                 let name = TopicPartition { topic, partition };
-                tracing::warn!("{name} sent a record past its queue; it is read again");
-                match self.table.find(&name) {
-                    Some(index) => self.reposition(index, self.table.get(index).position),
-                    None => Ok(()),
+                let Some(index) = self.table.find(&name) else { return Ok(()) };
+                if self.table.get(index).is_own() {
+                    // Fetched before it was paused; we fetch it ourselves.
+                    return Ok(());
                 }
+                tracing::warn!("{name} sent a record past its queue; it is read again");
+                self.reposition(index, self.table.get(index).position)
             }
             Some(Err(error)) => self.heard(&error),
         }
@@ -271,6 +284,9 @@ impl Source for KafkaSource {
 
     fn poll(&mut self) -> Result<Option<Event>, Fault> {
         self.listen()?;
+        if self.plane.as_ref().is_some_and(Plane::has_died) {
+            return Err(Fault::us("a thread that fetches records ended"));
+        }
         self.follow_commits();
         self.finish_starts()?;
         self.next_event()
@@ -291,18 +307,26 @@ impl Source for KafkaSource {
         if known.standing != Standing::Owned || known.paused {
             return Ok(None);
         }
-        let Some(queue) = &known.queue else { return Ok(None) };
-        if known.misfortune.is_none() {
-            let mut misfortune = None;
-            let taken = queue.take(records_max, &mut |found| misfortune = Some(found));
-            known.misfortune = misfortune;
+        if known.trouble.is_none() {
+            let mut trouble = None;
+            let taken = match (&mut known.channel, &mut self.plane) {
+                (Some(Channel::Library(queue)), _) => {
+                    queue.take(records_max, &mut |found| trouble = Some(Trouble::Said(found)))
+                }
+                (Some(Channel::Own(tap)), Some(plane)) => {
+                    tap.take(records_max, &mut plane.unpacker, &mut |found| trouble = Some(found))
+                }
+                _ => None,
+            };
+            known.trouble = trouble;
             if let Some((_, next)) = taken.as_ref().and_then(Taken::span) {
                 known.position = next;
                 return Ok(taken);
             }
         }
-        match known.misfortune.take() {
-            Some(misfortune) => self.suffer(partition, &misfortune).map(|()| None),
+        match known.trouble.take() {
+            Some(Trouble::Said(misfortune)) => self.suffer(partition, &misfortune).map(|()| None),
+            Some(Trouble::Foreign(why)) => self.hand_over(partition, &why).map(|()| None),
             None => Ok(None),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::own::fit;
 use super::{KafkaSource, Rereader};
 use crate::blame::Fault;
 use crate::config::{KafkaPlan, Start, Topics};
@@ -52,7 +53,19 @@ impl SourcePlan for KafkaPlan {
             None => format!("at the committed offset, else {}", words(self.start)),
         };
         let group = self.group.clone();
-        let own = [("topics", topics), ("group", group), ("member", member), ("start", start)];
+        let fetching = match fit::why_library(self) {
+            None => {
+                "by the bridge itself; groups, commits and old formats by librdkafka".to_owned()
+            }
+            Some(why) => format!("by librdkafka: {why}"),
+        };
+        let own = [
+            ("topics", topics),
+            ("group", group),
+            ("member", member),
+            ("start", start),
+            ("fetched", fetching),
+        ];
         let own = own.map(|(subject, text)| (subject.to_owned(), text));
         own.into_iter().chain(self.shown()).collect()
     }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, RwLock};
 
-use super::fetch::{Misfortune, Queue};
+use super::fetch::{Client, Queue};
 use super::lag::Ahead;
+use super::own::{Tap, Trouble};
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::Fault;
 
@@ -43,8 +44,9 @@ pub struct Partition {
     pub name: TopicPartition,
     /// The same for the library.
     pub topic: CString,
-    /// Its queue; made at its first assignment and kept, so that it is never without its bell.
-    pub queue: Option<Queue>,
+    /// Its records' way; made at its first assignment and kept, so that it is never without its
+    /// bell.
+    pub channel: Option<Channel>,
     /// Whose it is.
     pub standing: Standing,
     /// The offset after the last record that was taken, or where reading began. Our own count:
@@ -58,8 +60,29 @@ pub struct Partition {
     pub paused: bool,
     /// Whether it was assigned before: `--from` counts once.
     pub met: bool,
-    /// What the library said after the records that were taken last.
-    pub misfortune: Option<Misfortune>,
+    /// What was said after the records that were taken last.
+    pub trouble: Option<Trouble>,
+}
+
+/// Which way a partition's records come.
+pub enum Channel {
+    /// Fetched by the library.
+    Library(Queue),
+    /// Fetched by ourselves; the library has the partition, paused.
+    Own(Tap),
+}
+
+impl Partition {
+    /// Its queue in the client, apart from the client's own.
+    pub fn split(&self, client: &Client) -> Result<Queue, Fault> {
+        let queue = Queue::split(client, &self.topic, self.name.partition);
+        queue.ok_or_else(|| Fault::us(format!("no queue for {}", self.name)))
+    }
+
+    /// Whether we fetch it ourselves.
+    pub fn is_own(&self) -> bool {
+        matches!(self.channel, Some(Channel::Own(_)))
+    }
 }
 
 /// All partitions.
@@ -84,14 +107,14 @@ impl Table {
         self.partitions.push(Partition {
             name: name.clone(),
             topic,
-            queue: None,
+            channel: None,
             standing: Standing::Away,
             position: 0,
             sent: -1,
             ahead: Ahead::default(),
             paused: false,
             met: false,
-            misfortune: None,
+            trouble: None,
         });
         self.indexes.insert(name.clone(), index);
         self.roster.push(name.clone());

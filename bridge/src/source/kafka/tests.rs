@@ -12,9 +12,10 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::KafkaSource;
+use super::fetch::end_of;
 use crate::batch::{PartitionIndex, Route};
 use crate::blame::Blame;
-use crate::config::{KafkaPlan, RejectsPlan, Start, Topics};
+use crate::config::{Fetching, KafkaPlan, RejectsPlan, Start, Topics};
 use crate::kafka::mock::Cluster;
 use crate::kafka::topics::Scout;
 use crate::kafka::{Settings, check};
@@ -37,6 +38,7 @@ fn plan(cluster: &Cluster, group: &str) -> KafkaPlan {
         instance: None,
         start: Start::Earliest,
         from: None,
+        fetch: Fetching::Auto,
     }
 }
 
@@ -170,6 +172,47 @@ fn every_record_comes_once_and_in_order() {
 }
 
 #[test]
+fn the_library_fetches_nothing_of_what_we_fetch() {
+    let cluster = cluster(2, 500);
+    for strategy in ["cooperative-sticky", "range"] {
+        for fetch in [Fetching::Auto, Fetching::Library] {
+            let mut plan = KafkaPlan { fetch, ..plan(&cluster, &format!("{strategy}-{fetch:?}")) };
+            let property = ("partition.assignment.strategy".to_owned(), strategy.to_owned());
+            plan.properties.push(property);
+            let mut reader = Reader::new(&plan);
+            reader.until("all records", |reader| reader.count() >= 1_000);
+            reader.assert_in_order(500);
+            // Only a fetch tells the library where a partition ends.
+            let topic = c"sensors".to_owned();
+            let ends: Vec<_> =
+                (0..2).map(|partition| end_of(&reader.source.client, &topic, partition)).collect();
+            let expected = (fetch == Fetching::Library).then_some(500);
+            assert_eq!(ends, [expected; 2], "{strategy}, {fetch:?}");
+            reader.source.close(DEADLINE);
+        }
+    }
+}
+
+#[test]
+fn a_partition_that_is_handed_over_goes_on_where_it_was() {
+    for strategy in ["cooperative-sticky", "range"] {
+        let cluster = cluster(2, 2_000);
+        let mut plan = plan(&cluster, "over");
+        let property = ("partition.assignment.strategy".to_owned(), strategy.to_owned());
+        plan.properties.push(property);
+        let mut reader = Reader::new(&plan);
+        reader.until("some records", |reader| reader.count() >= 500);
+        let index = reader.owned[0];
+        reader.source.hand_over(index, "it is told to").expect("it is ours");
+        reader.until("all records", |reader| reader.count() >= 4_000);
+        reader.assert_in_order(2_000);
+        let is_own = |index: &PartitionIndex| reader.source.table.get(*index).is_own();
+        assert_eq!(reader.owned.iter().filter(|index| is_own(index)).count(), 1);
+        reader.source.close(DEADLINE);
+    }
+}
+
+#[test]
 fn a_restart_goes_on_from_the_committed_offset() {
     let cluster = cluster(2, 500);
     let plan = plan(&cluster, "again");
@@ -185,9 +228,11 @@ fn a_restart_goes_on_from_the_committed_offset() {
 
 #[test]
 fn a_rewind_is_read_again_from_exactly_there() {
-    for strategy in ["cooperative-sticky", "range"] {
+    let both = [Fetching::Auto, Fetching::Library];
+    let ways = ["cooperative-sticky", "range"].into_iter().flat_map(|way| both.map(|by| (way, by)));
+    for (strategy, fetch) in ways {
         let cluster = cluster(2, 2_000);
-        let mut plan = plan(&cluster, "rewind");
+        let mut plan = KafkaPlan { fetch, ..plan(&cluster, "rewind") };
         let property = ("partition.assignment.strategy".to_owned(), strategy.to_owned());
         plan.properties.push(property);
         let mut reader = Reader::new(&plan);
