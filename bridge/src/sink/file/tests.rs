@@ -329,8 +329,15 @@ async fn what_is_wanted_back_is_given_back() {
     bench.reset.send_replace(1);
     assert!(matches!(bench.receipt().await, (Verdict::Rewind { .. }, 0)));
     fs::remove_file(folder.0.join("rows")).expect("it was there");
-    bench.send(payload("a", 0, "1\n")).await;
-    assert!(matches!(bench.receipt().await, (Verdict::Stored, 1)));
+    // Who is still giving back gives back what comes meanwhile, too.
+    loop {
+        bench.send(payload("a", 0, "1\n")).await;
+        match bench.receipt().await {
+            (Verdict::Rewind { .. }, 0) => {}
+            (Verdict::Stored, 1) => break,
+            (verdict, rows) => panic!("{verdict:?}, {rows} rows"),
+        }
+    }
     bench.end().await;
 }
 
