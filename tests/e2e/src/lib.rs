@@ -6,6 +6,7 @@
 //!     Setup ──▶ Installed ──▶ Bridge      a configuration, written, running
 //!     Load     records at a pace        Group    committed offsets and lag
 //!     Reading  a record made from its number, so that SQL can check every row
+//!     moves    partitions that change hands under load
 //! ```
 //!
 //! The binary under test is `BRIDGE_BIN`, or `bridge` in the folder above the test's own.
@@ -17,6 +18,7 @@ mod checks;
 mod group;
 mod load;
 mod metrics;
+pub mod moves;
 mod postgres;
 mod reading;
 mod setup;

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
-    Band, Bench, Bridge, Group, Installed, Load, PARTITIONS, Reading, Setup, Transport, pick,
-    promise, rows_are_exact,
+    Band, Bench, Bridge, Group, Installed, Load, PARTITIONS, Reading, Setup, Transport, moves,
+    pick, promise, rows_are_exact,
 };
 use serde_json::Value;
 
 const RECORDS_PER_SECOND: u64 = 50_000;
+/// Where two processes share the machine.
+const SHARED_PER_SECOND: u64 = 15_000;
 /// Until there is a moment with work under way.
 const BUSY: Duration = Duration::from_secs(60);
 /// What has piled up, through an unoptimised bridge.
@@ -75,6 +77,58 @@ fn outlive(bench: &'static Bench, transport: Transport) -> Result<()> {
     );
     ensure!(replaced >= count as i64, "only {replaced} of {count} rows came again");
     Ok(())
+}
+
+#[test]
+fn a_frozen_process_that_wakes_doubles_nothing() {
+    promise("a frozen process that wakes doubles nothing", |bench| {
+        let (installed, group, bridge, load) = shared(bench, "exact_frozen", Transport::Tcp)?;
+        let bridge = moves::freeze(bridge, &installed, &group)?;
+        settle(bench, &installed, &bridge, &group, load)
+    });
+}
+
+#[test]
+fn each_row_once_while_partitions_move() {
+    promise("each row once while partitions move", |bench| {
+        let (installed, group, bridge, load) = shared(bench, "exact_moved", Transport::Http)?;
+        moves::visit(&bridge, &installed, &group, SHARED_PER_SECOND)?;
+        settle(bench, &installed, &bridge, &group, load)
+    });
+}
+
+/// A process at work that shares its group.
+fn shared(
+    bench: &'static Bench,
+    name: &str,
+    transport: Transport,
+) -> Result<(Installed, Group, Bridge, Load)> {
+    let mut setup = setup(bench, name)?.over(transport);
+    setup.pipeline.push(moves::NOBODY.to_owned());
+    setup.properties = vec![moves::SESSION.to_owned()];
+    let installed = setup.install()?;
+    let group = installed.group(bench)?;
+    let bridge = installed.start_ready()?;
+    let load = Load::start(bench, &installed.setup.topic, SHARED_PER_SECOND, |seq| {
+        Reading(seq).record(PARTITIONS)
+    });
+    group.wait_progress(&bridge, 0, BUSY)?;
+    Ok((installed, group, bridge, load))
+}
+
+/// Ends the load, waits until all is done, and holds the table against the topic.
+fn settle(
+    bench: &Bench,
+    installed: &Installed,
+    bridge: &Bridge,
+    group: &Group,
+    load: Load,
+) -> Result<()> {
+    let count = load.finish(Duration::ZERO)?;
+    group.wait_drained(bridge, DRAIN)?;
+    bridge.stop_well(ENDS)?;
+    println!("{count} records");
+    table_equals_topic(bench, installed, group, count)
 }
 
 /// Kills one of them with rows under way, and waits for work to go on.

@@ -6,9 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Bench, Bridge, Group, Installed, Load, PARTITIONS, Reading, Setup, pick, promise};
+use e2e::{
+    Bench, Bridge, Group, Installed, Load, PARTITIONS, Reading, Setup, moves, pick, promise,
+};
 use serde_json::Value;
-use world::{Record, Signal};
+use world::Record;
 
 const RECORDS_PER_SECOND: u64 = 10_000;
 /// Until there is a moment with work under way.
@@ -29,12 +31,9 @@ fn install(bench: &Bench, name: &str, instance: &str) -> Result<Installed> {
     let topic = format!("{}-clean", setup.topic);
     setup.elsewhere = Some(format!("kind = \"kafka\"\ntopic = \"{topic}\""));
     setup.pipeline = vec!["delivery = \"exactly-once\"".to_owned(), instance.to_owned()];
-    setup.properties = vec!["\"session.timeout.ms\" = 6000".to_owned()];
+    setup.properties = vec![moves::SESSION.to_owned()];
     setup.transform("drop_cold", "{ min_celsius = 15.0 }").install()
 }
-
-/// Without a static identity a member that leaves is missed at once.
-const NOBODY: &str = "instance = false";
 
 fn is_bad(seq: u64) -> bool {
     seq % BAD == BAD / 2
@@ -46,15 +45,6 @@ fn record(seq: u64) -> Record {
         true => Record { value: Some(format!("no JSON, {seq}").into()), ..record },
         false => record,
     }
-}
-
-/// Waits for a moment with records that are not committed and work that is not acknowledged.
-fn await_busy(bridge: &Bridge, group: &Group) -> Result<()> {
-    bridge.wait(BUSY, "work under way", || {
-        let (lag, queued) = (group.lag()?, bridge.metrics()?.sum("bridge_queued_bytes")?);
-        ensure!(lag > 0 && queued > 0.0, "lag {lag}, {queued} bytes under way");
-        Ok(())
-    })
 }
 
 fn load(bench: &'static Bench, installed: &Installed) -> Load {
@@ -111,7 +101,7 @@ fn each_row_once_whatever_is_killed() {
         let load = load(bench, &installed);
         group.wait_progress(&bridge, 0, BUSY)?;
         for round in 0..pick(4, 20) {
-            await_busy(&bridge, &group).with_context(|| format!("round {round}"))?;
+            moves::await_busy(&bridge, &group).with_context(|| format!("round {round}"))?;
             if round % 4 == 3 {
                 bench.kafka.kill()?;
                 bench.kafka.restart()?;
@@ -130,59 +120,27 @@ fn each_row_once_whatever_is_killed() {
 #[test]
 fn a_frozen_process_that_wakes_commits_nothing_more() {
     promise("a frozen process that wakes commits nothing more to a topic", |bench| {
-        let installed = install(bench, "topic_frozen", NOBODY)?;
-        let second = installed.setup.clone().install()?;
+        let installed = install(bench, "topic_frozen", moves::NOBODY)?;
         let group = installed.group(bench)?;
-        let mut old = installed.start_ready()?;
+        let bridge = installed.start_ready()?;
         let load = load(bench, &installed);
-        group.wait_progress(&old, 0, BUSY)?;
-        for round in 0..pick(2, 20) {
-            await_busy(&old, &group).with_context(|| format!("round {round}"))?;
-            old.process().signal(Signal::Stop)?;
-            let from = if round % 2 == 0 { &second } else { &installed };
-            let new = from.start()?;
-            // It has all partitions as soon as the frozen one's session has ended.
-            new.wait_assigned(PARTITIONS, BUSY)?;
-            let before = new.wait(BUSY, "the group's offsets", || group.committed())?;
-            group.wait_progress(&new, before, BUSY)?;
-            old.process().signal(Signal::Continue)?;
-            let before = new.wait(BUSY, "the group's offsets", || group.committed())?;
-            group.wait_progress(&new, before, BUSY)?;
-            old.kill()?;
-            old = new;
-        }
-        settle(bench, &installed, &old, &group, load)?;
-        old.stop_well(ENDS)
+        group.wait_progress(&bridge, 0, BUSY)?;
+        let bridge = moves::freeze(bridge, &installed, &group)?;
+        settle(bench, &installed, &bridge, &group, load)?;
+        bridge.stop_well(ENDS)
     });
 }
 
 #[test]
 fn each_row_once_while_partitions_move() {
     promise("each row once in a topic while partitions move", |bench| {
-        let first = install(bench, "topic_moved", NOBODY)?;
-        let second = first.setup.clone().install()?;
-        let group = first.group(bench)?;
-        let stays = first.start_ready()?;
-        let load = load(bench, &first);
-        group.wait_progress(&stays, 0, BUSY)?;
-        for round in 0..pick(3, 20) {
-            let guest = second.start()?;
-            guest.wait(BUSY, "a share of the partitions", || {
-                let partitions = guest.metrics()?.sum("bridge_partitions")?;
-                ensure!(partitions > 0.0, "it has none");
-                Ok(())
-            })?;
-            let before = group.committed()?;
-            group.wait_progress(&guest, before + RECORDS_PER_SECOND as i64, BUSY)?;
-            stays.ensure_running()?;
-            match round % 2 {
-                0 => guest.stop_well(ENDS)?,
-                _ => guest.kill()?,
-            }
-            let before = group.committed()?;
-            group.wait_progress(&stays, before + RECORDS_PER_SECOND as i64, BUSY)?;
-        }
-        settle(bench, &first, &stays, &group, load)?;
-        stays.stop_well(ENDS)
+        let installed = install(bench, "topic_moved", moves::NOBODY)?;
+        let group = installed.group(bench)?;
+        let bridge = installed.start_ready()?;
+        let load = load(bench, &installed);
+        group.wait_progress(&bridge, 0, BUSY)?;
+        moves::visit(&bridge, &installed, &group, RECORDS_PER_SECOND)?;
+        settle(bench, &installed, &bridge, &group, load)?;
+        bridge.stop_well(ENDS)
     });
 }
