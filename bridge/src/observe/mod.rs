@@ -12,3 +12,9 @@ pub use meter::{Counter, Gauge, Latency, OwnMetric, PipelineMeter, TransformMete
 
 /// The meters of all pipelines of a process, by name.
 pub type Meters = Vec<(std::sync::Arc<str>, std::sync::Arc<PipelineMeter>)>;
+
+/// The clock on the wall, milliseconds since 1970.
+pub fn unix_ms() -> i64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
+}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -16,7 +16,7 @@ use super::step::Step;
 use crate::batch::{PartitionIndex, Receipt, Verdict, Way};
 use crate::blame::Fault;
 use crate::limits::Limits;
-use crate::observe::PipelineMeter;
+use crate::observe::{PipelineMeter, unix_ms};
 use crate::outbox::Pool;
 use crate::sink::Sink;
 use crate::source::{CommitPoint, Event, Source};
@@ -597,9 +597,4 @@ impl Intake {
             *self.meter.partition_lag.lock().expect("no one panics with it") = shown;
         }
     }
-}
-
-/// The clock on the wall, milliseconds since 1970.
-fn unix_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as i64)
 }

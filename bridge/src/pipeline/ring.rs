@@ -93,8 +93,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     });
     let (fallback, switching) = parts.fallback.unzip();
     let ways = 1 + fallback.iter().len();
-    let sinks = [parts.sink].into_iter().chain(fallback).chain(parts.also);
-    let sinks: Vec<SinkParts> = sinks.collect();
+    let sinks: Vec<_> = [parts.sink].into_iter().chain(fallback).chain(parts.also).collect();
     // What goes on until all couriers have ended: it keeps the world in sight for them.
     let keeper = |way: &SinkParts| watched(runtime, alarm, way.sink.keeper(rest_stopped.clone()));
     let mut beside: Vec<Watched> = sinks.iter().map(keeper).collect();
