@@ -317,7 +317,13 @@ impl KafkaCourier {
         }
         if failed.is_empty() {
             let offsets = hand.reach.offsets(&self.shared.origins).map_err(Undone::Unknown)?;
-            return match once.metadata() {
+            // In this order: see there.
+            let member = once.metadata();
+            if once.is_closed(&hand.reach) {
+                let lost = Fault::world("partitions were lost");
+                return Err(Undone::Unknown(lost));
+            }
+            return match member {
                 Ok(member) => {
                     self.connection().commit(&offsets, &member, &mut go_on)?;
                     Ok(Ended::Stored)

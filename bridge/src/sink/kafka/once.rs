@@ -11,7 +11,7 @@
 //! or without; and where payloads go back unstored, nothing behind them is stored before their
 //! partition is claimed and read again from the group's offset.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ pub struct Once {
 #[derive(Default)]
 struct Partitions {
     /// Claimed before: they go on where the group is, whatever the configuration says of a start.
-    met: HashSet<PartitionIndex>,
+    /// And how often partitions had been lost when they were.
+    met: HashMap<PartitionIndex, u64>,
     /// Rows of theirs went back unstored.
     closed: HashSet<PartitionIndex>,
 }
@@ -70,10 +71,20 @@ impl Once {
         found.ok_or_else(|| Fault::world("this process is no member of the group just now"))
     }
 
-    /// Whether rows of one of these are to go back unstored, because some before them did.
+    /// Whether rows of one of these are to go back unstored, because some before them did, or
+    /// because the partition was lost since it was claimed. What is not closed once it is known who
+    /// we are in the group may be committed as that: a loss counts before the group is joined again.
     pub fn is_closed(&self, reach: &Reach) -> bool {
+        let losses = self.losses();
         let partitions = self.partitions.lock().expect("no one panics with it");
-        reach.0.keys().any(|partition| partitions.closed.contains(partition))
+        let is_open = |partition| {
+            partitions.met.get(partition) == Some(&losses) && !partitions.closed.contains(partition)
+        };
+        !reach.0.keys().all(is_open)
+    }
+
+    fn losses(&self) -> u64 {
+        self.group.get().map_or(0, Membership::losses)
     }
 
     /// Rows of these go back unstored.
@@ -83,9 +94,10 @@ impl Once {
     }
 
     async fn claim(&self, wanted: Vec<(PartitionIndex, TopicPartition)>) -> Result<Claimed, Fault> {
+        let losses = self.losses();
         let again: Vec<(PartitionIndex, TopicPartition)> = {
             let partitions = self.partitions.lock().expect("no one panics with it");
-            wanted.iter().filter(|(index, _)| partitions.met.contains(index)).cloned().collect()
+            wanted.iter().filter(|(index, _)| partitions.met.contains_key(index)).cloned().collect()
         };
         let names: Vec<TopicPartition> = again.iter().map(|(_, name)| name.clone()).collect();
         let committed = loop {
@@ -103,7 +115,7 @@ impl Once {
             committed[place]
         };
         let claim = |(index, _): (PartitionIndex, TopicPartition)| {
-            partitions.met.insert(index);
+            partitions.met.insert(index, losses);
             partitions.closed.remove(&index);
             (index, known(index))
         };
@@ -183,6 +195,16 @@ mod tests {
         }
     }
 
+    /// Claims partitions; for the first time, or the group would have to be asked.
+    async fn claim(once: &Arc<Once>, partitions: &[u32]) {
+        once.partitions.lock().expect("it is whole").met.clear();
+        let name = |partition| TopicPartition { topic: "t".into(), partition };
+        let wanted = partitions.iter().map(|index| (PartitionIndex(*index), name(*index as i32)));
+        let claimed = Claims::claim(Arc::clone(once), wanted.collect()).await;
+        let claimed = claimed.expect("nobody is asked at first");
+        assert!(claimed.iter().all(|(_, next)| next.is_none()), "{claimed:?}");
+    }
+
     #[test]
     fn marks_move_offsets_and_are_no_rows() {
         let mut reach = Reach::default();
@@ -197,6 +219,7 @@ mod tests {
     #[tokio::test]
     async fn what_went_back_is_closed_until_it_is_claimed() {
         let once = Arc::new(Once::new("id".into()));
+        claim(&once, &[3, 4, 5]).await;
         let (mut back, mut other) = (Reach::default(), Reach::default());
         back.take(&mut payload(&[(3, 1, 0)]));
         other.take(&mut payload(&[(4, 1, 0)]));
@@ -204,9 +227,21 @@ mod tests {
         assert!(once.is_closed(&back) && !once.is_closed(&other));
         back.take(&mut payload(&[(5, 1, 0)]));
         assert!(once.is_closed(&back), "one of them is enough");
-        let name = TopicPartition { topic: "t".into(), partition: 3 };
-        let claimed = Arc::clone(&once).claim(vec![(PartitionIndex(3), name)]).await;
-        assert_eq!(claimed.expect("nobody is asked at first"), [(PartitionIndex(3), None)]);
+        claim(&once, &[3, 5]).await;
         assert!(!once.is_closed(&back));
+    }
+
+    #[tokio::test]
+    async fn what_was_lost_since_it_was_claimed_goes_back() {
+        let once = Arc::new(Once::new("id".into()));
+        let group = Membership::default();
+        once.join(group.clone());
+        let mut reach = Reach::default();
+        reach.take(&mut payload(&[(3, 1, 0)]));
+        assert!(once.is_closed(&reach), "nobody claimed it");
+        claim(&once, &[3]).await;
+        assert!(!once.is_closed(&reach));
+        group.lose();
+        assert!(once.is_closed(&reach), "it may be somebody else's");
     }
 }

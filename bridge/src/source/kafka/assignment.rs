@@ -46,9 +46,7 @@ impl KafkaSource {
             }
             let all = leaving.all.clone();
             self.leaving = None;
-            self.lost_at = Some(Instant::now());
-            self.unassign(&all)?;
-            return Ok(Some(Event::Lost(all)));
+            return self.lose(all).map(Some);
         }
         while let Some(change) = self.client.context().next_change() {
             match change {
@@ -69,9 +67,7 @@ impl KafkaSource {
                     if all.is_empty() {
                         self.unassign(&all)?;
                     } else if lost {
-                        self.lost_at = Some(Instant::now());
-                        self.unassign(&all)?;
-                        return Ok(Some(Event::Lost(all)));
+                        return self.lose(all).map(Some);
                     } else {
                         self.leaving = Some(Leaving { waiting: all.clone(), all: all.clone() });
                         return Ok(Some(Event::Revoked(all)));
@@ -80,6 +76,14 @@ impl KafkaSource {
             }
         }
         Ok(None)
+    }
+
+    /// Partitions are somebody else's already.
+    fn lose(&mut self, all: Vec<PartitionIndex>) -> Result<Event, Fault> {
+        self.lost_at = Some(Instant::now());
+        self.membership.lose();
+        self.unassign(&all)?;
+        Ok(Event::Lost(all))
     }
 
     fn indexes(&mut self, names: &[TopicPartition]) -> Result<Vec<PartitionIndex>, Fault> {
@@ -285,10 +289,12 @@ impl KafkaSource {
         }
         self.starts.clear();
         self.leaving = None;
+        self.membership.lose();
         part_with(&self.client, Instant::now() + PART_MAX);
         let client = super::join(&self.config, &self.plan, &self.bell)?;
         self.commits = Commits::new(&client);
         self.stable = Stable::new(&client, &self.config);
+        self.membership.renew(&client);
         self.client = client;
         self.told = (!lost.is_empty()).then_some(Event::Lost(lost));
         Ok(())

@@ -66,6 +66,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// A source that is a member of a consumer group.
 pub struct KafkaSource {
     client: Client,
+    membership: Membership,
     bell: Arc<Bell>,
     table: Table,
     plan: KafkaPlan,
@@ -118,6 +119,7 @@ impl KafkaSource {
         };
         let now = Instant::now();
         Ok(KafkaSource {
+            membership: Membership::new(&plan.group, &client),
             commits: Commits::new(&client),
             stable: Stable::new(&client, &config),
             plane: terms.map(|terms| Plane::new(terms, &bell)),

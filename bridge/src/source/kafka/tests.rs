@@ -426,11 +426,15 @@ fn a_member_that_begins_again_loses_nothing() {
     let mut reader = Reader::new(&plan(&cluster, "anew"));
     reader.until("all records", |reader| reader.count() >= 1_000);
     reader.commit();
+    let membership = reader.source.membership();
+    assert!(membership.metadata().is_some() && membership.losses() == 0);
     reader.source.begin_again().expect("a healthy cluster");
+    assert_eq!(membership.losses(), 1);
     assert!(matches!(reader.source.poll(), Ok(Some(Event::Lost(lost))) if lost.len() == 2));
     reader.owned.clear();
     produce(&cluster, 2, 10);
     reader.until("the new records", |reader| reader.count() >= 1_020);
+    assert!(membership.metadata().is_some(), "it is that of the new client");
     assert!(reader.seen.values().all(|seen| seen.iter().map(|(at, _)| *at).eq(0..510)));
 }
 
