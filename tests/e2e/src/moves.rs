@@ -18,15 +18,6 @@ pub const NOBODY: &str = "instance = false";
 /// A property: who is frozen is expelled after this time.
 pub const SESSION: &str = "\"session.timeout.ms\" = 6000";
 
-/// Waits for a moment with records that are not committed and work that is not acknowledged.
-pub fn await_busy(bridge: &Bridge, group: &Group) -> Result<()> {
-    bridge.wait(BUSY, "work under way", || {
-        let (lag, queued) = (group.lag()?, bridge.metrics()?.sum("bridge_queued_bytes")?);
-        ensure!(lag > 0 && queued > 0.0, "lag {lag}, {queued} bytes under way");
-        Ok(())
-    })
-}
-
 fn await_progress(bridge: &Bridge, group: &Group, records: i64) -> Result<()> {
     let before = bridge.wait(BUSY, "the group's offsets", || group.committed())?;
     group.wait_progress(bridge, before + records, BUSY).map(drop)
@@ -37,7 +28,7 @@ fn await_progress(bridge: &Bridge, group: &Group, records: i64) -> Result<()> {
 pub fn freeze(mut old: Bridge, installed: &Installed, group: &Group) -> Result<Bridge> {
     let second = installed.setup.clone().install()?;
     for round in 0..pick(2, 20) {
-        await_busy(&old, group).with_context(|| format!("round {round}"))?;
+        group.wait_busy(&old, BUSY).with_context(|| format!("round {round}"))?;
         old.process().signal(Signal::Stop)?;
         let from = if round % 2 == 0 { &second } else { installed };
         let new = from.start()?;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use world::{Directory, Port};
 
 use crate::bench::Bench;
@@ -254,6 +254,21 @@ impl Installed {
     /// Runs another command on the file: `check`, `explain`.
     pub fn command(&self, command: &str, more: &[&str]) -> Result<Answer> {
         Answer::of(&[&[command, self.path()], more].concat())
+    }
+
+    /// Runs `bridge tables` with a verb: `plan`, `apply`.
+    pub fn tables(&self, verb: &str, more: &[&str]) -> Result<Answer> {
+        Answer::of(&[&["tables", verb, self.path()], more].concat())
+    }
+
+    /// The only table of `plan --json`, which ends with this status.
+    pub fn planned(&self, code: i32) -> Result<serde_json::Value> {
+        let answer = self.tables("plan", &["--json"])?;
+        answer.ensure_code(code)?;
+        let answer: serde_json::Value =
+            serde_json::from_str(&answer.stdout).context("plan --json")?;
+        ensure!(answer["as_declared"] == (code == 0), "{answer}");
+        Ok(answer["tables"][0].clone())
     }
 
     /// The group, from the outside.

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Answer, Bench, Held, Installed, PARTITIONS, Reading, Setup, held, promise};
-use serde_json::Value;
+use e2e::{Bench, Held, Installed, PARTITIONS, Reading, Setup, held, promise};
 use world::PostgreSql;
 
 const DRAIN: Duration = Duration::from_secs(90);
@@ -13,19 +12,6 @@ const ENDS: Duration = Duration::from_secs(30);
 
 /// Something differs.
 const DIFFERENT: i32 = 3;
-
-fn tables(installed: &Installed, verb: &str, more: &[&str]) -> Result<Answer> {
-    let file = installed.file.to_str().context("temporary folders have plain names")?;
-    Answer::of(&[&["tables", verb, file], more].concat())
-}
-
-/// The only table of `plan --json`.
-fn planned(installed: &Installed, code: i32) -> Result<Value> {
-    let answer = tables(installed, "plan", &["--json"])?;
-    answer.ensure_code(code)?;
-    let answer: Value = serde_json::from_str(&answer.stdout).context("plan --json")?;
-    Ok(answer["tables"][0].clone())
-}
 
 /// A pipeline of readings whose table is declared in full, its rows replaced by `seq`.
 fn declared(bench: &Bench, postgres: &PostgreSql, name: &str, lines: &str) -> Result<Installed> {
@@ -46,16 +32,16 @@ fn a_missing_table_is_made_as_declared() {
     promise("a missing table of PostgreSQL is made as declared", |bench| {
         let postgres = PostgreSql::start()?;
         let installed = declared(bench, &postgres, "declared", "strict = true")?;
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         ensure!(plan["missing"] == true, "{plan}");
         let refused = installed.start()?;
         ensure!(!refused.process().wait_exit(ENDS)?.success(), "strict made something up");
         let explained = installed.command("explain", &[])?;
         ensure!(!explained.stdout.contains("partitioned by"), "{}", explained.stdout);
-        let applied = tables(&installed, "apply", &[])?;
+        let applied = installed.tables("apply", &[])?;
         applied.ensure_code(0)?;
         ensure!(applied.stdout.contains("ok      CREATE TABLE"), "{}", applied.stdout);
-        let plan = planned(&installed, 0)?;
+        let plan = installed.planned(0)?;
         ensure!(plan["statements"] == serde_json::json!([]), "{plan}");
         installed.command("check", &[])?.ensure_code(0)?;
 
@@ -85,7 +71,7 @@ fn a_table_that_differs_is_altered_or_told_of() {
             "CREATE TABLE {table} (ts timestamptz, seq bigint NOT NULL, temperature real, sensor \
              varchar(9), old smallint); INSERT INTO {table} VALUES (now(), 7, 1.5, 's-1', 3)"
         ))?;
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         let said = plan["statements"].to_string();
         for part in ["ADD COLUMN IF NOT EXISTS \\\"site\\\" text", "ADD PRIMARY KEY"] {
             ensure!(said.contains(part), "{part}: {plan}");
@@ -96,17 +82,17 @@ fn a_table_that_differs_is_altered_or_told_of() {
         ensure!(what.contains("temperature is real, declared is double precision"), "{plan}");
 
         // What is left is a person's to do.
-        let applied = tables(&installed, "apply", &[])?;
+        let applied = installed.tables("apply", &[])?;
         applied.ensure_code(DIFFERENT)?;
         ensure!(!applied.stdout.contains("failed"), "{}", applied.stdout);
         let checked = installed.command("check", &[])?;
         checked.ensure_code(0)?;
         ensure!(checked.stdout.contains("not as declared: 1 thing"), "{}", checked.stdout);
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         ensure!(plan["statements"] == serde_json::json!([]), "{plan}");
         let way = plan["obstacles"][0]["way"].as_str().context("a way")?;
         postgres.sql(way.split(',').next().unwrap_or_default())?;
-        planned(&installed, 0)?;
+        installed.planned(0)?;
         let rows = postgres.sql(&format!("SELECT seq, temperature, sensor, old FROM {table}"))?;
         ensure!(rows == ["7|1.5|s-1|3"], "{rows:?}");
         Ok(())

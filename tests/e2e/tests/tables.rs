@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Answer, Band, Bench, Installed, PARTITIONS, Reading, Setup, promise, rows_are_exact};
-use serde_json::Value;
+use e2e::{Band, Bench, PARTITIONS, Reading, Setup, promise, rows_are_exact};
 
 const DRAIN: Duration = Duration::from_secs(90);
 const VISIBLE: Duration = Duration::from_secs(30);
@@ -13,20 +12,6 @@ const ENDS: Duration = Duration::from_secs(30);
 
 /// Something differs.
 const DIFFERENT: i32 = 3;
-
-fn tables(installed: &Installed, verb: &str, more: &[&str]) -> Result<Answer> {
-    let file = installed.file.to_str().context("temporary folders have plain names")?;
-    Answer::of(&[&["tables", verb, file], more].concat())
-}
-
-/// The only table of `plan --json`.
-fn planned(installed: &Installed, code: i32) -> Result<Value> {
-    let answer = tables(installed, "plan", &["--json"])?;
-    answer.ensure_code(code)?;
-    let answer: Value = serde_json::from_str(&answer.stdout).context("plan --json")?;
-    ensure!(answer["as_declared"] == (code == 0), "{answer}");
-    Ok(answer["tables"][0].clone())
-}
 
 /// A pipeline of readings whose table is declared in full.
 fn declared(bench: &Bench, name: &str, lines: &str) -> Result<Setup> {
@@ -47,14 +32,14 @@ fn a_missing_table_is_made_as_declared() {
         let lines = "partition_by = \"HOUR\"\nttl = \"3 WEEKS\"\n\
                      upsert_keys = [\"ts\", \"sensor\"]\nstrict = true";
         let installed = declared(bench, "declared", lines)?.install()?;
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         ensure!(plan["missing"] == true, "{plan}");
         let refused = installed.start()?;
         ensure!(!refused.process().wait_exit(ENDS)?.success(), "strict made something up");
-        let applied = tables(&installed, "apply", &[])?;
+        let applied = installed.tables("apply", &[])?;
         applied.ensure_code(0)?;
         ensure!(applied.stdout.contains("ok      CREATE TABLE"), "{}", applied.stdout);
-        let plan = planned(&installed, 0)?;
+        let plan = installed.planned(0)?;
         ensure!(plan["statements"] == serde_json::json!([]), "{plan}");
         installed.command("check", &[])?.ensure_code(0)?;
 
@@ -88,7 +73,7 @@ fn a_table_that_differs_is_altered_without_loss() {
         sql(format!("insert into {table} {values}"))?;
         sql(format!("select wait_wal_table('{table}')"))?;
 
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         let said = plan["statements"].to_string();
         for part in ["ADD COLUMN IF NOT EXISTS", "TYPE LONG", "TYPE DOUBLE", "TYPE SYMBOL"] {
             ensure!(said.contains(part), "{part}: {plan}");
@@ -102,15 +87,15 @@ fn a_table_that_differs_is_altered_without_loss() {
         ensure!(checked.stdout.contains("not as declared"), "check does not tell");
 
         // One thing is left that no statement does without loss.
-        let applied = tables(&installed, "apply", &[])?;
+        let applied = installed.tables("apply", &[])?;
         applied.ensure_code(DIFFERENT)?;
         ensure!(!applied.stdout.contains("failed"), "{}", applied.stdout);
-        let plan = planned(&installed, DIFFERENT)?;
+        let plan = installed.planned(DIFFERENT)?;
         ensure!(plan["statements"] == serde_json::json!([]), "{plan}");
         let way = plan["obstacles"][0]["way"].as_str().context("a way")?;
         sql(way.split(';').next().unwrap_or_default().to_owned())?;
         sql(format!("select wait_wal_table('{table}')"))?;
-        planned(&installed, 0)?;
+        installed.planned(0)?;
 
         let held = bench
             .questdb
@@ -130,13 +115,13 @@ fn what_cannot_be_altered_is_said() {
         let table = &installed.setup.table;
         let columns = "(at timestamp, seq long) timestamp(at) partition by hour wal";
         bench.questdb.sql(&format!("create table {table} {columns}"))?;
-        let script = tables(&installed, "plan", &[])?;
+        let script = installed.tables("plan", &[])?;
         script.ensure_code(DIFFERENT)?;
         for what in ["designated timestamp is at, declared is ts", "partitioned by HOUR"] {
             ensure!(script.stdout.contains(what), "{}", script.stdout);
         }
         installed.command("check", &[])?.ensure_code(1)?;
-        tables(&installed, "apply", &[])?.ensure_code(DIFFERENT)?;
+        installed.tables("apply", &[])?.ensure_code(DIFFERENT)?;
         let refused = installed.start()?;
         ensure!(!refused.process().wait_exit(ENDS)?.success(), "strict took another table");
         ensure!(refused.process().tail().contains("not as declared"), "it does not say why");

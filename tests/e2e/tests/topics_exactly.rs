@@ -101,7 +101,7 @@ fn each_row_once_whatever_is_killed() {
         let load = load(bench, &installed);
         group.wait_progress(&bridge, 0, BUSY)?;
         for round in 0..pick(4, 20) {
-            moves::await_busy(&bridge, &group).with_context(|| format!("round {round}"))?;
+            group.wait_busy(&bridge, BUSY).with_context(|| format!("round {round}"))?;
             if round % 4 == 3 {
                 bench.kafka.kill()?;
                 bench.kafka.restart()?;

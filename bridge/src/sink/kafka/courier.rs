@@ -189,7 +189,7 @@ impl KafkaCourier {
                     self.shared.trouble.back(self.who);
                     self.backoff.reset();
                     let refused = std::mem::take(&mut left.refused);
-                    if !put_aside(&hand.payloads, refused, doors).await {
+                    if !put_aside(&hand.payloads, refused, doors, false).await {
                         self.give_back(hand, doors).await;
                         return Ok(());
                     }
@@ -201,7 +201,7 @@ impl KafkaCourier {
                 }
                 Ended::Refused => {
                     let refused = std::mem::take(&mut left.refused);
-                    if !put_aside_first(&hand.payloads, refused, doors).await {
+                    if !put_aside(&hand.payloads, refused, doors, true).await {
                         self.give_back(hand, doors).await;
                         return Ok(());
                     }
@@ -303,13 +303,6 @@ impl KafkaCourier {
         self.prepare(&hand.payloads, doors).map_err(Undone::Aborted)?;
         // Whatever was sent before was aborted.
         left.from = 0;
-        let (shared, who) = (Arc::clone(&self.shared), self.who);
-        let mut go_on = |silent: Option<&str>| {
-            if let Some(why) = silent {
-                shared.trouble.away(who, why);
-            }
-            !doors.is_wanted_back()
-        };
         self.connection().begin()?;
         let Reported { failed, broken_off } = self.send(&hand.payloads, left, doors);
         if let Some(why) = broken_off {
@@ -325,14 +318,14 @@ impl KafkaCourier {
             }
             return match member {
                 Ok(member) => {
-                    self.connection().commit(&offsets, &member, &mut go_on)?;
+                    self.connection().commit(&offsets, &member, &mut self.patience(doors))?;
                     Ok(Ended::Stored)
                 }
-                Err(fault) => self.connection().abort(fault, &mut go_on).map(|()| Ended::Stored),
+                Err(fault) => Err(self.connection().abort(fault, &mut self.patience(doors))),
             };
         }
         let again = Fault::world("records were refused");
-        if let Err(Undone::Unknown(fault)) = self.connection().abort(again, &mut go_on) {
+        if let Undone::Unknown(fault) = self.connection().abort(again, &mut self.patience(doors)) {
             return Err(Undone::Unknown(fault));
         }
         match self.judge(&hand.payloads, left, &failed) {
@@ -342,21 +335,25 @@ impl KafkaCourier {
         }
     }
 
+    /// Asked whether to go on waiting, and told of what is slow.
+    fn patience<'a>(&'a self, doors: &'a CourierDoors) -> impl FnMut(Option<&str>) -> bool + 'a {
+        |silent| {
+            if let Some(why) = silent {
+                self.shared.trouble.away(self.who, why);
+            }
+            !doors.is_wanted_back()
+        }
+    }
+
     fn connection(&self) -> &Connection {
         self.connection.as_ref().expect("prepared before")
     }
 
     /// Sends what is left, and waits for the reports.
     fn send(&self, hand: &[Payload], left: &Left, doors: &CourierDoors) -> Reported {
-        let mut go_on = |silent: Option<&str>| {
-            if let Some(why) = silent {
-                self.shared.trouble.away(self.who, why);
-            }
-            !doors.is_wanted_back()
-        };
         let record =
             |place: usize| addressed(&self.shared, &self.topics, hand, left.records[place]);
-        self.connection().send(&left.places(), record, &mut go_on)
+        self.connection().send(&left.places(), record, &mut self.patience(doors))
     }
 
     /// The producer came to its end; what was stored is stored again by the next one.
@@ -421,12 +418,8 @@ impl KafkaCourier {
             Some(once) => {
                 let id = once.id(self.who);
                 let connection = Connection::transactional(settings, self.batch_bytes, id)?;
-                connection.open_transactions(&mut |silent| {
-                    if let Some(why) = silent {
-                        self.shared.trouble.away(self.who, why);
-                    }
-                    !doors.is_wanted_back() && !doors.is_over()
-                })?;
+                let mut patience = self.patience(doors);
+                connection.open_transactions(&mut |why| patience(why) && !doors.is_over())?;
                 connection
             }
         });
@@ -465,28 +458,23 @@ fn addressed<'a>(
     Addressed { topic: &topics[line.layout as usize], frame, headers }
 }
 
-/// Hands refused records to the dead letters, with a share of every ticket of their payload; false
-/// if these are gone, for the pipeline is being stopped hard.
-async fn put_aside(hand: &[Payload], refused: Vec<(At, String)>, doors: &CourierDoors) -> bool {
-    for (at, detail) in refused {
-        // Without it the shares count as lost, which is right: nothing is committed any more.
-        let Some(permit) = doors.dead_letters.reserve().await else { return false };
-        permit.refuse(refusal(hand, at, detail), shares(hand, at));
-    }
-    true
-}
-
-/// The same; true once they are stored.
-async fn put_aside_first(
+/// Hands refused records to the dead letters, with a share of every ticket of their payload; with
+/// `first` it waits until they are stored. False if the dead letters are gone, for the pipeline is
+/// being stopped hard.
+async fn put_aside(
     hand: &[Payload],
     refused: Vec<(At, String)>,
     doors: &CourierDoors,
+    first: bool,
 ) -> bool {
     for (at, detail) in refused {
+        // Without it the shares count as lost, which is right: nothing is committed any more.
         let Some(permit) = doors.dead_letters.reserve().await else { return false };
-        let heard = permit.refuse_and_hear(refusal(hand, at, detail), shares(hand, at));
-        if heard.await.is_err() {
-            return false;
+        let (refusal, shares) = (refusal(hand, at, detail), shares(hand, at));
+        match first {
+            false => permit.refuse(refusal, shares),
+            true if permit.refuse_and_hear(refusal, shares).await.is_err() => return false,
+            true => {}
         }
     }
     true

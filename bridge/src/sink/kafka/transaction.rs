@@ -55,20 +55,20 @@ impl Connection {
         });
         match ended {
             Ok(()) => Ok(()),
-            Err((fault, true)) => self.abort(fault, go_on),
+            Err((fault, true)) => Err(self.abort(fault, go_on)),
             Err((fault, false)) => Err(Undone::Unknown(fault)),
         }
     }
 
     /// Aborts, for this reason.
-    pub fn abort(&self, reason: Fault, go_on: GoOn<'_>) -> Result<(), Undone> {
+    pub fn abort(&self, reason: Fault, go_on: GoOn<'_>) -> Undone {
         let aborted = self
             .patiently("aborting a transaction", go_on, |c| c.producer().abort_transaction(CALL));
-        Err(match aborted {
+        match aborted {
             Ok(()) => Undone::Aborted(reason),
             Err((fault, _)) if fault.blame != Blame::World => Undone::Unknown(fault),
             Err(_) => Undone::Unknown(reason),
-        })
+        }
     }
 
     /// Repeats a call until it is answered; else why not, and whether an abort mends it.

@@ -136,11 +136,6 @@ impl IlpEncoder {
         IlpEncoder { transacting: Some((wire, couriers)), ..self }
     }
 
-    /// Rows of this table become something of their own.
-    fn beside(&self, target: usize) -> Option<&(Wire, u32)> {
-        self.transacting.as_ref().filter(|_| self.targets[target].transacts)
-    }
-
     /// Targets are asked for anew where a table has changed. They keep their places: payloads that
     /// are open go by them.
     fn forget_if_changed(&mut self) {
@@ -202,8 +197,7 @@ impl IlpEncoder {
         }
         let wanted: Vec<(u16, Option<Wanted>)> =
             fresh.iter().map(|(id, kind)| (*id, self.wanted(target, *id, *kind))).collect();
-        let beside = self.transacting.as_ref().filter(|_| self.targets[target].transacts);
-        let wire = beside.map_or(&self.wire, |(wire, _)| wire);
+        let wire = wire_of(&self.targets[target], &self.wire, &self.transacting);
         self.targets[target].learn(&self.shape, &*self.tables, wanted, wire)
     }
 
@@ -220,9 +214,11 @@ impl IlpEncoder {
 
     /// Where rows of a batch that are a target's go.
     fn destination(&self, target: usize, records: &RecordBatch) -> Destination {
-        let courier = match self.beside(target) {
-            Some((_, couriers)) => self.couriers + records.partition.0 % couriers,
-            None => records.partition.0 % self.couriers,
+        let courier = match &self.transacting {
+            Some((_, couriers)) if self.targets[target].transacts => {
+                self.couriers + records.partition.0 % couriers
+            }
+            _ => records.partition.0 % self.couriers,
         };
         Destination { table: target as u32, courier, route: records.route }
     }
@@ -243,8 +239,7 @@ impl IlpEncoder {
         let out = &mut payload.buffers.bytes;
         let (target_at, stamper) = (&self.targets[target], &mut self.stamper);
         let layout = target_at.binding.as_ref().map_or(0, |binding| binding.layout.id);
-        let beside = self.transacting.as_ref().filter(|_| target_at.transacts);
-        let mut written = match beside.map_or(&self.wire, |(wire, _)| wire) {
+        let mut written = match wire_of(target_at, &self.wire, &self.transacting) {
             &Wire::Lines(version) => {
                 let (target, buffer) = (target_at, &mut self.row);
                 Written::Lines(Lines { target, stamper, version, records, rows }, buffer)
@@ -371,6 +366,14 @@ impl Encoder for IlpEncoder {
             self.row = Vec::new();
         }
         Ok(())
+    }
+}
+
+/// How a table's rows are written.
+fn wire_of<'a>(target: &Target, usual: &'a Wire, transacting: &'a Option<(Wire, u32)>) -> &'a Wire {
+    match transacting {
+        Some((wire, _)) if target.transacts => wire,
+        _ => usual,
     }
 }
 
