@@ -72,8 +72,8 @@ impl Once {
     }
 
     /// Whether rows of one of these are to go back unstored, because some before them did, or
-    /// because the partition was lost since it was claimed. What is not closed once it is known who
-    /// we are in the group may be committed as that: a loss counts before the group is joined again.
+    /// because the partition was lost since it was claimed. A loss counts before the group is
+    /// joined again: what is not closed once it is known who we are may be committed as that.
     pub fn is_closed(&self, reach: &Reach) -> bool {
         let losses = self.losses();
         let partitions = self.partitions.lock().expect("no one panics with it");

@@ -14,7 +14,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::KafkaSource;
 use super::fetch::end_of;
 use crate::batch::{PartitionIndex, Route};
-use crate::blame::Blame;
+use crate::blame::{Blame, Fault};
 use crate::config::{Fetching, KafkaPlan, RejectsPlan, Start, Topics};
 use crate::kafka::mock::Cluster;
 use crate::kafka::topics::Scout;
@@ -76,13 +76,15 @@ struct Reader {
     owned: Vec<PartitionIndex>,
     /// By partition number: (offset, value).
     seen: BTreeMap<i32, Vec<(i64, String)>>,
+    /// By partition number: how many of these are committed.
+    kept: BTreeMap<i32, usize>,
     lost: Arc<Lost>,
 }
 
 impl Reader {
     fn new(plan: &KafkaPlan) -> Reader {
-        let source = open(plan);
-        Reader { source, owned: Vec::new(), seen: BTreeMap::new(), lost: Arc::new(Lost::default()) }
+        let (seen, kept) = (BTreeMap::new(), BTreeMap::new());
+        Reader { source: open(plan), owned: Vec::new(), seen, kept, lost: Arc::default() }
     }
 
     /// One turn of an intake that drains in no time.
@@ -95,7 +97,9 @@ impl Reader {
                     self.owned.extend(partitions);
                 }
                 Event::Revoked(partitions) => {
-                    self.commit();
+                    if self.keep().is_err() {
+                        self.forget(&partitions);
+                    }
                     self.owned.retain(|index| !partitions.contains(index));
                     self.source.release(&partitions).expect("they were ours");
                 }
@@ -146,9 +150,25 @@ impl Reader {
         self.owned.iter().filter_map(next).collect()
     }
 
-    fn commit(&mut self) {
+    fn keep(&mut self) -> Result<(), Fault> {
         let points = self.points();
-        self.source.commit(&points, true).expect("a healthy cluster");
+        self.source.commit(&points, true)?;
+        self.kept.extend(self.seen.iter().map(|(partition, seen)| (*partition, seen.len())));
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        self.keep().expect("a healthy cluster");
+    }
+
+    /// What could not be committed before a partition went is read by whoever has it next. The
+    /// in-process cluster refuses commits while the group is on the move; a broker takes them.
+    fn forget(&mut self, partitions: &[PartitionIndex]) {
+        for index in partitions {
+            let number = self.source.name_of(*index).partition;
+            let kept = self.kept.get(&number).copied().unwrap_or_default();
+            self.seen.entry(number).or_default().truncate(kept);
+        }
     }
 
     fn assert_in_order(&self, records: usize) {
