@@ -149,6 +149,7 @@ const LIMITS: Limits = Limits {
     bytes_max: 4096,
     max_column: 40,
     max_table: 2,
+    max_topic: Some(2),
 };
 
 /// A guest's answer: eight bytes say what it returned, the rest is its memory.

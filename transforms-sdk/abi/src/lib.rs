@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+pub mod emit;
 mod layout;
 pub mod read;
 pub mod validate;

@@ -18,6 +18,19 @@ pub fn bytes(memory: &[u8], at: usize, len: usize) -> Option<&[u8]> {
     memory.get(at..)?.get(..len)
 }
 
+/// `count` structs of `N` bytes at an 8-aligned address. None at all may have any address.
+#[inline]
+pub fn structs<const N: usize>(memory: &[u8], ptr: u32, count: u32) -> Option<&[[u8; N]]> {
+    if count == 0 {
+        return Some(&[]);
+    }
+    if !ptr.is_multiple_of(8) {
+        return None;
+    }
+    let len = (count as usize).checked_mul(N)?;
+    Some(bytes(memory, ptr as usize, len)?.as_chunks::<N>().0)
+}
+
 /// A little-endian number at a fixed place of a struct; checked away when compiled.
 macro_rules! number {
     ($name:ident, $type:ty, $bytes:literal) => {
@@ -84,13 +97,18 @@ pub fn record_fields(slot: &[u8; RECORD_BYTES]) -> RecordFields {
 /// The header of a record at `at`.
 #[inline]
 pub fn header(memory: &[u8], at: usize) -> Option<HeaderFields> {
-    let slot = chunk::<HEADER_BYTES>(memory, at)?;
-    Some(HeaderFields {
+    Some(header_fields(chunk::<HEADER_BYTES>(memory, at)?))
+}
+
+/// A header's bytes as values.
+#[inline]
+pub fn header_fields(slot: &[u8; HEADER_BYTES]) -> HeaderFields {
+    HeaderFields {
         name: u32_at(slot, 0),
         name_len: u32_at(slot, 4),
         value: u32_at(slot, 8),
         value_len: u32_at(slot, 12),
-    })
+    }
 }
 
 /// The cell at `at`.

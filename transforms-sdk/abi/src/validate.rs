@@ -11,6 +11,7 @@
 
 use core::fmt;
 
+use crate::emit::{BadRecord, Budget, Emitted};
 use crate::layout::{ACTION_BYTES, Action, ActionKind, CELL_BYTES, Cell, Kind};
 use crate::read;
 use crate::value::{self, BadValue, Value};
@@ -31,6 +32,8 @@ pub struct Limits {
     pub max_column: u16,
     /// The highest table id that was given out.
     pub max_table: u16,
+    /// The highest topic id that was given out; `None` where nothing can be emitted.
+    pub max_topic: Option<u16>,
 }
 
 /// What the guest answered to one call.
@@ -88,6 +91,15 @@ pub enum Checked<'w, 'm> {
         /// Why.
         reason: &'m str,
     },
+    /// A record for a topic.
+    Emit {
+        /// Index of the record that it was made from.
+        record: u32,
+        /// The topic.
+        topic: u16,
+        /// What it holds.
+        emitted: Emitted<'m>,
+    },
 }
 
 /// One checked cell.
@@ -123,6 +135,10 @@ pub enum Wrong {
     Kind(u8),
     /// `emit`, and the sink is not Kafka.
     Emit,
+    /// No such topic.
+    Topic(u16),
+    /// The record of an emit is wrong.
+    Record(BadRecord),
     /// Action flags that this version does not have.
     Flags(u8),
     /// The record does not exist, or was not consumed.
@@ -174,6 +190,8 @@ impl fmt::Display for Wrong {
             Wrong::TooManyActions(count) => write!(f, "{count} actions are too many"),
             Wrong::Kind(kind) => write!(f, "unknown action {kind}"),
             Wrong::Emit => f.write_str("emit needs the sink `kafka`"),
+            Wrong::Topic(topic) => write!(f, "unknown topic id {topic}"),
+            Wrong::Record(bad) => write!(f, "emit: {bad}"),
             Wrong::Flags(flags) => write!(f, "unknown action flags {flags}"),
             Wrong::NoSuchRecord => f.write_str("there is no such record among the consumed"),
             Wrong::Order => f.write_str("the action before was for a later record"),
@@ -222,6 +240,7 @@ pub struct Walk<'m> {
     /// One more than the last record that had a keep, patch or reject; 0 for none.
     settled: u32,
     max_table: u16,
+    max_topic: Option<u16>,
     run: Run<'m>,
 }
 
@@ -235,7 +254,7 @@ impl<'m> Walk<'m> {
         if answer.count > limits.actions_max {
             return wrong(Wrong::TooManyActions(answer.count));
         }
-        let Some(actions) = structs(memory, answer.actions, answer.count) else {
+        let Some(actions) = read::structs(memory, answer.actions, answer.count) else {
             return wrong(Wrong::Actions(answer.actions));
         };
         let run = Run {
@@ -259,6 +278,7 @@ impl<'m> Walk<'m> {
             record: 0,
             settled: 0,
             max_table: limits.max_table,
+            max_topic: limits.max_topic,
             run,
         })
     }
@@ -288,7 +308,7 @@ impl<'m> Walk<'m> {
         let Some(kind) = ActionKind::from_u8(action.kind) else {
             return fault(Wrong::Kind(action.kind));
         };
-        if kind != ActionKind::Row {
+        if kind != ActionKind::Row && kind != ActionKind::Emit {
             if self.settled == record + 1 {
                 return fault(Wrong::Twice);
             }
@@ -312,22 +332,27 @@ impl<'m> Walk<'m> {
                 Ok(reason) => Ok(Some(Checked::Reject { record, reason })),
                 Err(wrong) => fault(wrong),
             },
-            ActionKind::Emit => fault(Wrong::Emit),
+            ActionKind::Emit => match self.emitted(&action) {
+                Ok((topic, emitted)) => Ok(Some(Checked::Emit { record, topic, emitted })),
+                Err(wrong) => fault(wrong),
+            },
         }
     }
 }
 
-/// `count` structs of `N` bytes at an 8-aligned address. None at all may have any address.
-#[inline]
-fn structs<const N: usize>(memory: &[u8], ptr: u32, count: u32) -> Option<&[[u8; N]]> {
-    if count == 0 {
-        return Some(&[]);
+impl<'m> Walk<'m> {
+    /// The topic and the record of an emit.
+    #[cold]
+    fn emitted(&mut self, action: &Action) -> Result<(u16, Emitted<'m>), Wrong> {
+        let max_topic = self.max_topic.ok_or(Wrong::Emit)?;
+        if action.target == 0 || action.target > max_topic {
+            return Err(Wrong::Topic(action.target));
+        }
+        let run = &mut self.run;
+        let mut budget = Budget { headers: &mut run.cells_left, bytes: &mut run.bytes_left };
+        let emitted = Emitted::read(run.memory, action.ptr, action.len, &mut budget);
+        emitted.map(|emitted| (action.target, emitted)).map_err(Wrong::Record)
     }
-    if !ptr.is_multiple_of(8) {
-        return None;
-    }
-    let len = (count as usize).checked_mul(N)?;
-    Some(read::bytes(memory, ptr as usize, len)?.as_chunks::<N>().0)
 }
 
 /// The cells of one patch or row, checked as they are read. After an error it stays at an end.
@@ -343,7 +368,7 @@ impl<'m> Run<'m> {
         if len > self.row_cells_max || len > self.cells_left {
             return wrong(Wrong::TooManyCells(len));
         }
-        let Some(cells) = structs::<CELL_BYTES>(self.memory, ptr, len) else {
+        let Some(cells) = read::structs::<CELL_BYTES>(self.memory, ptr, len) else {
             return wrong(Wrong::Cells(ptr));
         };
         self.cells_left -= len;

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::build;
-use crate::layout::{Action, CELL_DROP, Cell, Kind};
+use crate::layout::{Action, CELL_DROP, Cell, Kind, RecordFields};
 
 const LIMITS: Limits = Limits {
     actions_max: 100,
@@ -20,9 +20,10 @@ const LIMITS: Limits = Limits {
     bytes_max: 1000,
     max_column: 140,
     max_table: 2,
+    max_topic: Some(2),
 };
 
-/// Actions at 0, cells at 4096, bytes at 8192.
+/// Actions at 0, cells at 4096, bytes at 8192, a record to emit at 9000.
 fn memory(actions: &[Action], cells: &[Cell], bytes: &[u8]) -> Vec<u8> {
     let mut memory = vec![0; 12288];
     for (index, action) in actions.iter().enumerate() {
@@ -30,6 +31,8 @@ fn memory(actions: &[Action], cells: &[Cell], bytes: &[u8]) -> Vec<u8> {
     }
     build::write_cells(&mut memory, 4096, cells, 0).expect("room");
     build::write_bytes(&mut memory, 8192, bytes).expect("room");
+    let emitted = RecordFields { key: 1, value: 1, ..RecordFields::default() };
+    build::write_record(&mut memory, 9000, &emitted).expect("room");
     memory
 }
 
@@ -52,6 +55,10 @@ fn walk(memory: &[u8], answer: &Answer) -> Result<Vec<String>, String> {
                     format!("{record} row {table}{}", columns(cells)?)
                 }
                 Checked::Reject { record, reason } => format!("{record} reject {reason}"),
+                Checked::Emit { record, topic, emitted } => {
+                    let value = emitted.value.map(String::from_utf8_lossy);
+                    format!("{record} emit {topic} {value:?}")
+                }
             });
         }
         Ok(lines)
@@ -98,6 +105,8 @@ fn a_good_answer_is_handed_out_whole() {
         action(ActionKind::Row, 4, 4128, 1),
         action(ActionKind::Row, 4, 4128, 1),
         action(ActionKind::Keep, 4, 0, 0),
+        Action { target: 1, ..action(ActionKind::Emit, 4, 9000, 64) },
+        Action { target: 2, ..action(ActionKind::Emit, 4, 9000, 64) },
         action(ActionKind::Reject, 9, 8192, 4),
     ];
     let cells = [
@@ -115,6 +124,8 @@ fn a_good_answer_is_handed_out_whole() {
             "4 row 0 3=Symbol(\"no\")",
             "4 row 0 3=Symbol(\"no\")",
             "4 keep 0",
+            "4 emit 1 Some(\"\")",
+            "4 emit 2 Some(\"\")",
             "9 reject cold",
         ]
     );
@@ -149,7 +160,14 @@ fn actions_one_by_one() {
     fails(check(&[Action { kind: 6, ..keep(0) }], &[], &[]), "unknown action 6");
     fails(check(&[Action { flags: 1, ..keep(0) }], &[], &[]), "action flags 1");
     fails(check(&[Action { target: 3, ..keep(0) }], &[], &[]), "table id 3");
-    fails(check(&[action(ActionKind::Emit, 0, 0, 0)], &[], &[]), "kafka");
+    for (target, said) in [(0, "topic id 0"), (3, "topic id 3"), (2, "record of 0 bytes")] {
+        let emit = Action { target, ..action(ActionKind::Emit, 0, 0, 0) };
+        fails(check(&[emit], &[], &[]), said);
+    }
+    let memory = memory(&[action(ActionKind::Emit, 0, 9000, 64)], &[], &[]);
+    let nowhere = Limits { max_topic: None, ..LIMITS };
+    let refused = Walk::new(&memory, &answer(1), &nowhere).expect("a good header").next().err();
+    assert_eq!(refused.expect("is refused").wrong, Wrong::Emit);
     let patch = |ptr, len| [action(ActionKind::Patch, 0, ptr, len)];
     fails(check(&patch(4100, 1), &[], &[]), "unaligned");
     fails(check(&patch(12280, 1), &[], &[]), "outside");
@@ -279,7 +297,7 @@ proptest! {
         offset in any::<i64>(), partition in any::<i32>(), topic in any::<u16>(),
         pointers in any::<[u32; 8]>(), count in any::<u16>(), at in 0usize..32,
     ) {
-        let record = crate::RecordFields {
+        let record = RecordFields {
             offset, timestamp_ms: offset ^ 5, partition, topic, flags: count, cells: pointers[0],
             cell_count: count, table: topic ^ 1, key: pointers[1], key_len: pointers[2],
             value: pointers[3], value_len: pointers[4], headers: pointers[5],

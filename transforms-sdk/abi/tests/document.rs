@@ -316,6 +316,7 @@ fn the_dump_means_what_it_says() {
         bytes_max: 8,
         max_column: 3,
         max_table: 0,
+        max_topic: None,
     };
     let mut walk = Walk::new(&memory, &answer, &limits).expect("good");
     let Ok(Some(Checked::Patch { record: 0, table: 0, mut cells })) = walk.next() else {

@@ -80,6 +80,7 @@ const LIMITS: Limits = Limits {
     bytes_max: 1 << 30,
     max_column: u16::MAX,
     max_table: u16::MAX,
+    max_topic: Some(u16::MAX),
 };
 
 impl<T: Transform> Harness<T> {
