@@ -9,6 +9,7 @@
 pub mod testing;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -319,6 +320,29 @@ pub struct Row {
     pub table: u16,
 }
 
+/// A record that a transform made for a topic, as it is to stand there. Its bytes lie in the
+/// arena of its batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Emitted {
+    /// Index of the record that it was made from.
+    pub source: u32,
+    /// Its topic (interned).
+    pub topic: u16,
+    /// Its partition; `None`: by its key.
+    pub partition: Option<i32>,
+    /// Milliseconds since 1970; `None`: when it is written.
+    pub timestamp_ms: Option<i64>,
+    /// Its key; `None` is null.
+    pub key: Option<Range<usize>>,
+    /// Its value; `None` is null.
+    pub value: Option<Range<usize>>,
+    /// Its headers among those of the batch.
+    pub headers: Range<usize>,
+}
+
+/// Name and value of an emitted record's header.
+pub type EmittedHeader = (Range<usize>, Option<Range<usize>>);
+
 /// Typed rows in flat buffers: rows are runs of cells, cells point into one arena. Cleared and
 /// reused from batch to batch, so that nothing is allocated in steady state.
 #[derive(Debug, Default)]
@@ -329,6 +353,10 @@ pub struct RowBatch {
     pub cells: Vec<Cell>,
     /// Text, arrays and other bytes; `Cell::value` of a pointing kind is an offset into it.
     pub arena: Vec<u8>,
+    /// Records for topics. By ascending source as far as one transform made them.
+    pub emitted: Vec<Emitted>,
+    /// The headers of all of these.
+    pub headers: Vec<EmittedHeader>,
 }
 
 impl RowBatch {
@@ -337,6 +365,8 @@ impl RowBatch {
         self.rows.clear();
         self.cells.clear();
         self.arena.clear();
+        self.emitted.clear();
+        self.headers.clear();
     }
 
     /// The cells of a row.
@@ -356,6 +386,13 @@ impl RowBatch {
     #[inline]
     pub fn pointed(&self, cell: &Cell) -> &[u8] {
         if Kind::from_u8(cell.kind).is_some_and(Kind::points) { self.bytes_of(cell) } else { &[] }
+    }
+
+    /// Copies bytes into the arena and returns where they lie.
+    pub fn own(&mut self, bytes: &[u8]) -> Range<usize> {
+        let at = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        at..self.arena.len()
     }
 
     /// Copies bytes into the arena and returns a cell that points to them.

@@ -202,7 +202,8 @@ impl Rejects {
         rejects
     }
 
-    /// Takes the rows of refused records out of `rows`: a record is stored whole or not at all.
+    /// Takes all that was made of refused records out of `rows`: a record is stored whole or not
+    /// at all.
     pub fn prune(&self, rows: &mut RowBatch) {
         if self.found.is_empty() {
             return;
@@ -210,5 +211,6 @@ impl Rejects {
         let mut refused: Vec<u32> = self.found.iter().map(|(source, ..)| *source).collect();
         refused.sort_unstable();
         rows.rows.retain(|row| refused.binary_search(&row.source).is_err());
+        rows.emitted.retain(|emitted| refused.binary_search(&emitted.source).is_err());
     }
 }

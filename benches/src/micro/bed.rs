@@ -107,7 +107,7 @@ impl Bed {
             meter: Arc::new(PipelineMeter::default()),
             runtime: runtime.handle().clone(),
         };
-        let context = LoadContext { names: Arc::clone(&names), base, cache };
+        let context = LoadContext { names: Arc::clone(&names), emits: false, base, cache };
         let pool = Arc::default();
         Ok(Bed { plan, names, context, sink, pool, _runtime: runtime, _folder: folder })
     }

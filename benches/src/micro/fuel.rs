@@ -70,7 +70,7 @@ fn of(guest: &Guest) -> Result<f64> {
     let section = Section::new("transform", text.parse().context("reading its section")?);
     let bed = Bed::new("")?;
     let names: Arc<Names> = bed.names();
-    let context = LoadContext { names, base: ".".into(), cache: None };
+    let context = LoadContext { names, emits: false, base: ".".into(), cache: None };
     let builtin = modules::builtin(guest.name).map_or(guest.module, |builtin| builtin.wasm);
     let loaded = guest::load_metered(&section, builtin, &context).map_err(said)?;
     let meter = Arc::new(TransformMeter::default());

@@ -132,6 +132,14 @@ impl PipelinePlan {
         self.limits.lanes * per_lane
     }
 
+    /// Whether records that transforms make for topics have somewhere to go, whichever way rows
+    /// take.
+    pub fn takes_emitted(&self) -> bool {
+        let second = self.fallback.as_ref();
+        let always = self.sink.takes_emitted() && second.is_none_or(|f| f.sink.takes_emitted());
+        always || self.also.iter().any(|also| also.sink.takes_emitted())
+    }
+
     /// What this pipeline may hold, without the process itself: (what it is, bytes).
     pub fn ceiling(&self) -> Vec<(&'static str, usize)> {
         let sandboxes = self.transforms.iter().map(|transform| transform.memory_bytes_max());

@@ -202,6 +202,8 @@ pub struct TransformMeter {
     pub rows_in: Counter,
     /// Rows that came out.
     pub rows_out: Counter,
+    /// Records that it made for topics.
+    pub emitted: Counter,
     /// Records it refused.
     pub rejected: Counter,
     /// Traps.

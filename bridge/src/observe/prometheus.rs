@@ -158,9 +158,10 @@ impl Page<'_> {
 
     fn transforms(&mut self) {
         type Read = fn(&TransformMeter) -> f64;
-        let families: [(&str, &str, &str, Read); 8] = [
+        let families: [(&str, &str, &str, Read); 9] = [
             ("rows_in_total", "counter", "rows that went in", |m| m.rows_in.get() as f64),
             ("rows_out_total", "counter", "rows that came out", |m| m.rows_out.get() as f64),
+            ("emitted_total", "counter", "records made for topics", |m| m.emitted.get() as f64),
             ("rejected_total", "counter", "records it refused", |m| m.rejected.get() as f64),
             ("traps_total", "counter", "traps", |m| m.traps.get() as f64),
             ("deadlines_total", "counter", "deadlines passed", |m| m.deadlines.get() as f64),

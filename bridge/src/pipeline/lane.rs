@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::batch::{Payload, Receipt, RecordBatch, RowBatch, Verdict};
+use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict};
 use crate::blame::Fault;
 use crate::format::Format;
 use crate::limits::Limits;
@@ -247,10 +247,21 @@ fn send(
     heard.map_or(Ok(()), |heard| heard.blocking_recv().map_err(|_| ended()))
 }
 
-/// How many records have a row: rows come by ascending source.
+/// How many records have something to be stored: rows come by ascending source.
 fn count_sources(rows: &RowBatch) -> u64 {
     let starts = rows.rows.windows(2).filter(|pair| pair[0].source != pair[1].source).count();
-    (starts + usize::from(!rows.rows.is_empty())) as u64
+    let with_rows = (starts + usize::from(!rows.rows.is_empty())) as u64;
+    with_rows + count_emitted_only(rows)
+}
+
+/// How many records have no row, but something for topics.
+fn count_emitted_only(rows: &RowBatch) -> u64 {
+    let of = |row: &Row| row.source;
+    let mut only: Vec<u32> = rows.emitted.iter().map(|emitted| emitted.source).collect();
+    only.retain(|source| rows.rows.binary_search_by_key(source, of).is_err());
+    only.sort_unstable();
+    only.dedup();
+    only.len() as u64
 }
 
 /// Counts refused records of one lane by reason, and stops a pipeline that would only fill the

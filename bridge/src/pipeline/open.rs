@@ -49,6 +49,7 @@ fn load(
     let names = Arc::new(Names::default());
     let context = LoadContext {
         names: Arc::clone(&names),
+        emits: plan.takes_emitted(),
         base: around.base.clone(),
         cache: around.cache.clone(),
     };

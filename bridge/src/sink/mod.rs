@@ -114,6 +114,10 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn has_partitions(&self) -> bool {
         false
     }
+    /// Whether it takes records that transforms made for topics.
+    fn takes_emitted(&self) -> bool {
+        false
+    }
     /// How many couriers it wants for each lane.
     fn couriers_per_lane(&self) -> usize;
     /// Lines of `bridge explain`: what is promised, what `Stored` means.

@@ -38,6 +38,8 @@ pub trait TransformPlan: Send + Sync + Debug {
 pub struct LoadContext {
     /// The pipeline's names.
     pub names: Arc<Names>,
+    /// Whether records for topics have somewhere to go.
+    pub emits: bool,
     /// The folder that relative paths in the configuration start from.
     pub base: PathBuf,
     /// The bridge's own folder for machine code it has compiled, if it may keep one.

@@ -50,7 +50,8 @@ impl Sandbox {
         let names = Arc::new(Names::default());
         // A module is compiled for its first case: Go's takes seconds.
         let cache = Some(modules::folder().join("code"));
-        let context = LoadContext { names: Arc::clone(&names), base: ".".into(), cache };
+        let context =
+            LoadContext { names: Arc::clone(&names), emits: true, base: ".".into(), cache };
         let section = Section::new("pipeline.p.transform", table);
         let loaded =
             load_bytes(&section, module, &context).map_err(|fault| anyhow!("{}", fault.message))?;

@@ -170,6 +170,14 @@ pub fn guest_rows(bytes: &[u8]) {
             }
             Checked::Patch { record, table, cells } => (record, table, Some((cells, true))),
             Checked::Row { record, table, cells } => (record, table, Some((cells, false))),
+            Checked::Emit { record, topic, emitted } => {
+                assert!(record >= last && record < consumed);
+                assert!(topic > 0 && Some(topic) <= LIMITS.max_topic);
+                let headers = emitted.headers().count();
+                assert!(headers <= LIMITS.cells_max as usize);
+                last = record;
+                continue;
+            }
         };
         assert!(record >= last && record < consumed && table <= LIMITS.max_table);
         last = record;

@@ -10,6 +10,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use tokio::task::block_in_place;
 
 use super::frame::Frame;
+use super::is_read;
 use super::left::{At, Judged, Left, bytes_of, line_of};
 use super::once::{Once, Reach};
 use super::origin::{Origins, Targets};
@@ -19,7 +20,7 @@ use crate::batch::{Line, Payload, Refusal};
 use crate::blame::{Blame, Fault};
 use crate::config::Topics;
 use crate::kafka::settings::Settings;
-use crate::kafka::topics::{Expression, Scout};
+use crate::kafka::topics::Scout;
 use crate::kafka::{create, errors};
 use crate::observe::PipelineMeter;
 use crate::reject::Reason;
@@ -68,12 +69,7 @@ impl Shared {
 
     /// What the pipeline writes must not come back to it.
     pub fn refuse_own(&self, topic: &str) -> Result<(), Fault> {
-        let reads = match &self.read {
-            None => false,
-            Some(Topics::List(names)) => names.iter().any(|name| name == topic),
-            Some(Topics::Regex(expression)) => Expression::new(expression)?.matches(topic),
-        };
-        if !reads {
+        if !is_read(self.read.as_ref(), topic)? {
             return Ok(());
         }
         let said = format!("topic {topic} is one that the pipeline reads: it would never end");
@@ -441,21 +437,29 @@ fn addressed<'a>(
 ) -> Addressed<'a> {
     let frame = Frame::read(bytes_of(hand, at)).expect("the lane framed it");
     let line = line_of(hand, at);
-    let origin = shared.headers.then(|| shared.origins.of(line.partition)).flatten();
-    let headers = origin.map(|origin| {
-        let numbers = [
-            ("bridge.partition", i64::from(origin.partition)),
-            ("bridge.offset", line.offset),
-            ("bridge.row", i64::from(line.row)),
-        ];
-        let headers = OwnedHeaders::new_with_capacity(1 + numbers.len());
-        let topic = Header { key: "bridge.topic", value: Some(origin.topic.as_bytes()) };
-        numbers.iter().fold(headers.insert(topic), |headers, (key, number)| {
-            let mut digits = itoa::Buffer::new();
-            headers.insert(Header { key, value: Some(digits.format(*number)) })
-        })
-    });
+    let headers = headers_of(shared, &frame, line);
     Addressed { topic: &topics[line.layout as usize], frame, headers }
+}
+
+/// A record's own headers, and behind them where it came from, if that is wanted.
+fn headers_of(shared: &Shared, frame: &Frame<'_>, line: &Line) -> Option<OwnedHeaders> {
+    let origin = shared.headers.then(|| shared.origins.of(line.partition)).flatten();
+    if frame.headers.is_empty() && origin.is_none() {
+        return None;
+    }
+    let own = frame.headers().map(|(key, value)| Header { key, value });
+    let headers = own.fold(OwnedHeaders::new(), OwnedHeaders::insert);
+    let Some(origin) = origin else { return Some(headers) };
+    let numbers = [
+        ("bridge.partition", i64::from(origin.partition)),
+        ("bridge.offset", line.offset),
+        ("bridge.row", i64::from(line.row)),
+    ];
+    let topic = Header { key: "bridge.topic", value: Some(origin.topic.as_bytes()) };
+    Some(numbers.iter().fold(headers.insert(topic), |headers, (key, number)| {
+        let mut digits = itoa::Buffer::new();
+        headers.insert(Header { key, value: Some(digits.format(*number)) })
+    }))
 }
 
 /// Hands refused records to the dead letters, with a share of every ticket of their payload; with

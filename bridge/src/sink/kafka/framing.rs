@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use bridge_abi::Kind;
 
+use super::emitting::Emitting;
 use super::frame::Frame;
 use super::once::MARK;
 use super::origin::{Origins, Targets};
@@ -50,6 +51,7 @@ pub struct Framing {
     couriers: u32,
     origins: Arc<Origins>,
     targets: Arc<Targets>,
+    emitting: Emitting,
     /// The number of each table's topic.
     topics: HashMap<Arc<str>, u32>,
     /// What payloads are called.
@@ -62,13 +64,22 @@ pub struct Framing {
     frame: Vec<u8>,
 }
 
-/// A line of the batch at hand.
+/// A record of the batch at hand.
 #[derive(Clone, Debug)]
 struct Entry {
     source: u32,
+    /// Its number among those of its source.
     row: u32,
-    payload: usize,
-    bytes: Range<usize>,
+    made: Made,
+}
+
+/// What it is made of.
+#[derive(Clone, Debug)]
+enum Made {
+    /// A line of a payload.
+    Line { payload: usize, bytes: Range<usize> },
+    /// What a transform made, by its place.
+    Emitted(usize),
 }
 
 impl Framing {
@@ -77,7 +88,7 @@ impl Framing {
         lines: Box<dyn Encoder>,
         addressing: Addressing,
         names: &Names,
-        (origins, targets): (Arc<Origins>, Arc<Targets>),
+        (origins, targets, emitting): (Arc<Origins>, Arc<Targets>, Emitting),
         couriers: u32,
     ) -> Framing {
         let max = usize::MAX;
@@ -97,6 +108,7 @@ impl Framing {
             couriers,
             origins,
             targets,
+            emitting,
             topics: HashMap::new(),
             marks: false,
             entries: Vec::new(),
@@ -110,8 +122,15 @@ impl Framing {
         Framing { marks, ..self }
     }
 
-    /// Where the lines of all payloads are, in the order of their rows.
-    fn index(&mut self, records: &RecordBatch, payloads: &[Payload]) {
+    /// Where the lines of all payloads are, in the order of their rows, and what was made for
+    /// topics behind them.
+    fn index(
+        &mut self,
+        records: &RecordBatch,
+        rows: &RowBatch,
+        payloads: &[Payload],
+        rejects: &Rejects,
+    ) {
         self.entries.clear();
         for (payload, of) in payloads.iter().enumerate() {
             let (mut source, mut start) = (0, 0);
@@ -121,10 +140,15 @@ impl Framing {
                 }
                 let bytes = start..line.end as usize;
                 start = bytes.end;
-                self.entries.push(Entry { source: source as u32, row: line.row, payload, bytes });
+                let made = Made::Line { payload, bytes };
+                self.entries.push(Entry { source: source as u32, row: line.row, made });
             }
         }
-        if payloads.len() > 1 {
+        let Framing { entries, emitting, .. } = self;
+        emitting.index(rows, rejects, |emitted, place, row| {
+            entries.push(Entry { source: emitted.source, row, made: Made::Emitted(place) });
+        });
+        if payloads.len() > 1 || !rows.emitted.is_empty() {
             self.entries.sort_unstable_by_key(|entry| (entry.source, entry.row));
         }
     }
@@ -177,7 +201,7 @@ impl Framing {
         true
     }
 
-    /// Moves lines into one payload, as records: it may be stored, or not, as a whole.
+    /// Moves all entries into one payload, as records: it may be stored, or not, as a whole.
     fn frame(
         &mut self,
         records: &RecordBatch,
@@ -199,35 +223,29 @@ impl Framing {
         let entries = std::mem::take(&mut self.entries);
         let mut at = 0;
         let mut refused = None;
-        for (index, Entry { source, row: number, payload, bytes }) in entries.iter().enumerate() {
+        for (index, Entry { source, row: number, made }) in entries.iter().enumerate() {
             let is_before = |row: &Row| (row.source, row.number) < (*source, *number);
             while rows.rows.get(at).is_some_and(is_before) {
                 at += 1;
             }
-            let Some(row) = rows.rows.get(at) else { break };
+            // A record is refused before anything of it was moved.
+            let first = index == 0 || entries[index - 1].source != *source;
+            if first && self.refuses(rows, at, &entries[index..], rejects) {
+                refused = Some(*source);
+            }
             if refused == Some(*source) {
                 continue;
             }
-            // A record is refused before any of its rows was moved.
-            let first = index == 0 || entries[index - 1].source != *source;
-            let of_record = rows.rows[at..].iter().take_while(|row| row.source == *source);
-            if first
-                && of_record.into_iter().any(|row| self.partition_of(rows, row, rejects).is_err())
-            {
-                refused = Some(*source);
-                continue;
-            }
             let record = records.get(*source as usize);
-            let own_key = match self.key {
-                Some(column) => self.fill_key(rows, row, column).then_some(&*self.key_bytes),
-                None => record.key,
+            let layout = match made {
+                Made::Line { payload, bytes } => {
+                    let line = &payloads[*payload].buffers.bytes[bytes.clone()];
+                    let Some(row) = rows.rows.get(at) else { break };
+                    self.frame_line(rows, row, record.key, line);
+                    topics[*payload]
+                }
+                Made::Emitted(place) => self.frame_emitted(rows, *place),
             };
-            let line = &payloads[*payload].buffers.bytes[bytes.clone()];
-            let value = line.strip_suffix(b"\n").unwrap_or(line);
-            let partition_wanted = self.partition_of(rows, row, rejects).unwrap_or(None);
-            self.frame.clear();
-            Frame { partition: partition_wanted, key: own_key, value }.push(&mut self.frame);
-            let layout = topics[*payload];
             let open = outbox.payload(to, &self.name, &records.ticket);
             open.buffers.bytes.extend_from_slice(&self.frame);
             let (offset, row, end) = (record.offset, *number, open.buffers.bytes.len());
@@ -245,6 +263,53 @@ impl Framing {
             open.buffers.lines.push(Line { offset, partition, row: 0, layout: MARK, end });
         }
     }
+
+    /// Whether the record whose entries come first, and its rows from `at` on, is refused.
+    fn refuses(
+        &mut self,
+        rows: &RowBatch,
+        at: usize,
+        entries: &[Entry],
+        rejects: &mut Rejects,
+    ) -> bool {
+        let Some(Entry { source, .. }) = entries.first() else { return false };
+        let mut of_record = rows.rows[at..].iter().take_while(|row| row.source == *source);
+        if of_record.any(|row| self.partition_of(rows, row, rejects).is_err()) {
+            return true;
+        }
+        let of_record = entries.iter().take_while(|entry| entry.source == *source);
+        for entry in of_record {
+            let Made::Emitted(place) = entry.made else { continue };
+            if let Err(fault) = self.emitting.topic(rows.emitted[place].topic) {
+                let detail = format!("a transform emits a record: {fault}");
+                rejects.push(*source, Stage::Shape, Reason::BadName, detail);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A row's line as a record.
+    fn frame_line(&mut self, rows: &RowBatch, row: &Row, key: Option<&[u8]>, line: &[u8]) {
+        let key = match self.key {
+            Some(column) => self.fill_key(rows, row, column).then_some(&*self.key_bytes),
+            None => key,
+        };
+        let value = line.strip_suffix(b"\n").unwrap_or(line);
+        // What refuses here refused the record before.
+        let partition = self.partition_of(rows, row, &mut Rejects::default()).unwrap_or(None);
+        self.frame.clear();
+        Frame::row(partition, key, value).push(&mut self.frame);
+    }
+
+    /// What a transform made as a record; the number of its topic.
+    fn frame_emitted(&mut self, rows: &RowBatch, place: usize) -> u32 {
+        let emitted = &rows.emitted[place];
+        self.frame.clear();
+        self.emitting.frame(rows, emitted, &mut self.frame);
+        // What refuses here refused the record before.
+        self.emitting.topic(emitted.topic).unwrap_or_default()
+    }
 }
 
 impl Encoder for Framing {
@@ -259,7 +324,7 @@ impl Encoder for Framing {
         self.lines.encode(records, rows, rejects, &mut self.own)?;
         self.own.close_all();
         let mut payloads: Vec<Payload> = self.own.take_closed().map(|(_, one)| one).collect();
-        self.index(records, &payloads);
+        self.index(records, rows, &payloads, rejects);
         self.frame(records, rows, &mut payloads, rejects, outbox);
         payloads.into_iter().for_each(|payload| self.pool.put(payload.buffers));
         Ok(())

@@ -7,6 +7,7 @@
 //! ```
 
 mod courier;
+mod emitting;
 mod frame;
 mod framing;
 mod left;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::block_in_place;
 
 use self::courier::{KafkaCourier, Shared};
+use self::emitting::Emitting;
 use self::framing::{Framing, TABLE};
 use self::once::Once;
 use self::options::{KafkaSinkPlan, Options};
@@ -34,9 +36,9 @@ use super::{
     BoxFuture, Claims, Courier, Delivery, Door, Encoder, Finding, Sink, SinkContext, SinkPlan,
 };
 use crate::blame::Fault;
-use crate::config::{KafkaPlan, Section};
+use crate::config::{KafkaPlan, Section, Topics as ReadTopics};
 use crate::kafka::settings::Settings;
-use crate::kafka::topics::Scout;
+use crate::kafka::topics::{Expression, Scout};
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
 use crate::source::Membership;
@@ -67,6 +69,15 @@ fn topic_fault(name: &str, bytes_max: usize) -> Option<String> {
             Some(format!("{name:?} is longer than {bytes_max} bytes, too long for a topic's name"))
         }
         None => None,
+    }
+}
+
+/// Whether the pipeline reads a topic: what it writes there would come back to it.
+fn is_read(read: Option<&ReadTopics>, topic: &str) -> Result<bool, Fault> {
+    match read {
+        None => Ok(false),
+        Some(ReadTopics::List(names)) => Ok(names.iter().any(|name| name == topic)),
+        Some(ReadTopics::Regex(expression)) => Ok(Expression::new(expression)?.matches(topic)),
     }
 }
 
@@ -116,6 +127,10 @@ impl SinkPlan for KafkaSinkPlan {
 
     fn adopt(&mut self, source: Option<&KafkaPlan>) -> Result<(), Unable> {
         KafkaSinkPlan::adopt(self, source)
+    }
+
+    fn takes_emitted(&self) -> bool {
+        true
     }
 
     fn couriers_per_lane(&self) -> usize {
@@ -235,7 +250,9 @@ impl Sink for Topics {
         let lines = self.encoders.lane(couriers);
         let (addressing, origins) = (self.plan.addressing.clone(), &self.shared.origins);
         let (names, once) = (&self.context.names, self.shared.once.is_some());
-        let registers = (Arc::clone(origins), Arc::clone(&self.shared.targets));
+        let targets = &self.shared.targets;
+        let emitting = Emitting::new(names, self.shared.read.clone(), targets);
+        let registers = (Arc::clone(origins), Arc::clone(targets), emitting);
         Box::new(Framing::new(lines, addressing, names, registers, couriers).with_marks(once))
     }
 

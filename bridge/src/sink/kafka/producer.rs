@@ -154,7 +154,8 @@ impl Sending<'_> {
     fn offer(&mut self, place: usize, addressed: Addressed<'_>) {
         let Addressed { topic, frame, headers } = addressed;
         let mut record = BaseRecord::<[u8], [u8], usize>::with_opaque_to(topic, place);
-        (record.key, record.payload) = (frame.key, Some(frame.value));
+        (record.key, record.payload) = (frame.key, frame.value);
+        record.timestamp = frame.timestamp_ms;
         (record.partition, record.headers) = (frame.partition, headers);
         while self.reported.broken_off.is_none() {
             match self.connection.producer.send(record) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bridge_abi::{Cell, Kind as CellKind};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Headers, Message, OwnedMessage};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::framing::Addressing;
 use super::*;
 use crate::batch::testing::{Pair, batch};
-use crate::batch::{Payload, Receipt, Row, RowBatch, Verdict};
+use crate::batch::{Emitted, Payload, Receipt, Row, RowBatch, Verdict};
 use crate::config::{Fetching, Section, Start, Topics as Read};
 use crate::kafka::mock::Cluster;
 use crate::names::Names;
@@ -101,6 +101,11 @@ fn pairs(keys: &[Option<&str>]) -> Vec<Pair> {
 impl Bench {
     /// One row for each record: a number, and a text for the column `name`.
     fn encode(&mut self, keys: &[Option<&str>], rows: &[(i64, &str)]) -> (Vec<Payload>, Rejects) {
+        let rows = self.rows(rows);
+        self.encode_all(keys, &rows)
+    }
+
+    fn rows(&self, rows: &[(i64, &str)]) -> RowBatch {
         let id = |name: &str| self.names.columns.intern(name).expect("few names");
         let (number, name) = (id("n"), id("name"));
         let mut batch_of_rows = RowBatch::default();
@@ -122,13 +127,17 @@ impl Bench {
             });
             batch_of_rows.cells.extend([integer, text]);
         }
+        batch_of_rows
+    }
+
+    fn encode_all(&mut self, keys: &[Option<&str>], rows: &RowBatch) -> (Vec<Payload>, Rejects) {
         let max = usize::MAX;
         let closing =
             Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
         let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
         let mut rejects = Rejects::default();
         let records = batch(pairs(keys));
-        let encoded = self.encoder.encode(&records, &batch_of_rows, &mut rejects, &mut outbox);
+        let encoded = self.encoder.encode(&records, rows, &mut rejects, &mut outbox);
         encoded.expect("it goes on");
         outbox.close_all();
         (outbox.take_closed().map(|(_, payload)| payload).collect(), rejects)
@@ -138,6 +147,10 @@ impl Bench {
     async fn store(&mut self, keys: &[Option<&str>], rows: &[(i64, &str)]) -> Vec<Verdict> {
         let (payloads, rejects) = self.encode(keys, rows);
         assert!(rejects.is_empty());
+        self.send(payloads).await
+    }
+
+    async fn send(&mut self, payloads: Vec<Payload>) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for payload in payloads {
             self.payloads.send(payload).await.expect("the courier runs");
@@ -162,6 +175,21 @@ impl Bench {
 
     /// All records of a partition: key, value, headers.
     fn read(&self, topic: &str, partition: i32, count: usize) -> Vec<Read3> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let told = |message: &OwnedMessage| {
+            let headers = message.headers().map_or(Vec::new(), |headers| {
+                let one = |h: rdkafka::message::Header<'_, &[u8]>| {
+                    format!("{}={}", h.key, text(h.value.unwrap_or_default()))
+                };
+                headers.iter().map(one).collect()
+            });
+            let value = text(message.payload().expect("it is not null"));
+            (message.key().map(text), value, headers)
+        };
+        self.read_messages(topic, partition, count).iter().map(told).collect()
+    }
+
+    fn read_messages(&self, topic: &str, partition: i32, count: usize) -> Vec<OwnedMessage> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
             .set("group.id", "reader")
@@ -175,15 +203,7 @@ impl Bench {
         while found.len() < count {
             assert!(Instant::now() < end, "{topic}/{partition} has {found:?}");
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-            let headers = message.headers().map_or(Vec::new(), |headers| {
-                let one = |h: rdkafka::message::Header<'_, &[u8]>| {
-                    format!("{}={}", h.key, text(h.value.unwrap_or_default()))
-                };
-                headers.iter().map(one).collect()
-            });
-            let value = text(message.payload().unwrap_or_default());
-            found.push((message.key().map(text), value, headers));
+            found.push(message.detach());
         }
         found
     }
@@ -244,6 +264,88 @@ async fn rows_are_records_under_their_keys() {
     };
     let first = (Some("k".to_owned()), value(1, "a"), headers(0));
     assert_eq!(found, [first, (None, value(2, "b"), headers(1))]);
+    bench.end().await;
+}
+
+/// A record for a topic, made of the record at `source`.
+fn emit(
+    bench: &Bench,
+    rows: &mut RowBatch,
+    (source, topic): (u32, &str),
+    key: Option<&str>,
+    value: Option<&str>,
+) {
+    let topic = bench.names.topics.intern(topic).expect("few names");
+    let key = key.map(|key| rows.own(key.as_bytes()));
+    let value = value.map(|value| rows.own(value.as_bytes()));
+    let none = rows.headers.len()..rows.headers.len();
+    let (partition, timestamp_ms) = (None, None);
+    rows.emitted.push(Emitted {
+        source,
+        topic,
+        partition,
+        timestamp_ms,
+        key,
+        value,
+        headers: none,
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_transforms_emit_stands_behind_the_rows_of_its_record() {
+    let options = "topic = \"x\"\nencode = \"csv\"\ncolumns = [\"n\"]\nheaders = true";
+    let mut bench = bench(options, &[("x", 1), ("alarms", 2)]);
+    let mut rows = bench.rows(&[(1, "a"), (2, "b")]);
+    emit(&bench, &mut rows, (1, "x"), Some("k"), Some("after b"));
+    emit(&bench, &mut rows, (0, "x"), None, Some(""));
+    emit(&bench, &mut rows, (0, "alarms"), Some("dead"), None);
+    let header = (rows.own(b"why"), Some(rows.own(b"hot")));
+    rows.headers.push(header);
+    let alarm = rows.emitted.last_mut().expect("just made");
+    (alarm.headers, alarm.partition) = (0..1, Some(1));
+    alarm.timestamp_ms = Some(1_600_000_000_000);
+    let (payloads, rejects) = bench.encode_all(&[Some("p"), None], &rows);
+    assert!(rejects.is_empty());
+    assert!(is_stored(&bench.send(payloads).await));
+
+    let found = bench.read("x", 0, 4);
+    let lines: Vec<(Option<&str>, &str, &str)> = found
+        .iter()
+        .map(|(key, value, headers)| (key.as_deref(), &**value, &*headers[3]))
+        .collect();
+    let expected = [
+        (Some("p"), "1", "bridge.row=0"),
+        (None, "", "bridge.row=1"),
+        (None, "2", "bridge.row=0"),
+        (Some("k"), "after b", "bridge.row=1"),
+    ];
+    assert_eq!(lines, expected);
+    let alarm = &bench.read_messages("alarms", 1, 1)[0];
+    assert_eq!((alarm.key(), alarm.payload()), (Some(&b"dead"[..]), None));
+    assert_eq!(alarm.timestamp().to_millis(), Some(1_600_000_000_000));
+    let headers: Vec<&str> = alarm.headers().expect("some").iter().map(|h| h.key).collect();
+    let from = ["bridge.topic", "bridge.partition", "bridge.offset", "bridge.row"];
+    assert_eq!(headers, [&["why"], &from[..]].concat());
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_no_topic_may_have_takes_its_record_along() {
+    let options = "topic = \"x\"\npartition_column = \"n\"";
+    let mut bench = bench(options, &[("x", 1)]);
+    let mut rows = bench.rows(&[(0, "a"), (-1, "b"), (0, "c"), (0, "d")]);
+    for (source, topic) in [(0, "sensors"), (1, "x"), (2, "no topic"), (3, "x")] {
+        emit(&bench, &mut rows, (source, topic), None, Some("emitted"));
+    }
+    let (payloads, rejects) = bench.encode_all(&[None; 4], &rows);
+    let refused: Vec<(u32, &str)> =
+        rejects.found.iter().map(|(source, .., detail)| (*source, &**detail)).collect();
+    let [(0, own), (1, partition), (2, name)] = refused[..] else { panic!("{refused:?}") };
+    assert!(own.contains("topic sensors is one that the pipeline reads"), "{own}");
+    assert!(partition.contains("no partition's number"), "{partition}");
+    assert!(name.contains("no topic's name has"), "{name}");
+    let offsets: Vec<i64> = payloads[0].buffers.lines.iter().map(|line| line.offset).collect();
+    assert_eq!((payloads.len(), offsets), (1, vec![3, 3]));
     bench.end().await;
 }
 
@@ -360,7 +462,9 @@ fn what_has_one_key_keeps_its_order_whatever_tables_it_goes_to() {
     };
     let text = plan("topic = \"x\"").expect("a plan").text;
     let lines = Encoders::new(text, &context, |_| None).lane(1);
-    let mut framing = Framing::new(lines, addressing, &names, Default::default(), 1);
+    let targets = Arc::default();
+    let registers = (Arc::default(), Arc::clone(&targets), Emitting::new(&names, None, &targets));
+    let mut framing = Framing::new(lines, addressing, &names, registers, 1);
     let keys = ["a", "b", "a", "c", "b"];
     let records = batch(pairs(&keys.map(Some)));
     let mut rows = RowBatch::default();

@@ -2,10 +2,11 @@
 //! no copy and nothing the guest did to its input shows; a patch is laid over the host's cells.
 //! An answer that breaks the contract leaves no trace.
 
+use bridge_abi::emit;
 use bridge_abi::validate::{Answer, Cells, Checked, Fault, Limits, Walk};
 use bridge_abi::{CELL_DROP, Cell, Kind};
 
-use crate::batch::{Row, RowBatch};
+use crate::batch::{Emitted, Row, RowBatch};
 use crate::reject::{Reason, Rejects, Stage};
 
 /// Rows on their way through a transform. `rows` still has those from before; its cells and its
@@ -25,6 +26,8 @@ pub(super) struct Mark {
     arena: usize,
     next: usize,
     rejects: usize,
+    emitted: usize,
+    headers: usize,
 }
 
 impl Rows<'_> {
@@ -34,6 +37,8 @@ impl Rows<'_> {
             arena: self.rows.arena.len(),
             next: self.next.len(),
             rejects: self.rejects.found.len(),
+            emitted: self.rows.emitted.len(),
+            headers: self.rows.headers.len(),
         }
     }
 
@@ -42,6 +47,8 @@ impl Rows<'_> {
         self.rows.arena.truncate(mark.arena);
         self.next.truncate(mark.next);
         self.rejects.found.truncate(mark.rejects);
+        self.rows.emitted.truncate(mark.emitted);
+        self.rows.headers.truncate(mark.headers);
     }
 
     /// Takes the answer to a call for the rows from `first` on; the number of rows it was about.
@@ -74,6 +81,10 @@ impl Rows<'_> {
                     let reject = (Stage::Transform, Reason::RefusedByTransform);
                     self.rejects.push(source, reject.0, reject.1, reason);
                 }
+                Checked::Emit { record, topic, emitted } => {
+                    let source = self.rows.rows[first + record as usize].source;
+                    emit(self.rows, source, topic, &emitted);
+                }
             }
         }
         Ok(answer.consumed as usize)
@@ -93,6 +104,20 @@ impl Rows<'_> {
 #[inline]
 fn routed(row: Row, table: u16) -> Row {
     Row { table: if table == 0 { row.table } else { table }, ..row }
+}
+
+/// A checked record for a topic, copied out of the guest's memory.
+fn emit(rows: &mut RowBatch, source: u32, topic: u16, record: &emit::Emitted<'_>) {
+    let key = record.key.map(|key| rows.own(key));
+    let value = record.value.map(|value| rows.own(value));
+    let first = rows.headers.len();
+    for (name, value) in record.headers() {
+        let header = (rows.own(name.as_bytes()), value.map(|value| rows.own(value)));
+        rows.headers.push(header);
+    }
+    let headers = first..rows.headers.len();
+    let (partition, timestamp_ms) = (record.partition, record.timestamp_ms);
+    rows.emitted.push(Emitted { source, topic, partition, timestamp_ms, key, value, headers });
 }
 
 /// A new row out of checked cells.

@@ -24,6 +24,8 @@ pub(super) struct Template {
     pub(super) pre: InstancePre<Host>,
     pub(super) label: Arc<str>,
     pub(super) names: Arc<Names>,
+    /// Whether records for topics have somewhere to go.
+    pub(super) emits: bool,
     pub(super) config: String,
     pub(super) memory_max: usize,
     pub(super) deadline: Duration,

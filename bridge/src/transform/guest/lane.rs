@@ -173,7 +173,7 @@ impl Guest {
             Err(failure) => return failed(count, failure, instance),
         };
         // Asked after the call: it may have interned names.
-        let limits = of_answer(&self.template.names);
+        let limits = of_answer(&self.template.names, self.template.emits);
         let mark = batch.rows.mark();
         match batch.rows.take(instance.memory(), &returned.answer, &limits, range.start) {
             Ok(consumed) => {
@@ -267,6 +267,7 @@ impl Transform for Guest {
         // many log lines a second it may write, and `now` for the guest.
         let start = Instant::now();
         let (rows_in, rejected) = (rows.rows.len(), rejects.found.len());
+        let emitted = rows.emitted.len();
         let mut next = std::mem::take(&mut self.next);
         let mut places = std::mem::take(&mut self.places);
         next.clear();
@@ -299,6 +300,7 @@ impl Transform for Guest {
         self.meter.rejected.add(refused.count() as u64);
         self.meter.rows_in.add(rows_in as u64);
         self.meter.rows_out.add(if done.is_ok() { rows.rows.len() as u64 } else { 0 });
+        self.meter.emitted.add((rows.emitted.len() - emitted) as u64);
         self.meter.traps.add(traps);
         self.meter.deadlines.add(deadlines);
         self.meter.replaced.add(replaced);

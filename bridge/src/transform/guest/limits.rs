@@ -57,7 +57,7 @@ const ROW_CELLS_MAX: u32 = 4_096;
 
 /// What one answer may hold. The SDK ends a call at 64 Ki actions, 64 Ki cells or a MiB, and one
 /// record's worth can come on top.
-pub(super) fn of_answer(names: &Names) -> validate::Limits {
+pub(super) fn of_answer(names: &Names, emits: bool) -> validate::Limits {
     validate::Limits {
         actions_max: 1 << 18,
         cells_max: 1 << 18,
@@ -65,6 +65,7 @@ pub(super) fn of_answer(names: &Names) -> validate::Limits {
         bytes_max: 32 * MIB as u64,
         max_column: names.columns.count(),
         max_table: names.tables.count(),
+        max_topic: emits.then(|| names.topics.count()),
     }
 }
 

@@ -154,6 +154,7 @@ fn load(
         pre,
         label: meant.name.as_str().into(),
         names: Arc::clone(&context.names),
+        emits: context.emits,
         config: meant.config.clone(),
         memory_max: meant.memory_max,
         deadline: meant.deadline,

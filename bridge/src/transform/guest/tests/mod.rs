@@ -2,6 +2,7 @@
 //! the examples of `transforms/` are what the build made of them.
 
 mod builtins;
+mod emits;
 mod examples;
 mod hostile;
 mod model;
@@ -69,7 +70,7 @@ struct Bench {
 }
 
 fn context(names: &Arc<Names>) -> LoadContext {
-    LoadContext { names: Arc::clone(names), base: ".".into(), cache: None }
+    LoadContext { names: Arc::clone(names), emits: false, base: ".".into(), cache: None }
 }
 
 fn load(names: &Arc<Names>, module: &[u8], options: &str) -> Result<Box<dyn Loaded>, Fault> {

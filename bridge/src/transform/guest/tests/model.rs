@@ -169,7 +169,7 @@ proptest! {
         let mut taken = Rows {
             rows: &mut batch, next: &mut next, rejects: &mut rejects, places: &mut places,
         };
-        taken.take(&memory, &answer, &of_answer(&names), 0).expect("a good answer");
+        taken.take(&memory, &answer, &of_answer(&names, false), 0).expect("a good answer");
         let out: Vec<Model> =
             next.iter().map(|row| model_of(&batch.arena, 0, batch.cells_of(row))).collect();
         prop_assert_eq!(out, expected);
