@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const MODULES: &[&str] = &["drop_cold", "enrich_route", "split_readings", "faulty"];
+const MODULES: &[&str] = &["drop_cold", "enrich_route", "split_readings", "alarms", "faulty"];
 /// Those that come along in every bridge, as `builtin:NAME`.
 const BUILTINS: &[&str] = &["filter", "route", "convert", "redact", "dedup", "sample", "explode"];
 

@@ -64,5 +64,7 @@ pub const DROP_COLD: &[u8] = wasm!("drop_cold");
 pub const ENRICH_ROUTE: &[u8] = wasm!("enrich_route");
 /// One row for each reading of a wide record: `{"prefix": "m_"}`.
 pub const SPLIT_READINGS: &[u8] = wasm!("split_readings");
+/// Writes an alarm to a topic for what is too hot: `{"max_celsius": 60.0, "topic": "alarms"}`.
+pub const ALARMS: &[u8] = wasm!("alarms");
 /// For tests of the fence: traps, loops, lies and grows when told to.
 pub const FAULTY: &[u8] = wasm!("faulty");

@@ -15,10 +15,11 @@ use crate::group::Group;
 const READY: Duration = Duration::from_secs(30);
 
 /// The example modules, as the build made them.
-const MODULES: [(&str, &[u8]); 4] = [
+const MODULES: [(&str, &[u8]); 5] = [
     ("drop_cold", bridge::modules::DROP_COLD),
     ("enrich_route", bridge::modules::ENRICH_ROUTE),
     ("split_readings", bridge::modules::SPLIT_READINGS),
+    ("alarms", bridge::modules::ALARMS),
     ("faulty", bridge::modules::FAULTY),
 ];
 

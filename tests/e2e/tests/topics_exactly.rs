@@ -1,6 +1,7 @@
 //! Promise: with `delivery = "exactly-once"` a topic has each row of another once, for whoever reads
 //! what is committed, whatever is killed, frozen or moved between processes; a key's rows are in
-//! order, and what is refused on the way is in the dead letters.
+//! order, what a transform emits is there with them, and what is refused on the way is in the dead
+//! letters.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -18,6 +19,8 @@ const BUSY: Duration = Duration::from_secs(60);
 /// What has piled up, through an unoptimised bridge.
 const DRAIN: Duration = Duration::from_secs(120);
 const ENDS: Duration = Duration::from_secs(30);
+/// What is hotter makes an alarm, in degrees Celsius.
+const MAX_CELSIUS: i64 = 40;
 /// One record of so many is no JSON.
 const BAD: u64 = 1_000;
 
@@ -25,14 +28,19 @@ fn target(installed: &Installed) -> String {
     format!("{}-clean", installed.setup.topic)
 }
 
-/// Two processes of it share its group. A quarter of the rows is filtered.
+fn alarms(installed: &Installed) -> String {
+    format!("{}-alarms", installed.setup.topic)
+}
+
+/// Two processes of it share its group. A quarter of the rows is filtered, the hottest make alarms.
 fn install(bench: &Bench, name: &str, instance: &str) -> Result<Installed> {
     let mut setup = Setup::readings(bench, name, PARTITIONS)?;
     let topic = format!("{}-clean", setup.topic);
-    setup.elsewhere = Some(format!("kind = \"kafka\"\ntopic = \"{topic}\""));
+    setup.elsewhere = Some(format!("kind = \"kafka\"\ntopic = \"{topic}\"\nheaders = true"));
+    let alarms = format!("{{ max_celsius = {MAX_CELSIUS}, topic = \"{}-alarms\" }}", setup.topic);
     setup.pipeline = vec!["delivery = \"exactly-once\"".to_owned(), instance.to_owned()];
     setup.properties = vec![moves::SESSION.to_owned()];
-    setup.transform("drop_cold", "{ min_celsius = 15.0 }").install()
+    setup.transform("drop_cold", "{ min_celsius = 15.0 }").transform("alarms", &alarms).install()
 }
 
 fn is_bad(seq: u64) -> bool {
@@ -63,11 +71,13 @@ fn settle(
     group.wait_drained(bridge, DRAIN)?;
     // What a killed process left open holds readers up until the broker ends it.
     bridge.wait(DRAIN, "each row once", || rows_are_exact(bench, &target(installed), count))?;
+    let told = bridge
+        .wait(DRAIN, "each alarm once", || alarms_are_exact(bench, &alarms(installed), count))?;
     let letters = bench.kafka.read_all(&format!("{}.dead-letters", installed.setup.topic))?;
     let letters: HashSet<Vec<u8>> = letters.into_iter().filter_map(|letter| letter.value).collect();
     let bad = (0..count).filter(|seq| is_bad(*seq)).count();
     ensure!(letters.len() == bad, "{} letters of {bad}", letters.len());
-    println!("{count} records, each good one once, and {bad} letters");
+    println!("{count} records, each good one once, {told} alarms and {bad} letters");
     Ok(())
 }
 
@@ -90,6 +100,28 @@ fn rows_are_exact(bench: &Bench, topic: &str, count: u64) -> Result<()> {
     ensure!(missing.is_empty(), "of {count} records {} are missing, {ends:?}", missing.len());
     ensure!(seen.len() == good.count(), "rows that nobody sent");
     Ok(())
+}
+
+/// One alarm for each row that is too hot, each from a record of its own; how many.
+fn alarms_are_exact(bench: &Bench, topic: &str, count: u64) -> Result<usize> {
+    let mut expected: HashMap<(String, String), usize> = HashMap::new();
+    for reading in (0..count).filter(|seq| !is_bad(*seq)).map(Reading) {
+        let over = reading.centi() as f64 / 100.0 - MAX_CELSIUS as f64;
+        if over > 0.0 {
+            let alarm = (reading.sensor(), format!("{over:.2} degrees too hot"));
+            *expected.entry(alarm).or_default() += 1;
+        }
+    }
+    let (mut found, mut from) = (HashMap::new(), HashSet::new());
+    for message in bench.kafka.read_all(topic)? {
+        let origin = ["bridge.partition", "bridge.offset"].map(|name| message.header(name));
+        ensure!(from.insert(origin.clone()), "two alarms of {origin:?}");
+        let text = |bytes: Option<Vec<u8>>| String::from_utf8(bytes.unwrap_or_default());
+        *found.entry((text(message.key)?, text(message.value)?)).or_default() += 1;
+    }
+    let total: usize = expected.values().sum();
+    ensure!(found == expected, "{} alarms of {total}", from.len());
+    Ok(total)
 }
 
 #[test]
