@@ -36,17 +36,23 @@ export type Topic = u16;
 
 const CELL: u32 = 16;
 const ACTION: u32 = 16;
+const RECORD: u32 = 64;
+const HEADER: u32 = 16;
 const KEEP: u8 = 1;
 const PATCH: u8 = 2;
 const ROW: u8 = 3;
 const REJECT: u8 = 4;
+const EMIT: u8 = 5;
+const KEY_NULL: u16 = 1;
+const VALUE_NULL: u16 = 2;
+const NULL_LEN: u32 = u32.MAX_VALUE;
 const WANT_KEY = 1;
 const WANT_HEADERS = 2;
 const WANT_VALUE = 4;
 const WANT_ALL = 8;
 const WANT_NAMED = 16;
 
-assert(offsetof<Batch>() == 48 && offsetof<Record>() == 64 && offsetof<Cell>() == CELL && offsetof<Action>() == ACTION);
+assert(offsetof<Batch>() == 48 && offsetof<Record>() == RECORD && offsetof<Cell>() == CELL && offsetof<Action>() == ACTION);
 
 // ---- Imports ----
 
@@ -166,7 +172,7 @@ export class Init {
     return this.named(importTable(changetype<usize>(text), text.byteLength), name);
   }
 
-  /** A topic, to compare with a record's. */
+  /** A topic, to compare with a record's or to emit to. */
   topic(name: string): Topic {
     const text = String.UTF8.encode(name);
     return this.named(importTopic(changetype<usize>(text), text.byteLength), name);
@@ -317,12 +323,12 @@ let cellStride: u32 = CELL;
 
   /** The key, copied, if it was asked for; null where it is null. */
   key(): ArrayBuffer | null {
-    return this.keyPtr == 0 || (this.flags & 1) != 0 ? null : copied(this.keyPtr, this.keyLen);
+    return this.keyPtr == 0 || (this.flags & KEY_NULL) != 0 ? null : copied(this.keyPtr, this.keyLen);
   }
 
   /** The raw value, copied, if it was asked for; null where it is null. */
   value(): ArrayBuffer | null {
-    return this.valuePtr == 0 || (this.flags & 2) != 0 ? null : copied(this.valuePtr, this.valueLen);
+    return this.valuePtr == 0 || (this.flags & VALUE_NULL) != 0 ? null : copied(this.valuePtr, this.valueLen);
   }
 
   /** The name of the header at a place below `headerCount`. */
@@ -334,7 +340,7 @@ let cellStride: u32 = CELL;
   /** Its value; null where it is null. */
   headerValue(index: i32): ArrayBuffer | null {
     const header = this.headersPtr + index * 16, len = load<u32>(header, 12);
-    return len == u32.MAX_VALUE ? null : copied(load<u32>(header, 8), len);
+    return len == NULL_LEN ? null : copied(load<u32>(header, 8), len);
   }
 }
 
@@ -404,9 +410,14 @@ const OWN: u64 = 1 << 32;
  * collector knows nothing of them: they are the bridge's to read, and cost no bookkeeping.
  */
 @unmanaged class Buffer {
-  ptr: usize = heap.alloc(16384);
-  cap: u32 = 16384;
+  ptr: usize;
+  cap: u32;
   len: u32 = 0;
+
+  constructor(cap: u32) {
+    this.ptr = heap.alloc(cap);
+    this.cap = cap;
+  }
 
   /** The position of so many new bytes. */
   @inline take(len: u32): u32 {
@@ -426,9 +437,16 @@ const OWN: u64 = 1 << 32;
 
 /** Takes what becomes of the records. The last word on a record counts; a reject stands. */
 @unmanaged export class Output {
-  actions: Buffer = new Buffer();
-  cells: Buffer = new Buffer();
-  bytes: Buffer = new Buffer();
+  actions: Buffer = new Buffer(16384);
+  cells: Buffer = new Buffer(16384);
+  bytes: Buffer = new Buffer(16384);
+  /** Records for topics and their headers; addresses in them are as `place` says. */
+  emits: Buffer = new Buffer(RECORD);
+  headers: Buffer = new Buffer(HEADER);
+  /** The bytes that these point to: the bridge copies all of them. */
+  pointed: u32 = 0;
+  private input: u32 = 0;
+  private inputLen: u32 = 0;
   /** The current record; its first action, and its keep, patch or reject: positions, or -1. */
   private record: u32 = 0;
   private first: u32 = 0;
@@ -456,14 +474,35 @@ const OWN: u64 = 1 << 32;
    */
   row(): Output { return this.draft(ROW); }
 
-  /** The record is refused, with its rows: it goes to the dead letters, with the reason. */
+  /**
+   * A record for a Kafka topic, as it is to stand there: key and value are null until they are set. As
+   * often as wanted, and beside all else that is said; the record itself only goes on if it is kept or
+   * patched as well. It needs the sink `kafka`; without it the record is refused.
+   */
+  emit(topic: Topic): Emit {
+    const emit = emitting;
+    emit.at = u32.MAX_VALUE;
+    if (this.rejected) return emit;
+    emit.at = this.emits.take(RECORD);
+    const record = emit.record;
+    memory.fill(changetype<usize>(record), 0, RECORD);
+    record.timestampMs = -1;
+    record.partition = -1;
+    record.flags = KEY_NULL | VALUE_NULL;
+    const action = this.actions.at(this.actions.take(ACTION));
+    store<u64>(action, <u64>EMIT | <u64>topic << 16 | <u64>this.record << 32);
+    store<u64>(action, <u64>emit.at | <u64>RECORD << 32, 8);
+    return emit;
+  }
+
+  /** The record is refused, with its rows and what was emitted: it goes to the dead letters, with the reason. */
   reject(reason: string): void {
     const len = <u32>String.UTF8.byteLength(reason), at = this.utf8(reason, len);
     this.actions.len = this.first;
     this.said = u32.MAX_VALUE;
     this.rejected = false;
     this.act(REJECT, 0, at, len);
-    this.open = u32.MAX_VALUE;
+    this.open = emitting.at = u32.MAX_VALUE;
     this.rejected = true;
   }
 
@@ -548,7 +587,7 @@ const OWN: u64 = 1 << 32;
     return this;
   }
 
-  private utf8(text: string, len: u32): u32 {
+  utf8(text: string, len: u32): u32 {
     const at = this.bytes.take(len);
     String.UTF8.encodeUnsafe(changetype<usize>(text), text.length, this.bytes.at(at));
     return at;
@@ -587,27 +626,67 @@ const OWN: u64 = 1 << 32;
     return this;
   }
 
-  beginBatch(): void { this.actions.len = this.cells.len = this.bytes.len = 0; }
+  /** Bytes of a record for a topic, copied: where they lie. Never 0, which is a part that was not asked for. */
+  place(ptr: usize, len: u32): u32 {
+    this.pointed += len;
+    const at = this.bytes.take(len);
+    memory.copy(this.bytes.at(at), ptr, len);
+    return this.placeOf(at);
+  }
+
+  /** The same of text. */
+  placeText(text: string, len: u32): u32 {
+    this.pointed += len;
+    return this.placeOf(this.utf8(text, len));
+  }
+
+  /** A position in `bytes`, counted from the input's end: what is below is an address in the input. */
+  private placeOf(position: u32): u32 { return this.input + this.inputLen + position; }
+
+  /** The address of such a place. */
+  private placed(place: u32, bytes: u32): u32 {
+    const offset = place - this.input;
+    return place == 0 || offset < this.inputLen ? place : bytes + (offset - this.inputLen);
+  }
+
+  beginBatch(input: u32, inputLen: u32): void {
+    this.actions.len = this.cells.len = this.bytes.len = this.emits.len = this.headers.len = this.pointed = 0;
+    this.input = input;
+    this.inputLen = inputLen;
+  }
 
   beginRecord(record: u32): void {
     this.record = record;
     this.first = this.actions.len;
-    this.said = this.open = u32.MAX_VALUE;
+    this.said = this.open = emitting.at = u32.MAX_VALUE;
     this.rejected = false;
   }
 
   isFull(): bool {
-    return this.actions.len >= FULL * ACTION || this.cells.len >= FULL * CELL || this.bytes.len >= BYTES_FULL;
+    return this.actions.len >= FULL * ACTION || this.cells.len >= FULL * CELL || this.bytes.len >= BYTES_FULL ||
+      this.headers.len >= FULL * HEADER || this.pointed >= BYTES_FULL;
   }
 
   /** Positions become addresses: nothing moves any more. */
   settle(): void {
-    if (this.cells.len == 0 && this.bytes.len == 0) return;
+    if (this.cells.len == 0 && this.bytes.len == 0 && this.emits.len == 0) return;
     const cells = <u32>this.cells.at(0), bytes = <u32>this.bytes.at(0);
+    const emits = <u32>this.emits.at(0), headers = <u32>this.headers.at(0);
     for (let at = this.actions.at(0), end = this.actions.at(this.actions.len); at < end; at += ACTION) {
       const action = changetype<Action>(at);
       if (action.kind == PATCH || action.kind == ROW) action.ptr += cells;
       else if (action.kind == REJECT) action.ptr += bytes;
+      else if (action.kind == EMIT) action.ptr += emits;
+    }
+    for (let at = this.emits.at(0), end = this.emits.at(this.emits.len); at < end; at += RECORD) {
+      const record = changetype<Record>(at);
+      record.keyPtr = this.placed(record.keyPtr, bytes);
+      record.valuePtr = this.placed(record.valuePtr, bytes);
+      record.headersPtr += headers;
+    }
+    for (let at = this.headers.at(0), end = this.headers.at(this.headers.len); at < end; at += HEADER) {
+      store<u32>(at, this.placed(load<u32>(at), bytes));
+      store<u32>(at, this.placed(load<u32>(at, 8), bytes), 8);
     }
     if (this.bytes.len == 0) return;
     for (let at = this.cells.at(0), end = this.cells.at(this.cells.len); at < end; at += CELL) {
@@ -619,12 +698,116 @@ const OWN: u64 = 1 << 32;
   }
 }
 
+/** The record for a topic that was begun last; from `Output.emit`. Bytes that are set are copied. */
+@unmanaged export class Emit {
+  /** Its position in `emits`; -1 after a reject. */
+  at: u32 = u32.MAX_VALUE;
+
+  /**
+   * Takes key, value, headers and timestamp over from a record; no bytes are copied. What is set afterwards
+   * replaces them, headers are added. Ask for all three (`wantKey`, `wantValue`, `wantHeaders`): without key
+   * or value the record is refused, for a null in their place would be a tombstone. The partition is not
+   * taken over, for the other topic may have fewer.
+   */
+  copy(from: Record): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const to = this.record;
+    to.flags = from.flags & (KEY_NULL | VALUE_NULL);
+    to.timestampMs = from.timestampMs;
+    to.keyPtr = from.keyPtr;
+    to.keyLen = from.keyLen;
+    to.valuePtr = from.valuePtr;
+    to.valueLen = from.valueLen;
+    output.pointed += from.keyLen + from.valueLen;
+    for (let header: usize = from.headersPtr, left = from.headerCount; left > 0; left--, header += HEADER) {
+      const len = load<u32>(header, 12);
+      output.pointed += load<u32>(header, 4) + (len == NULL_LEN ? 0 : len);
+      this.add(load<u64>(header), load<u64>(header, 8));
+    }
+    return this;
+  }
+
+  key(bytes: ArrayBuffer | null): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const len = bytes == null ? 0 : <u32>bytes.byteLength;
+    return this.setKey(bytes == null ? 0 : output.place(changetype<usize>(bytes), len), len);
+  }
+
+  keyText(text: string): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const len = <u32>String.UTF8.byteLength(text);
+    return this.setKey(output.placeText(text, len), len);
+  }
+
+  /** Null is a tombstone. */
+  value(bytes: ArrayBuffer | null): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const len = bytes == null ? 0 : <u32>bytes.byteLength;
+    return this.setValue(bytes == null ? 0 : output.place(changetype<usize>(bytes), len), len);
+  }
+
+  valueText(text: string): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const len = <u32>String.UTF8.byteLength(text);
+    return this.setValue(output.placeText(text, len), len);
+  }
+
+  /** One more header. */
+  header(name: string, value: ArrayBuffer | null): Emit {
+    if (this.at == u32.MAX_VALUE) return this;
+    const nameLen = <u32>String.UTF8.byteLength(name), at = output.placeText(name, nameLen);
+    const len = value == null ? NULL_LEN : <u32>value.byteLength;
+    const valueAt = value == null ? 0 : output.place(changetype<usize>(value), len);
+    this.add(<u64>at | <u64>nameLen << 32, <u64>valueAt | <u64>len << 32);
+    return this;
+  }
+
+  /** Without it the partition is chosen by the key. */
+  partition(partition: i32): Emit {
+    if (this.at != u32.MAX_VALUE) this.record.partition = partition;
+    return this;
+  }
+
+  /** Milliseconds since 1970; without it the time of writing. */
+  timestampMs(since1970: i64): Emit {
+    if (this.at != u32.MAX_VALUE) this.record.timestampMs = since1970;
+    return this;
+  }
+
+  get record(): Record { return changetype<Record>(output.emits.at(this.at)); }
+
+  private setKey(place: u32, len: u32): Emit {
+    const record = this.record;
+    record.flags = (record.flags & VALUE_NULL) | (place == 0 ? KEY_NULL : 0);
+    record.keyPtr = place;
+    record.keyLen = len;
+    return this;
+  }
+
+  private setValue(place: u32, len: u32): Emit {
+    const record = this.record;
+    record.flags = (record.flags & KEY_NULL) | (place == 0 ? VALUE_NULL : 0);
+    record.valuePtr = place;
+    record.valueLen = len;
+    return this;
+  }
+
+  /** Name and value with their lengths. The headers of the record begun last are the last ones. */
+  private add(name: u64, value: u64): void {
+    const at = output.headers.take(HEADER), header = output.headers.at(at), record = this.record;
+    if (record.headerCount++ == 0) record.headersPtr = at;
+    store<u64>(header, name);
+    store<u64>(header, value, 8);
+  }
+}
+
 // ---- Exports ----
 
 // The arena is reachable from here until the next one: an address in a number keeps nothing alive. What
 // is unmanaged lives until it is freed.
 let arena = new ArrayBuffer(0);
 const output = new Output();
+const emitting = new Emit();
 
 export function bridge_abi(): i32 { return 1; }
 
@@ -649,7 +832,7 @@ export function bridge_init(ptr: usize, len: i32): i32 {
 export function bridge_batch(ptr: usize): u64 {
   const batch = changetype<Batch>(ptr), out = output, count = batch.count;
   cellStride = batch.cellStride;
-  out.beginBatch();
+  out.beginBatch(<u32>ptr, batch.inLen);
   let record: usize = batch.records;
   for (let index: u32 = 0; index < count; index++, record += batch.recordStride) {
     batch.progress = index;

@@ -77,7 +77,7 @@ enum bridge_kind {
 };
 enum bridge_unit { BRIDGE_SECONDS, BRIDGE_MILLIS, BRIDGE_MICROS, BRIDGE_NANOS };
 enum bridge_level { BRIDGE_ERROR, BRIDGE_WARN, BRIDGE_INFO, BRIDGE_DEBUG };
-enum { BRIDGE_KEEP_ = 1, BRIDGE_PATCH_, BRIDGE_ROW_, BRIDGE_REJECT_ };
+enum { BRIDGE_KEEP_ = 1, BRIDGE_PATCH_, BRIDGE_ROW_, BRIDGE_REJECT_, BRIDGE_EMIT_ };
 enum { BRIDGE_KEY_ = 1, BRIDGE_HEADERS_ = 2, BRIDGE_VALUE_ = 4, BRIDGE_ALL_ = 8, BRIDGE_NAMED_ = 16 };
 
 // Bytes that belong to somebody else: UTF-8 where it is text, and no zero at its end.
@@ -585,6 +585,10 @@ struct bridge_output_t {
     bridge_action_t *open; // the patch or row that columns are set in
     uint16_t highest;      // its highest column so far
     uint32_t input, input_end;
+    // Records for topics and their headers, and the one that was begun last.
+    bridge_record_t *emits, *emit;
+    bridge_header_t *headers;
+    uint32_t emit_count, emit_cap, header_count, header_cap;
 };
 
 static bridge_output_t bridge_output_;
@@ -598,6 +602,7 @@ __attribute__((noinline)) static void bridge_grow_actions_(bridge_output_t *out)
     bridge_action_t *at = bridge_take_(cap * sizeof *at);
     if (!at) bridge_panic("out of memory");
     __builtin_memcpy(at, out->actions, out->action_count * sizeof *at);
+    if (out->open) out->open = at + (out->open - out->actions);
     out->actions = at, out->action_cap = cap;
 }
 
@@ -668,10 +673,10 @@ BRIDGE_FN void bridge_to_table(bridge_output_t *out, bridge_table_t table) {
     if (out->open) out->open->target = table;
 }
 
-// The record is refused, with its rows: it goes to the dead letters, with the reason.
+// The record is refused, with its rows and what was emitted: it goes to the dead letters, with the reason.
 BRIDGE_FN void bridge_reject(bridge_output_t *out, bridge_text_t reason) {
     uint32_t at = bridge_point_(out, reason);
-    out->action_count = out->first, out->said = BRIDGE_NONE_, out->rejected = false;
+    out->action_count = out->first, out->said = BRIDGE_NONE_, out->rejected = false, out->emit = NULL;
     bridge_action_t *action = bridge_act_(out, BRIDGE_REJECT_, 0);
     action->ptr = at, action->len = reason.len;
     out->rejected = true;
@@ -684,6 +689,7 @@ BRIDGE_FN void bridge_reject(bridge_output_t *out, bridge_text_t reason) {
 BRIDGE_FN bridge_text_t bridge_join_(bridge_output_t *out, const bridge_text_t *parts, size_t count) {
     uint32_t len = 0, next = 0;
     for (size_t i = 0; i < count; i++) len += parts[i].len;
+    if (len == 0) return bridge_lit("");
     char *at = bridge_room_(out, len);
     for (size_t i = 0; i < count; i++) {
         __builtin_memcpy(at + next, parts[i].at, parts[i].len);
@@ -780,6 +786,103 @@ BRIDGE_FN void bridge_drop(bridge_output_t *out, bridge_column_t column) {
     }
 }
 
+// ---- Records for topics -----------------------------------------------------------------------
+
+__attribute__((noinline, unused)) static void bridge_grow_emits_(bridge_output_t *out) {
+    uint32_t cap = out->emit_cap ? 2 * out->emit_cap : 64;
+    out->emits = bridge_take_(cap * sizeof *out->emits);
+    if (!out->emits) bridge_panic("out of memory");
+    out->emit_cap = cap, out->emit_count = 0;
+}
+
+// The headers of the record that is being made move along, for they must lie together.
+__attribute__((noinline, unused)) static void bridge_grow_headers_(bridge_output_t *out) {
+    uint32_t cap = out->header_cap ? 2 * out->header_cap : 64, len = out->emit->header_count;
+    while (cap <= len) cap *= 2;
+    bridge_header_t *at = bridge_take_(cap * sizeof *at);
+    if (!at) bridge_panic("out of memory");
+    if (len) __builtin_memcpy(at, BRIDGE_AT_(const void *, out->emit->headers), len * sizeof *at);
+    out->emit->headers = (uint32_t)(uintptr_t)at;
+    out->headers = at, out->header_cap = cap, out->header_count = len;
+}
+
+// A record for a Kafka topic, as it is to stand there, with the key, the value and the headers that are
+// set next; without them it has none: a null key, a null value (a tombstone). As often as wanted, and beside
+// all else that is said. It needs the sink `kafka`; without it the record is refused.
+BRIDGE_FN void bridge_emit(bridge_output_t *out, bridge_topic_t topic) {
+    out->emit = NULL;
+    if (out->rejected) return;
+    if (out->action_count == out->action_cap) bridge_grow_actions_(out);
+    if (out->emit_count == out->emit_cap) bridge_grow_emits_(out);
+    bridge_record_t *emit = &out->emits[out->emit_count++];
+    *emit = (bridge_record_t){.timestamp_ms = -1, .partition = -1, .flags = 1 | 2};
+    out->actions[out->action_count++] = (bridge_action_t){
+        .kind = BRIDGE_EMIT_, .target = topic, .record = out->record,
+        .ptr = (uint32_t)(uintptr_t)emit, .len = sizeof *emit};
+    out->emit = emit;
+}
+
+// The address of bytes that are not null: never 0. Those of the input count as well, for the bridge copies
+// them.
+BRIDGE_FN uint32_t bridge_emit_point_(bridge_output_t *out, bridge_text_t bytes) {
+    uint32_t used = out->bytes_used, at = bridge_point_(out, bytes);
+    if (out->bytes_used == used) out->bytes_used += bytes.len;
+    return at ? at : out->input;
+}
+
+BRIDGE_FN void bridge_emit_put_(bridge_output_t *out, bridge_header_t header) {
+    bridge_record_t *emit = out->emit;
+    if (out->header_count == out->header_cap) bridge_grow_headers_(out);
+    if (!emit->header_count) emit->headers = (uint32_t)(uintptr_t)(out->headers + out->header_count);
+    out->headers[out->header_count++] = header;
+    out->cells_used++, emit->header_count++;
+}
+
+// Key and value of the record that was begun last; null where they are at NULL. Bytes that are a part of
+// the record are not copied.
+BRIDGE_FN void bridge_emit_key(bridge_output_t *out, bridge_text_t key) {
+    if (!out->emit) return;
+    out->emit->key = key.at ? bridge_emit_point_(out, key) : 0, out->emit->key_len = key.len;
+    out->emit->flags = (out->emit->flags & 2) | (key.at ? 0 : 1);
+}
+BRIDGE_FN void bridge_emit_value(bridge_output_t *out, bridge_text_t value) {
+    if (!out->emit) return;
+    out->emit->value = value.at ? bridge_emit_point_(out, value) : 0, out->emit->value_len = value.len;
+    out->emit->flags = (out->emit->flags & 1) | (value.at ? 0 : 2);
+}
+// One more header; its name is UTF-8, its value null where it is at NULL.
+BRIDGE_FN void bridge_emit_header(bridge_output_t *out, bridge_text_t name, bridge_text_t value) {
+    if (!out->emit) return;
+    uint32_t at = bridge_emit_point_(out, name);
+    bridge_header_t header = {at, name.len, 0, UINT32_MAX};
+    if (value.at) header.value = bridge_emit_point_(out, value), header.value_len = value.len;
+    bridge_emit_put_(out, header);
+}
+// Without these the partition is chosen by the key, and the timestamp is the time of writing.
+BRIDGE_FN void bridge_emit_partition(bridge_output_t *out, int32_t partition) {
+    if (out->emit) out->emit->partition = partition;
+}
+BRIDGE_FN void bridge_emit_timestamp_ms(bridge_output_t *out, int64_t since_1970) {
+    if (out->emit) out->emit->timestamp_ms = since_1970;
+}
+// Takes key, value, headers and timestamp over from a record; no bytes are copied. What is set afterwards
+// replaces them, headers are added. All three are to be asked for (`bridge_want_key` and so on): without key
+// or value the record is refused, for a null in their place would be a tombstone. The partition is not taken
+// over, for the other topic may have fewer.
+BRIDGE_FN void bridge_emit_copy(bridge_output_t *out, const bridge_record_t *record) {
+    bridge_record_t *emit = out->emit;
+    if (!emit) return;
+    emit->flags = record->flags & (1 | 2), emit->timestamp_ms = record->timestamp_ms;
+    emit->key = record->key, emit->key_len = record->key_len;
+    emit->value = record->value, emit->value_len = record->value_len;
+    out->bytes_used += record->key_len + record->value_len;
+    for (uint32_t index = 0; index < record->header_count; index++) {
+        bridge_header_t header = BRIDGE_AT_(const bridge_header_t *, record->headers)[index];
+        out->bytes_used += header.name_len + (header.value_len == UINT32_MAX ? 0 : header.value_len);
+        bridge_emit_put_(out, header);
+    }
+}
+
 // ---- Exports ----------------------------------------------------------------------------------
 
 __attribute__((export_name("bridge_abi"))) int32_t bridge_abi(void) { return BRIDGE_ABI; }
@@ -810,13 +913,14 @@ __attribute__((export_name("bridge_batch"))) int64_t bridge_batch(int32_t ptr) {
     bridge_output_t *out = &bridge_output_;
     bridge_record_stride_ = batch->record_stride, bridge_cell_stride_ = batch->cell_stride;
     out->action_count = out->cell_count = out->byte_count = out->cells_used = out->bytes_used = 0;
+    out->emit_count = out->header_count = 0;
     out->input = (uint32_t)ptr, out->input_end = (uint32_t)ptr + batch->in_len;
     const char *at = BRIDGE_AT_(const char *, batch->records);
     for (uint32_t i = 0, count = batch->count; i < count; i++, at += bridge_record_stride_) {
         // Volatile: nobody in here reads it, and it may not be put off past a trap.
         *(volatile uint32_t *)&batch->progress = i;
         out->record = i, out->first = out->action_count, out->said = BRIDGE_NONE_;
-        out->rejected = false, out->open = NULL;
+        out->rejected = false, out->open = NULL, out->emit = NULL;
         transform_record((const bridge_record_t *)at, out);
         if (out->action_count >= BRIDGE_FULL_ || out->cells_used >= BRIDGE_FULL_ ||
             out->bytes_used >= BRIDGE_BYTES_FULL_) {

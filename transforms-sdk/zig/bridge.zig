@@ -34,7 +34,7 @@ const Action = extern struct { kind: u8, flags: u8 = 0, target: u16, record: u32
 
 comptime {
     std.debug.assert(@sizeOf(Batch) == 48 and @sizeOf(Record) == 64);
-    std.debug.assert(@sizeOf(Cell) == 16 and @sizeOf(Action) == 16);
+    std.debug.assert(@sizeOf(Cell) == 16 and @sizeOf(Action) == 16 and @sizeOf(HeaderFields) == 16);
 }
 
 /// What a cell holds. A bridge to come may know more.
@@ -46,6 +46,11 @@ const keep_action = 1;
 const patch_action = 2;
 const row_action = 3;
 const reject_action = 4;
+const emit_action = 5;
+
+const key_null = 1;
+const value_null = 2;
+const null_len = std.math.maxInt(u32);
 
 const wants = struct {
     const key = 1;
@@ -180,7 +185,7 @@ pub const Init = struct {
         return @fromBackingInt(@intCast(init.named(imports.table(text.ptr, text.len), text)));
     }
 
-    /// A topic, to compare with a record's.
+    /// A topic, to compare with a record's or to emit to.
     pub fn topic(init: *Init, text: []const u8) Topic {
         return @fromBackingInt(@intCast(init.named(imports.topic(text.ptr, text.len), text)));
     }
@@ -275,20 +280,20 @@ pub const Record = extern struct {
 
     /// The key, if it was asked for and is not null.
     pub fn key(record: *const Record) ?[]const u8 {
-        if (record.key_at == 0 or record.flags & 1 != 0) return null;
+        if (record.key_at == 0 or record.flags & key_null != 0) return null;
         return slice(u8, record.key_at, record.key_len);
     }
 
     /// The raw value, if it was asked for and is not null.
     pub fn value(record: *const Record) ?[]const u8 {
-        if (record.value_at == 0 or record.flags & 2 != 0) return null;
+        if (record.value_at == 0 or record.flags & value_null != 0) return null;
         return slice(u8, record.value_at, record.value_len);
     }
 
     /// The header at a place below `header_count`.
     pub fn header(record: *const Record, index: u32) Header {
         const fields = slice(HeaderFields, record.headers_at, record.header_count)[index];
-        const null_value = fields.value_len == std.math.maxInt(u32);
+        const null_value = fields.value_len == null_len;
         return .{
             .name = slice(u8, fields.name, fields.name_len),
             .value = if (null_value) null else slice(u8, fields.value, fields.value_len),
@@ -401,6 +406,12 @@ pub const Output = struct {
     /// Where the input lies: text that is a part of it is not copied.
     input: u32 = 0,
     input_len: u32 = 0,
+    /// Records for topics and their headers. An address in them is one of the input, or, counted
+    /// from the input's end, a position in `bytes`.
+    emits: std.ArrayList(Record) = .empty,
+    headers: std.ArrayList(HeaderFields) = .empty,
+    /// The bytes that these point to: the bridge copies all of them.
+    pointed: usize = 0,
 
     /// The record goes on unchanged.
     pub fn keep(out: *Output) void {
@@ -423,7 +434,29 @@ pub const Output = struct {
         return out.draft(row_action);
     }
 
-    /// The record is refused, with its rows: it goes to the dead letters, with the reason.
+    /// A record for a Kafka topic, as it is to stand there: key and value are null until they are set.
+    /// As often as wanted, and beside all else that is said; the record itself only goes on if it is
+    /// kept or patched as well. It needs the sink `kafka`; without it the record is refused.
+    pub fn emit(out: *Output, topic: Topic) Emit {
+        if (out.rejected) return .{ .out = out, .index = null };
+        const index: u32 = @intCast(out.emits.items.len);
+        var fields = std.mem.zeroes(Record);
+        fields.timestamp_ms = -1;
+        fields.partition = -1;
+        fields.flags = key_null | value_null;
+        out.emits.append(allocator, fields) catch @panic("out of memory");
+        out.actions.append(allocator, .{
+            .kind = emit_action,
+            .target = @backingInt(topic),
+            .record = out.record,
+            .ptr = index,
+            .len = @sizeOf(Record),
+        }) catch @panic("out of memory");
+        return .{ .out = out, .index = index };
+    }
+
+    /// The record is refused, with its rows and what was emitted: it goes to the dead letters, with
+    /// the reason.
     pub fn reject(out: *Output, comptime reason: []const u8, args: anytype) void {
         const start = out.bytes.items.len;
         out.bytes.print(allocator, reason, args) catch @panic("out of memory");
@@ -592,7 +625,29 @@ pub const Output = struct {
         return out;
     }
 
+    /// Where bytes of a record for a topic lie; never 0, which is a part that was not asked for.
+    fn place(out: *Output, bytes: []const u8) u32 {
+        const len: u32 = @intCast(bytes.len);
+        const offset = @as(u32, @intFromPtr(bytes.ptr)) -% out.input;
+        out.pointed += len;
+        if (len == 0) return out.input;
+        if (offset < out.input_len and len <= out.input_len - offset) return out.input +% offset;
+        const position: u32 = @intCast(out.bytes.items.len);
+        out.append(bytes);
+        return out.input +% out.input_len +% position;
+    }
+
+    /// The address of such a place.
+    fn placed(out: *const Output, place_of: u32) u32 {
+        const offset = place_of -% out.input;
+        if (place_of == 0 or offset < out.input_len) return place_of;
+        return @as(u32, @intFromPtr(out.bytes.items.ptr)) + (offset - out.input_len);
+    }
+
     fn begin(out: *Output, input: u32, input_len: u32) void {
+        out.emits.clearRetainingCapacity();
+        out.headers.clearRetainingCapacity();
+        out.pointed = 0;
         out.actions.clearRetainingCapacity();
         out.cells.clearRetainingCapacity();
         out.bytes.clearRetainingCapacity();
@@ -602,18 +657,30 @@ pub const Output = struct {
 
     fn isFull(out: *const Output) bool {
         return out.actions.items.len >= full or out.cells.items.len >= full or
-            out.bytes.items.len >= bytes_full;
+            out.bytes.items.len >= bytes_full or out.headers.items.len >= full or out.pointed >= bytes_full;
     }
 
     /// Positions become addresses: nothing moves any more.
     fn settle(out: *Output) void {
         const cells: u32 = @intFromPtr(out.cells.items.ptr);
         const bytes: u32 = @intFromPtr(out.bytes.items.ptr);
+        const emits: u32 = @intFromPtr(out.emits.items.ptr);
+        const headers: u32 = @intFromPtr(out.headers.items.ptr);
         for (out.actions.items) |*action| switch (action.kind) {
             patch_action, row_action => action.ptr = cells + action.ptr * @sizeOf(Cell),
             reject_action => action.ptr += bytes,
+            emit_action => action.ptr = emits + action.ptr * @sizeOf(Record),
             else => {},
         };
+        for (out.emits.items) |*fields| {
+            fields.key_at = out.placed(fields.key_at);
+            fields.value_at = out.placed(fields.value_at);
+            fields.headers_at = headers + fields.headers_at * @sizeOf(HeaderFields);
+        }
+        for (out.headers.items) |*fields| {
+            fields.name = out.placed(fields.name);
+            fields.value = out.placed(fields.value);
+        }
         if (out.bytes.items.len == 0) return;
         for (out.cells.items) |*cell| {
             const points = switch (cell.kind) {
@@ -622,6 +689,112 @@ pub const Output = struct {
             };
             if (points and cell.bits >> 32 == 1) cell.bits = bytes + (cell.bits & 0xffff_ffff);
         }
+    }
+};
+
+/// A record for a topic that is being made; from `Output.emit`.
+pub const Emit = struct {
+    out: *Output,
+    /// Its place in `emits`; null after a reject.
+    index: ?u32,
+
+    /// Takes key, value, headers and timestamp over from a record; no bytes are copied. What is set
+    /// afterwards replaces them, headers are added. Ask for all three (`wantKey`, `wantValue`,
+    /// `wantHeaders`): without key or value the record is refused, for a null in their place would be
+    /// a tombstone. The partition is not taken over, for the other topic may have fewer.
+    pub fn copy(emit: Emit, from: *const Record) Emit {
+        const to = emit.fields() orelse return emit;
+        to.flags = from.flags & (key_null | value_null);
+        to.timestamp_ms = from.timestamp_ms;
+        to.key_at = from.key_at;
+        to.key_len = from.key_len;
+        to.value_at = from.value_at;
+        to.value_len = from.value_len;
+        emit.out.pointed += from.key_len;
+        emit.out.pointed += from.value_len;
+        for (slice(HeaderFields, from.headers_at, from.header_count)) |known| {
+            emit.out.pointed += known.name_len;
+            if (known.value_len != null_len) emit.out.pointed += known.value_len;
+            emit.add(known);
+        }
+        return emit;
+    }
+
+    /// Bytes that are a part of the record are not copied.
+    pub fn key(emit: Emit, bytes: ?[]const u8) Emit {
+        const to = emit.fields() orelse return emit;
+        to.flags &= ~@as(u16, key_null);
+        if (bytes == null) to.flags |= key_null;
+        to.key_at = if (bytes) |known| emit.out.place(known) else 0;
+        to.key_len = if (bytes) |known| @intCast(known.len) else 0;
+        return emit;
+    }
+
+    /// The value; null is a tombstone.
+    pub fn value(emit: Emit, bytes: ?[]const u8) Emit {
+        const to = emit.fields() orelse return emit;
+        to.flags &= ~@as(u16, value_null);
+        if (bytes == null) to.flags |= value_null;
+        to.value_at = if (bytes) |known| emit.out.place(known) else 0;
+        to.value_len = if (bytes) |known| @intCast(known.len) else 0;
+        return emit;
+    }
+
+    /// Formatted text, without an allocation of its own.
+    pub fn valueFormat(emit: Emit, comptime text: []const u8, args: anytype) Emit {
+        const out = emit.out;
+        const to = emit.fields() orelse return emit;
+        const start: u32 = @intCast(out.bytes.items.len);
+        out.bytes.print(allocator, text, args) catch @panic("out of memory");
+        to.flags &= ~@as(u16, value_null);
+        to.value_at = out.input +% out.input_len +% start;
+        to.value_len = @intCast(out.bytes.items.len - start);
+        out.pointed += to.value_len;
+        return emit;
+    }
+
+    /// One more header; its name is UTF-8.
+    pub fn header(emit: Emit, name: []const u8, bytes: ?[]const u8) Emit {
+        if (emit.index == null) return emit;
+        emit.add(.{
+            .name = emit.out.place(name),
+            .name_len = @intCast(name.len),
+            .value = if (bytes) |known| emit.out.place(known) else 0,
+            .value_len = if (bytes) |known| @intCast(known.len) else null_len,
+        });
+        return emit;
+    }
+
+    /// Without it the partition is chosen by the key.
+    pub fn partition(emit: Emit, number: i32) Emit {
+        const to = emit.fields() orelse return emit;
+        to.partition = number;
+        return emit;
+    }
+
+    /// Milliseconds since 1970; without it the time of writing.
+    pub fn timestampMs(emit: Emit, since_1970: i64) Emit {
+        const to = emit.fields() orelse return emit;
+        to.timestamp_ms = since_1970;
+        return emit;
+    }
+
+    fn fields(emit: Emit) ?*Record {
+        return &emit.out.emits.items[emit.index orelse return null];
+    }
+
+    /// Its headers lie together: those of a record that is not the last one move to the end.
+    fn add(emit: Emit, known: HeaderFields) void {
+        const headers = &emit.out.headers;
+        const to = emit.fields() orelse return;
+        const end: u32 = @intCast(headers.items.len);
+        if (to.headers_at + to.header_count != end) {
+            headers.ensureUnusedCapacity(allocator, to.header_count) catch @panic("out of memory");
+            headers.appendSliceAssumeCapacity(headers.items[to.headers_at..][0..to.header_count]);
+            to.headers_at = end;
+        }
+        headers.append(allocator, known) catch @panic("out of memory");
+        to.header_count += 1;
     }
 };
 

@@ -3,6 +3,7 @@
 
 static bridge_column_t order, a, b, c, d, e, f, g, h, i, j, text;
 static bridge_table_t other;
+static bridge_topic_t alarms, audit;
 
 static void transform_init(bridge_init_t *init) {
     bridge_want_all_columns(init);
@@ -17,6 +18,8 @@ static void transform_init(bridge_init_t *init) {
     }
     text = bridge_column(init, bridge_lit("text"));
     other = bridge_table(init, bridge_lit("other"));
+    alarms = bridge_topic(init, bridge_lit("alarms"));
+    audit = bridge_topic(init, bridge_lit("audit"));
 }
 
 static void kinds(bridge_output_t *out) {
@@ -87,10 +90,88 @@ static void read(const bridge_record_t *record, bridge_output_t *out) {
     }
 }
 
+// Records for topics.
+static void emit(bridge_text_t told, const bridge_record_t *record, bridge_output_t *out) {
+    bridge_text_t words = bridge_lit(""), key, null = {0};
+    bridge_text(record, f, &words);
+#define IS(what) bridge_equal(told, bridge_lit(what))
+    if (IS("emit")) {
+        bridge_emit(out, alarms);
+        bridge_emit_key(out, bridge_lit("schlüssel"));
+        bridge_emit_value(out, words);
+        bridge_emit_header(out, bridge_lit("größe"), bridge_lit("\0\xff"));
+        bridge_emit_header(out, bridge_lit("f"), words);
+        bridge_emit_header(out, bridge_lit("leer"), bridge_lit(""));
+        bridge_emit_header(out, bridge_lit("null"), null);
+        bridge_emit_partition(out, 2);
+        bridge_emit_timestamp_ms(out, 1700000000123);
+    } else if (IS("tombstone")) {
+        bridge_emit(out, audit);
+        bridge_emit_value(out, bridge_lit("taken back"));
+        bridge_emit_value(out, null);
+        bridge_emit_key(out, bridge_key(record, &key) ? key : bridge_lit("none"));
+        bridge_emit(out, alarms);
+    } else if (IS("send on")) {
+        bridge_emit(out, audit);
+        bridge_emit_copy(out, record);
+    } else if (IS("send on changed")) {
+        bridge_emit(out, audit);
+        bridge_emit_header(out, bridge_lit("zuerst"), null);
+        bridge_emit_copy(out, record);
+        bridge_emit_key(out, bridge_lit("k"));
+        bridge_emit_value(out, bridge_join(out, words, bridge_lit(", "), words));
+        bridge_emit_header(out, bridge_lit("zuletzt"), bridge_lit("x"));
+        bridge_emit_partition(out, record->partition);
+        bridge_emit_timestamp_ms(out, -1);
+    } else if (IS("emits")) {
+        bridge_emit(out, alarms);
+        bridge_emit_value(out, bridge_lit("1"));
+        bridge_emit_header(out, bridge_lit("a"), null);
+        bridge_emit_header(out, bridge_lit("b"), null);
+        bridge_row(out);
+        bridge_set_f64(out, a, 1);
+        bridge_patch(out);
+        bridge_emit(out, audit);
+        bridge_set_f64(out, a, 2);
+        bridge_emit_value(out, bridge_lit("2"));
+        bridge_emit_header(out, bridge_lit("c"), null);
+        bridge_row(out);
+        bridge_set_f64(out, a, 3);
+        bridge_emit(out, alarms);
+        bridge_emit_value(out, bridge_lit("3"));
+    } else if (IS("emit and reject")) {
+        bridge_emit(out, alarms);
+        bridge_emit_value(out, bridge_lit("1"));
+        bridge_row(out);
+        bridge_set_f64(out, a, 1);
+        bridge_reject(out, bridge_lit("zurück"));
+        bridge_emit(out, alarms);
+        bridge_emit_value(out, bridge_lit("2"));
+        bridge_emit_header(out, bridge_lit("h"), bridge_lit("h"));
+    } else if (IS("empty emit")) {
+        bridge_emit(out, alarms);
+        bridge_emit_key(out, bridge_lit(""));
+        bridge_emit_value(out, bridge_join(out, bridge_lit("")));
+        bridge_emit_header(out, bridge_lit(""), bridge_lit(""));
+    } else if (IS("many emits")) {
+        bridge_row(out);
+        for (int64_t index = 0; index < 200; index++) {
+            bridge_emit(out, alarms);
+            bridge_emit_key(out, words);
+            bridge_emit_value(out, bridge_join(out, words, bridge_lit("!")));
+            bridge_emit_header(out, bridge_lit("h"), bridge_lit("own"));
+            bridge_emit_timestamp_ms(out, index);
+        }
+        bridge_emit(out, audit);
+        for (int n = 0; n < 150; n++) bridge_emit_header(out, bridge_lit("m"), words);
+        // The row is still the one that was begun, wherever its action lies by now.
+        bridge_set_f64(out, a, 7);
+    }
+}
+
 static void transform_record(const bridge_record_t *record, bridge_output_t *out) {
     bridge_text_t told = bridge_lit("");
     bridge_text(record, order, &told);
-#define IS(what) bridge_equal(told, bridge_lit(what))
     if (IS("keep")) {
         bridge_keep(out);
     } else if (IS("keep in")) {
@@ -149,5 +230,7 @@ static void transform_record(const bridge_record_t *record, bridge_output_t *out
         bridge_set_symbol(out, g, bridge_lit(""));
     } else if (IS("panic")) {
         bridge_panic("told to panic");
+    } else {
+        emit(told, record, out);
     }
 }

@@ -6,6 +6,7 @@ import "transform/bridge"
 type probe struct {
 	order, a, b, c, d, e, f, g, h, i, j, text bridge.Column
 	other                                     bridge.Table
+	alarms, audit                             bridge.Topic
 }
 
 func start(init *bridge.Init) (bridge.Transform, error) {
@@ -22,6 +23,7 @@ func start(init *bridge.Init) (bridge.Transform, error) {
 		*letter = init.Column(string(rune('a' + index)))
 	}
 	p.text, p.other = init.Column("text"), init.Table("other")
+	p.alarms, p.audit = init.Topic("alarms"), init.Topic("audit")
 	return p, nil
 }
 
@@ -75,6 +77,61 @@ func (p *probe) Record(record *bridge.Record, out *bridge.Output) {
 		out.Row().SetNull(p.e).Drop(p.e).SetSymbol(p.g, "")
 	case "panic":
 		panic("told to panic")
+	default:
+		p.emit(order, record, out)
+	}
+}
+
+// Records for topics.
+func (p *probe) emit(order string, record *bridge.Record, out *bridge.Output) {
+	text, _ := record.Text(p.f)
+	switch order {
+	case "emit":
+		out.Emit(p.alarms).Key([]byte("schlüssel")).ValueText(text).
+			Header("größe", []byte{0, 255}).Header("f", []byte(text)).
+			Header("leer", []byte{}).Header("null", nil).
+			Partition(2).TimestampMs(1_700_000_000_123)
+	case "tombstone":
+		key := record.Key()
+		if key == nil {
+			key = []byte("none")
+		}
+		out.Emit(p.audit).ValueText("taken back").Value(nil).Key(key)
+		out.Emit(p.alarms)
+	case "send on":
+		out.Emit(p.audit).Copy(record)
+	case "send on changed":
+		out.Emit(p.audit).Header("zuerst", nil).Copy(record).Key([]byte("k")).
+			ValueText(text+", "+text).Header("zuletzt", []byte("x")).
+			Partition(record.Partition()).TimestampMs(-1)
+	case "emits":
+		first := out.Emit(p.alarms).ValueText("1").Header("a", nil)
+		out.Row().SetF64(p.a, 1)
+		out.Patch()
+		second := out.Emit(p.audit).Header("c", nil)
+		out.SetF64(p.a, 2)
+		first.Header("b", nil)
+		second.ValueText("2")
+		out.Row().SetF64(p.a, 3)
+		out.Emit(p.alarms).ValueText("3")
+	case "emit and reject":
+		out.Emit(p.alarms).ValueText("1")
+		out.Row().SetF64(p.a, 1)
+		out.Reject("zurück")
+		out.Emit(p.alarms).ValueText("2").Header("h", []byte("h"))
+	case "empty emit":
+		out.Emit(p.alarms).Key([]byte{}).ValueText("").Header("", []byte{})
+	case "many emits":
+		out.Row()
+		for index := range 200 {
+			out.Emit(p.alarms).Key([]byte(text)).ValueText(text+"!").
+				Header("h", []byte("own")).TimestampMs(int64(index))
+		}
+		many := out.Emit(p.audit)
+		for range 150 {
+			many.Header("m", []byte(text))
+		}
+		out.SetF64(p.a, 7)
 	}
 }
 

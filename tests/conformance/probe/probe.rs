@@ -1,13 +1,17 @@
 //! Does what the column `do` says, with every function of the SDK: `probe` of the other languages
 //! does the same.
 
-use bridge_transform::{Column, Init, Output, Record, Table, Transform, Unit, Value, transform};
+use bridge_transform::{
+    Column, Init, Output, Record, Table, Topic, Transform, Unit, Value, transform,
+};
 
 struct Probe {
     order: Column,
     by_letter: [Column; 10],
     text: Column,
     other: Table,
+    alarms: Topic,
+    audit: Topic,
 }
 
 impl Transform for Probe {
@@ -22,6 +26,8 @@ impl Transform for Probe {
             by_letter: letters.map(|name| init.column(name)),
             text: init.column("text"),
             other: init.table("other"),
+            alarms: init.topic("alarms"),
+            audit: init.topic("audit"),
         })
     }
 
@@ -82,7 +88,7 @@ impl Transform for Probe {
             }
             "empty row" => out.row().set_null(e).drop(e).set_symbol(g, "").done(),
             "panic" => panic!("told to panic"),
-            _ => {}
+            told => self.emit(told, record, out),
         }
         let _ = h;
     }
@@ -111,6 +117,66 @@ impl Probe {
                 Some(value) => row.set_bytes(h, value).done(),
                 None => row.set_null(h).done(),
             }
+        }
+    }
+
+    /// Records for topics.
+    fn emit(&self, told: &str, record: &Record, out: &mut Output) {
+        let [a, _, _, _, _, f, ..] = self.by_letter;
+        let text = record.text(f).unwrap_or_default();
+        match told {
+            "emit" => out
+                .emit(self.alarms)
+                .key("schlüssel")
+                .value(text)
+                .header("größe", Some(&[0, 255]))
+                .header("f", Some(text.as_bytes()))
+                .header("leer", Some(b""))
+                .header("null", None)
+                .partition(2)
+                .timestamp_ms(1_700_000_000_123)
+                .done(),
+            "tombstone" => {
+                out.emit(self.audit).key(record.key().unwrap_or(b"none")).done();
+                out.emit(self.alarms).done();
+            }
+            "send on" => out.emit(self.audit).copy(record).done(),
+            "send on changed" => out
+                .emit(self.audit)
+                .header("zuerst", None)
+                .copy(record)
+                .key("k")
+                .value_format(format_args!("{text}, {text}"))
+                .header("zuletzt", Some(b"x"))
+                .partition(record.partition())
+                .timestamp_ms(-1)
+                .done(),
+            "emits" => {
+                out.emit(self.alarms).value("1").header("a", None).header("b", None).done();
+                out.row().set_f64(a, 1.0).done();
+                out.patch().set_f64(a, 2.0).done();
+                out.emit(self.audit).value("2").header("c", None).done();
+                out.row().set_f64(a, 3.0).done();
+                out.emit(self.alarms).value("3").done();
+            }
+            "emit and reject" => {
+                out.emit(self.alarms).value("1").done();
+                out.row().set_f64(a, 1.0).done();
+                out.reject("zurück");
+                out.emit(self.alarms).value("2").header("h", Some(b"h")).done();
+            }
+            "empty emit" => out.emit(self.alarms).key("").value("").header("", Some(b"")).done(),
+            "many emits" => {
+                out.row().set_f64(a, 7.0).done();
+                for index in 0..200 {
+                    let value = format_args!("{text}!");
+                    let emit = out.emit(self.alarms).key(text).value_format(value);
+                    emit.header("h", Some(b"own")).timestamp_ms(index).done();
+                }
+                let many = out.emit(self.audit);
+                (0..150).fold(many, |emit, _| emit.header("m", Some(text.as_bytes()))).done();
+            }
+            _ => {}
         }
     }
 

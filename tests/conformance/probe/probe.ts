@@ -1,9 +1,9 @@
 // Does what the column `do` says, with every function of the SDK: see probe.rs.
-import { Column, Init, Kind, Output, Record, Table, Unit, columnName } from "./bridge";
+import { Column, Init, Kind, Output, Record, Table, Topic, Unit, columnName } from "./bridge";
 
 let order: Column, a: Column, b: Column, c: Column, d: Column, e: Column;
 let f: Column, g: Column, h: Column, i: Column, j: Column, text: Column;
-let other: Table;
+let other: Table, alarms: Topic, audit: Topic;
 
 export function init(start: Init): void {
   start.wantAllColumns();
@@ -23,6 +23,8 @@ export function init(start: Init): void {
   j = start.column("j");
   text = start.column("text");
   other = start.table("other");
+  alarms = start.topic("alarms");
+  audit = start.topic("audit");
 }
 
 function bytes(values: u8[]): ArrayBuffer {
@@ -72,6 +74,54 @@ export function record(record: Record, out: Output): void {
     out.row().setNull(e).drop(e).setSymbol(g, "");
   } else if (told == "panic") {
     throw new Error("told to panic");
+  } else if (told != null) {
+    emit(told, record, out);
+  }
+}
+
+/** Records for topics. */
+function emit(told: string, record: Record, out: Output): void {
+  if (told == "emit") {
+    const text = record.text(f)!;
+    out.emit(alarms).keyText("schlüssel").valueText(text).header("größe", bytes([0, 255]))
+      .header("f", String.UTF8.encode(text)).header("leer", bytes([])).header("null", null)
+      .partition(2).timestampMs(1700000000123);
+  } else if (told == "tombstone") {
+    const key = record.key();
+    out.emit(audit).valueText("taken back").value(null).key(key == null ? String.UTF8.encode("none") : key);
+    out.emit(alarms);
+  } else if (told == "send on") {
+    out.emit(audit).copy(record);
+  } else if (told == "send on changed") {
+    const text = record.text(f)!;
+    out.emit(audit).header("zuerst", null).copy(record).key(String.UTF8.encode("k"))
+      .valueText(text + ", " + text).header("zuletzt", String.UTF8.encode("x"))
+      .partition(record.partition).timestampMs(-1);
+  } else if (told == "emits") {
+    out.emit(alarms).valueText("1").header("a", null).header("b", null);
+    out.row().setF64(a, 1);
+    out.patch();
+    const second = out.emit(audit).header("c", null);
+    out.setF64(a, 2);
+    second.valueText("2");
+    out.row().setF64(a, 3);
+    out.emit(alarms).valueText("3");
+  } else if (told == "emit and reject") {
+    out.emit(alarms).valueText("1");
+    out.row().setF64(a, 1);
+    out.reject("zurück");
+    out.emit(alarms).valueText("2").header("h", String.UTF8.encode("h"));
+  } else if (told == "empty emit") {
+    out.emit(alarms).keyText("").value(bytes([])).header("", bytes([]));
+  } else if (told == "many emits") {
+    const text = record.text(f)!;
+    out.row();
+    for (let n = 0; n < 200; n++) {
+      out.emit(alarms).keyText(text).valueText(text + "!").header("h", String.UTF8.encode("own")).timestampMs(n);
+    }
+    const many = out.emit(audit);
+    for (let n = 0; n < 150; n++) many.header("m", String.UTF8.encode(text));
+    out.setF64(a, 7);
   }
 }
 

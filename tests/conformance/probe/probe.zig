@@ -15,6 +15,8 @@ const Probe = struct {
     letters: Letters,
     text: C,
     other: bridge.Table,
+    alarms: bridge.Topic,
+    audit: bridge.Topic,
 
     pub fn init(start: *bridge.Init) bridge.Refused!Probe {
         _ = try start.config(struct {});
@@ -27,8 +29,14 @@ const Probe = struct {
         inline for (comptime std.meta.fieldNames(Letters)) |name| {
             @field(letters, name) = start.column(name);
         }
-        const text, const other = .{ start.column("text"), start.table("other") };
-        return .{ .order = order, .letters = letters, .text = text, .other = other };
+        return .{
+            .order = order,
+            .letters = letters,
+            .text = start.column("text"),
+            .other = start.table("other"),
+            .alarms = start.topic("alarms"),
+            .audit = start.topic("audit"),
+        };
     }
 
     pub fn record(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
@@ -38,6 +46,14 @@ const Probe = struct {
             .{ "patch", patch }, .{ "row", row },        .{ "last word", lastWord },
             .{ "rows", rows },   .{ "reject", reject },  .{ "meta", meta },
             .{ "read", read },   .{ "names", names },    .{ "empty row", emptyRow },
+            .{ "emit", emit },
+            .{ "tombstone", tombstone },
+            .{ "send on", sendOn },
+            .{ "send on changed", sendOnChanged },
+            .{ "emits", emits },
+            .{ "emit and reject", emitAndReject },
+            .{ "empty emit", emptyEmit },
+            .{ "many emits", manyEmits },
             .{ "panic", fail },
         }) |order| {
             if (std.mem.eql(u8, told, order[0])) return order[1](self, in, out);
@@ -149,6 +165,75 @@ const Probe = struct {
     fn emptyRow(self: *Probe, _: *const bridge.Record, out: *bridge.Output) void {
         const l = self.letters;
         _ = out.row().setNull(l.e).drop(l.e).setSymbol(l.g, "");
+    }
+
+    fn emit(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
+        const text = in.text(self.letters.f).?;
+        _ = out.emit(self.alarms)
+            .key("schlüssel")
+            .value(text)
+            .header("größe", &.{ 0, 255 })
+            .header("f", text)
+            .header("leer", "")
+            .header("null", null)
+            .partition(2)
+            .timestampMs(1_700_000_000_123);
+    }
+
+    fn tombstone(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
+        _ = out.emit(self.audit).value("taken back").value(null).key(in.key() orelse "none");
+        _ = out.emit(self.alarms);
+    }
+
+    fn sendOn(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
+        _ = out.emit(self.audit).copy(in);
+    }
+
+    fn sendOnChanged(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
+        const text = in.text(self.letters.f).?;
+        _ = out.emit(self.audit)
+            .header("zuerst", null)
+            .copy(in)
+            .key("k")
+            .valueFormat("{s}, {s}", .{ text, text })
+            .header("zuletzt", "x")
+            .partition(in.partition)
+            .timestampMs(-1);
+    }
+
+    fn emits(self: *Probe, _: *const bridge.Record, out: *bridge.Output) void {
+        const first = out.emit(self.alarms).value("1").header("a", null);
+        _ = out.row().setFloat(self.letters.a, 1);
+        _ = out.patch();
+        const second = out.emit(self.audit).header("c", null);
+        _ = out.setFloat(self.letters.a, 2);
+        _ = first.header("b", null);
+        _ = second.value("2");
+        _ = out.row().setFloat(self.letters.a, 3);
+        _ = out.emit(self.alarms).value("3");
+    }
+
+    fn emitAndReject(self: *Probe, _: *const bridge.Record, out: *bridge.Output) void {
+        _ = out.emit(self.alarms).value("1");
+        _ = out.row().setFloat(self.letters.a, 1);
+        out.reject("zurück", .{});
+        _ = out.emit(self.alarms).value("2").header("h", "h");
+    }
+
+    fn emptyEmit(self: *Probe, _: *const bridge.Record, out: *bridge.Output) void {
+        _ = out.emit(self.alarms).key("").valueFormat("", .{}).header("", "");
+    }
+
+    fn manyEmits(self: *Probe, in: *const bridge.Record, out: *bridge.Output) void {
+        const text = in.text(self.letters.f).?;
+        _ = out.row();
+        for (0..200) |index| {
+            const one = out.emit(self.alarms).key(text).valueFormat("{s}!", .{text});
+            _ = one.header("h", "own").timestampMs(@intCast(index));
+        }
+        const many = out.emit(self.audit);
+        for (0..150) |_| _ = many.header("m", text);
+        _ = out.setFloat(self.letters.a, 7);
     }
 
     fn fail(_: *Probe, _: *const bridge.Record, _: *bridge.Output) void {

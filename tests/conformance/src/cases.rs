@@ -152,6 +152,16 @@ pub fn orders() -> Vec<Columns> {
         "read",
         "names",
         "empty row",
+        "emit",
+        "tombstone",
+        // Without a key; without a value and a time; with all of them.
+        "send on",
+        "send on",
+        "send on",
+        "send on changed",
+        "emits",
+        "emit and reject",
+        "empty emit",
     ];
     let record = |order: &&str| {
         columns(&[
@@ -180,6 +190,12 @@ fn large() -> Vec<Columns> {
         .into_iter()
         .map(record)
         .collect()
+}
+
+/// More records for topics than one answer may hold.
+fn many_emits() -> Vec<Columns> {
+    let record = |n| columns(&[("do", text("many emits")), ("f", text(&format!("Wert {n}")))]);
+    (0..800).map(record).collect()
 }
 
 fn counted(count: usize) -> Vec<Columns> {
@@ -216,6 +232,7 @@ pub fn all() -> Vec<Case> {
         case("split_readings", "beyond one answer", "", many_readings()),
         case("probe", "orders", "", orders()),
         case("probe", "large records", "", large()),
+        case("probe", "emits beyond one answer", "", many_emits()),
     ];
     let refusals = [
         ("drop_cold", "nothing given", "", "min_celsius"),

@@ -28,20 +28,26 @@ pub fn told(case: &Case, module: &[u8]) -> Result<String> {
         text.push_str("does not start\n");
         return Ok(text);
     }
-    let Outcome { rows, refused, counted } = started?.run(&case.records)?;
-    if rows.iter().map(String::len).sum::<usize>() <= BYTES_MAX {
-        rows.iter().for_each(|row| text.extend([row, "\n"]));
-    } else {
-        let begin = |row: &String| row.chars().take(180).collect::<String>();
-        let (first, last) = (begin(&rows[0]), begin(&rows[rows.len() - 1]));
-        let _ = writeln!(text, "{first}\n…\n{last}\n{} rows, {:016x}", rows.len(), hash(&rows));
-    }
+    let Outcome { rows, emitted, refused, counted } = started?.run(&case.records)?;
+    tell(&mut text, &rows, "rows");
+    tell(&mut text, &emitted, "emitted");
     for (record, why) in refused {
         let _ = writeln!(text, "{record} refused, {why}");
     }
     let (rows_in, rows_out, rejected) = counted;
     let _ = writeln!(text, "in {rows_in}, out {rows_out}, rejected {rejected}");
     Ok(text)
+}
+
+fn tell(text: &mut String, lines: &[String], what: &str) {
+    if lines.iter().map(String::len).sum::<usize>() <= BYTES_MAX {
+        lines.iter().for_each(|line| text.extend([line, "\n"]));
+        return;
+    }
+    let begin = |line: &String| line.chars().take(180).collect::<String>();
+    let (first, last) = (begin(&lines[0]), begin(&lines[lines.len() - 1]));
+    let (count, hash) = (lines.len(), hash(lines));
+    let _ = writeln!(text, "{first}\n…\n{last}\n{count} {what}, {hash:016x}");
 }
 
 /// The golden section of a case.

@@ -2,11 +2,12 @@
 //! in lines.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use bridge::batch::{
-    EachHeader, Owner, PartitionIndex, Record, RecordBatch, Records, Route, Row, RowBatch,
+    EachHeader, Emitted, Owner, PartitionIndex, Record, RecordBatch, Records, Route, Row, RowBatch,
     TopicPartition,
 };
 use bridge::config::Section;
@@ -33,6 +34,8 @@ pub struct Sandbox {
 pub struct Outcome {
     /// The rows that came out, one a line.
     pub rows: Vec<String>,
+    /// The records that were made for topics, one a line.
+    pub emitted: Vec<String>,
     /// (record, reason and detail).
     pub refused: Vec<(u32, String)>,
     /// Rows in, rows out, records refused: as the metrics count them.
@@ -77,6 +80,7 @@ impl Sandbox {
         rejects.prune(&mut rows);
         Ok(Outcome {
             rows: rows.rows.iter().map(|row| self.line(&rows, row)).collect(),
+            emitted: rows.emitted.iter().map(|one| self.emitted_line(&rows, one)).collect(),
             refused,
             counted: (
                 self.meter.rows_in.get(),
@@ -118,6 +122,28 @@ impl Sandbox {
                 Ok(value) => write!(line, " {name:?}={value:?}"),
                 Err(error) => write!(line, " {name:?}: {error:?}"),
             };
+        }
+        line
+    }
+
+    fn emitted_line(&self, batch: &RowBatch, emitted: &Emitted) -> String {
+        let told = |bytes: &Option<Range<usize>>| match bytes {
+            Some(bytes) => format!("\"{}\"", batch.arena[bytes.clone()].escape_ascii()),
+            None => "null".to_owned(),
+        };
+        let topic = self.names.topics.name(emitted.topic);
+        let (source, topic) = (emitted.source, topic.as_deref().unwrap_or("?"));
+        let (key, value) = (told(&emitted.key), told(&emitted.value));
+        let mut line = format!("{source} to {topic}: key {key}, value {value}");
+        if let Some(partition) = emitted.partition {
+            let _ = write!(line, ", partition {partition}");
+        }
+        if let Some(timestamp_ms) = emitted.timestamp_ms {
+            let _ = write!(line, ", timestamp {timestamp_ms}");
+        }
+        for (name, value) in &batch.headers[emitted.headers.clone()] {
+            let name = String::from_utf8_lossy(&batch.arena[name.clone()]);
+            let _ = write!(line, ", header {name:?} {}", told(value));
         }
         line
     }

@@ -98,6 +98,7 @@ fn a_long_run_changes_nothing(name: &str) {
     for batch in 1..BATCHES {
         let again = sandbox.run(&cases::orders()).expect("runs");
         assert_eq!(first.rows, again.rows, "{name}: batch {batch}");
+        assert_eq!(first.emitted, again.emitted, "{name}: batch {batch}");
         assert_eq!(first.refused, again.refused, "{name}: batch {batch}");
     }
 }

@@ -17,6 +17,7 @@ use bridge::names::Names;
 use bridge::reject::{Reason, Rejects};
 use bridge::sink::questdb::reader::{self, Field, Line, Unit};
 use bridge::ticket::{Lost, Ticket};
+use bridge_abi::emit::Emitted;
 use bridge_abi::validate::{Answer, Checked, Limits, Walk};
 use bridge_abi::{Kind, Value};
 
@@ -159,7 +160,8 @@ pub fn guest_rows(bytes: &[u8]) {
     let actions = a | b << 8 | c << 16 | d << 24;
     let answer = Answer { actions, count, records, consumed };
     let Ok(mut walk) = Walk::new(memory, &answer, &LIMITS) else { return };
-    let (mut cells_seen, mut settled, mut last) = (0, BTreeSet::new(), 0);
+    let (mut cells_seen, mut headers_seen) = (0, 0);
+    let (mut settled, mut last) = (BTreeSet::new(), 0);
     // The first fault ends the answer.
     while let Ok(Some(checked)) = walk.next() {
         let (record, table, cells) = match checked {
@@ -172,10 +174,9 @@ pub fn guest_rows(bytes: &[u8]) {
             Checked::Row { record, table, cells } => (record, table, Some((cells, false))),
             Checked::Emit { record, topic, emitted } => {
                 assert!(record >= last && record < consumed);
-                assert!(topic > 0 && Some(topic) <= LIMITS.max_topic);
-                let headers = emitted.headers().count();
-                assert!(headers <= LIMITS.cells_max as usize);
                 last = record;
+                headers_seen += check_emitted(topic, &emitted, memory.len());
+                assert!(cells_seen + headers_seen <= LIMITS.cells_max);
                 continue;
             }
         };
@@ -187,7 +188,7 @@ pub fn guest_rows(bytes: &[u8]) {
         for cell in cells.into_iter().flat_map(|(cells, _)| cells) {
             let Ok(cell) = cell else { return };
             cells_seen += 1;
-            assert!(cells_seen <= LIMITS.cells_max);
+            assert!(cells_seen + headers_seen <= LIMITS.cells_max);
             assert!(cell.column > 0 && cell.column <= LIMITS.max_column);
             assert!(columns.insert(cell.column), "column {} twice", cell.column);
             if let Value::Text(text) | Value::Symbol(text) = cell.value {
@@ -195,6 +196,22 @@ pub fn guest_rows(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// What must hold of a record for a topic; the number of its headers.
+fn check_emitted(topic: u16, emitted: &Emitted<'_>, memory: usize) -> u32 {
+    assert!(topic > 0 && Some(topic) <= LIMITS.max_topic, "topic {topic}");
+    let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let mut bytes = part(emitted.key) + part(emitted.value);
+    for (name, value) in emitted.headers() {
+        assert!(std::str::from_utf8(name.as_bytes()).is_ok());
+        bytes += name.len() + part(value);
+    }
+    assert!(bytes as u64 <= LIMITS.bytes_max);
+    assert!(part(emitted.key).max(part(emitted.value)) <= memory);
+    assert!(emitted.partition.is_none_or(|number| number >= 0));
+    assert!(emitted.timestamp_ms.is_none_or(|ms| ms >= 0));
+    emitted.headers().len() as u32
 }
 
 /// A configuration: refused in words, or a plan whose sums do not overflow.
@@ -358,12 +375,13 @@ fn json_seeds() -> Vec<Vec<u8>> {
 
 fn guest_seeds() -> Vec<Vec<u8>> {
     use bridge_abi::build;
-    use bridge_abi::{Action, Cell};
+    use bridge_abi::{Action, Cell, HeaderFields, RECORD_VALUE_NULL, RecordFields};
     let mut memory = vec![0; 1024];
     let actions = [
         Action { kind: 1, flags: 0, target: 0, record: 0, ptr: 0, len: 0 },
         Action { kind: 3, flags: 0, target: 1, record: 1, ptr: 256, len: 2 },
         Action { kind: 2, flags: 0, target: 0, record: 1, ptr: 288, len: 2 },
+        Action { kind: 5, flags: 0, target: 2, record: 1, ptr: 704, len: 64 },
         Action { kind: 4, flags: 0, target: 0, record: 2, ptr: 512, len: 5 },
     ];
     for (index, action) in actions.iter().enumerate() {
@@ -378,7 +396,20 @@ fn guest_seeds() -> Vec<Vec<u8>> {
     build::write_cells(&mut memory, 256, &cells, 0).expect("room");
     build::write_bytes(&mut memory, 512, b"hello").expect("room");
     memory[640..648].copy_from_slice(&[1, 0, 0, 0, 2, 0, 0, 0]);
-    let mut seed = vec![64, 0, 0, 0, 4, 3, 3, 0];
+    let record = RecordFields {
+        partition: 1,
+        timestamp_ms: 7,
+        key: 512,
+        key_len: 5,
+        flags: RECORD_VALUE_NULL,
+        headers: 768,
+        header_count: 1,
+        ..RecordFields::default()
+    };
+    build::write_record(&mut memory, 704, &record).expect("room");
+    let header = HeaderFields { name: 513, name_len: 2, value: 514, value_len: 3 };
+    build::write_header(&mut memory, 768, &header).expect("room");
+    let mut seed = vec![64, 0, 0, 0, 5, 3, 3, 0];
     seed.extend_from_slice(&memory);
     vec![seed]
 }

@@ -101,16 +101,19 @@ const (
 )
 
 const (
-	keep, patch, row, reject = 1, 2, 3, 4
+	keep, patch, row, reject, emit = 1, 2, 3, 4, 5
 
 	wantKey, wantHeaders, wantValue, wantAll, wantNamed = 1, 2, 4, 8, 16
 
 	keyNull, valueNull = 1, 2
+
+	nullLen = math.MaxUint32
 )
 
 // A struct of another size does not compile: the array would have a negative length.
 var _ = [1]struct{}{}[unsafe.Sizeof(batch{})-48+unsafe.Sizeof(Record{})-64]
 var _ = [1]struct{}{}[unsafe.Sizeof(Cell{})-16+unsafe.Sizeof(action{})-16]
+var _ = [1]struct{}{}[unsafe.Sizeof(header{})-16]
 
 // ---- Imports ----
 
@@ -228,7 +231,7 @@ func (init *Init) Column(name string) Column {
 // Table is a table to send rows to.
 func (init *Init) Table(name string) Table { return Table(init.named(importTable(of(name)), name)) }
 
-// Topic is a topic, to compare with [Record.Topic].
+// Topic is a topic, to compare with [Record.Topic] or to emit to.
 func (init *Init) Topic(name string) Topic { return Topic(init.named(importTopic(of(name)), name)) }
 
 // WantAllColumns has records carry all their columns.
@@ -281,7 +284,7 @@ func (record *Record) Headers(each func(name, value []byte) bool) {
 	for index := range record.headerCount {
 		header := (*header)(unsafe.Add(at(record.headers), uintptr(index)*unsafe.Sizeof(header{})))
 		var value []byte
-		if header.valueLen != math.MaxUint32 {
+		if header.valueLen != nullLen {
 			value = unsafe.Slice((*byte)(at(header.value)), header.valueLen)
 		}
 		if !each(unsafe.Slice((*byte)(at(header.name)), header.nameLen), value) {
@@ -419,6 +422,12 @@ type Output struct {
 	highest Column
 	// Where the input lies: text that is a part of it is not copied.
 	input, inputLen uint32
+	// Records for topics and their headers. An address in them is one of the input, or, counted from
+	// the input's end, a position in `bytes`.
+	emits   []Record
+	headers []header
+	// The bytes that these point to: the bridge copies all of them.
+	pointed int
 }
 
 func (out *Output) act(kind uint8, target Table, ptr int) {
@@ -466,7 +475,23 @@ func (out *Output) Row() *Output {
 	return out
 }
 
-// Reject: the record is refused, with its rows. It goes to the dead letters, with the reason.
+// Emit makes a record for a Kafka topic, as it is to stand there: key and value are null until they are
+// set. As often as wanted, and beside all else that is said; the record itself only goes on if it is kept
+// or patched as well. It needs the sink `kafka`; without it the record is refused.
+func (out *Output) Emit(topic Topic) Emit {
+	if out.rejected {
+		return Emit{out, -1}
+	}
+	index := len(out.emits)
+	out.emits = append(out.emits, Record{timestampMs: -1, partition: -1, flags: keyNull | valueNull})
+	out.actions = append(out.actions, action{
+		kind: emit, target: uint16(topic), record: out.record,
+		ptr: uint32(index), len: uint32(unsafe.Sizeof(Record{})),
+	})
+	return Emit{out, index}
+}
+
+// Reject: the record is refused, with its rows and what was emitted. It goes to the dead letters, with the reason.
 func (out *Output) Reject(reason string) {
 	start := len(out.bytes)
 	out.bytes = append(out.bytes, reason...)
@@ -621,20 +646,63 @@ func (out *Output) put(cell Cell) *Output {
 	return out
 }
 
+// Where bytes of a record for a topic lie; never 0, which is a part that was not asked for.
+func (out *Output) place(bytes []byte) uint32 {
+	out.pointed += len(bytes)
+	if len(bytes) == 0 {
+		return out.input
+	}
+	length := uint32(len(bytes))
+	offset := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(bytes)))) - out.input
+	if offset < out.inputLen && length <= out.inputLen-offset {
+		return out.input + offset
+	}
+	position := uint32(len(out.bytes))
+	out.bytes = append(out.bytes, bytes...)
+	return out.input + out.inputLen + position
+}
+
+// The address of such a place.
+func (out *Output) placed(place uint32) uint32 {
+	offset := place - out.input
+	if place == 0 || offset < out.inputLen {
+		return place
+	}
+	return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(out.bytes)))) + (offset - out.inputLen)
+}
+
+func (out *Output) isFull() bool {
+	return len(out.actions) >= full || len(out.cells) >= full || len(out.bytes) >= bytesFull ||
+		len(out.headers) >= full || out.pointed >= bytesFull
+}
+
 // Positions become addresses: nothing moves any more.
 func (out *Output) settle() {
-	if len(out.cells) == 0 && len(out.bytes) == 0 {
+	if len(out.cells) == 0 && len(out.bytes) == 0 && len(out.emits) == 0 {
 		return
 	}
 	cells := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(out.cells))))
 	bytes := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(out.bytes))))
+	emits := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(out.emits))))
+	headers := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(out.headers))))
 	for index := range out.actions {
 		switch action := &out.actions[index]; action.kind {
 		case patch, row:
 			action.ptr = cells + action.ptr*uint32(unsafe.Sizeof(Cell{}))
 		case reject:
 			action.ptr += bytes
+		case emit:
+			action.ptr = emits + action.ptr*uint32(unsafe.Sizeof(Record{}))
 		}
+	}
+	for index := range out.emits {
+		record := &out.emits[index]
+		record.key, record.value = out.placed(record.key), out.placed(record.value)
+		record.headers = headers + record.headers*uint32(unsafe.Sizeof(header{}))
+	}
+	for index := range out.headers {
+		header := &out.headers[index]
+		header.name, header.value = out.placed(header.name), out.placed(header.value)
 	}
 	if len(out.bytes) == 0 {
 		return
@@ -644,6 +712,120 @@ func (out *Output) settle() {
 			cell.value = uint64(bytes) + uint64(uint32(cell.value))
 		}
 	}
+}
+
+// Emit is a record for a topic that is being made; from [Output.Emit]. Bytes that are a part of the
+// record it is made from are not copied.
+type Emit struct {
+	out *Output
+	// Its place in `emits`; -1 after a reject.
+	index int
+}
+
+// Copy takes key, value, headers and timestamp over from a record; no bytes are copied. What is set
+// afterwards replaces them, headers are added. Ask for all three ([Init.WantKey], [Init.WantValue],
+// [Init.WantHeaders]): without key or value the record is refused, for a null in their place would be a
+// tombstone. The partition is not taken over, for the other topic may have fewer.
+func (e Emit) Copy(from *Record) Emit {
+	to := e.record()
+	if to == nil {
+		return e
+	}
+	to.flags, to.timestampMs = from.flags&(keyNull|valueNull), from.timestampMs
+	to.key, to.keyLen, to.value, to.valueLen = from.key, from.keyLen, from.value, from.valueLen
+	e.out.pointed += int(from.keyLen) + int(from.valueLen)
+	if from.headerCount == 0 {
+		return e
+	}
+	for _, header := range unsafe.Slice((*header)(at(from.headers)), from.headerCount) {
+		e.out.pointed += int(header.nameLen)
+		if header.valueLen != nullLen {
+			e.out.pointed += int(header.valueLen)
+		}
+		e.add(header)
+	}
+	return e
+}
+
+// Key sets the key; nil is null.
+func (e Emit) Key(key []byte) Emit {
+	if to := e.record(); to != nil {
+		to.flags, to.key, to.keyLen = to.flags|keyNull, 0, 0
+		if key != nil {
+			to.flags, to.key, to.keyLen = to.flags&^keyNull, e.out.place(key), uint32(len(key))
+		}
+	}
+	return e
+}
+
+// Value sets the value; nil is null, a tombstone.
+func (e Emit) Value(value []byte) Emit {
+	if to := e.record(); to != nil {
+		to.flags, to.value, to.valueLen = to.flags|valueNull, 0, 0
+		if value != nil {
+			to.flags, to.value, to.valueLen = to.flags&^valueNull, e.out.place(value), uint32(len(value))
+		}
+	}
+	return e
+}
+
+// ValueText sets the value to text.
+func (e Emit) ValueText(text string) Emit {
+	if text == "" {
+		return e.Value([]byte{})
+	}
+	return e.Value(unsafe.Slice(unsafe.StringData(text), len(text)))
+}
+
+// Header adds a header; a value of nil is null.
+func (e Emit) Header(name string, value []byte) Emit {
+	if e.index < 0 {
+		return e
+	}
+	header := header{
+		name:    e.out.place(unsafe.Slice(unsafe.StringData(name), len(name))),
+		nameLen: uint32(len(name)), valueLen: nullLen,
+	}
+	if value != nil {
+		header.value, header.valueLen = e.out.place(value), uint32(len(value))
+	}
+	e.add(header)
+	return e
+}
+
+// Partition sets the partition; without it, it is chosen by the key.
+func (e Emit) Partition(partition int32) Emit {
+	if to := e.record(); to != nil {
+		to.partition = partition
+	}
+	return e
+}
+
+// TimestampMs sets the timestamp, milliseconds since 1970; without it, it is the time of writing.
+func (e Emit) TimestampMs(since1970 int64) Emit {
+	if to := e.record(); to != nil {
+		to.timestampMs = since1970
+	}
+	return e
+}
+
+func (e Emit) record() *Record {
+	if e.index < 0 {
+		return nil
+	}
+	return &e.out.emits[e.index]
+}
+
+// Its headers lie together: those of a record that is not the last one move to the end.
+func (e Emit) add(known header) {
+	out, to := e.out, e.record()
+	start, end := to.headers, to.headers+to.headerCount
+	if int(end) != len(out.headers) {
+		to.headers = uint32(len(out.headers))
+		out.headers = append(out.headers, out.headers[start:end]...)
+	}
+	out.headers = append(out.headers, known)
+	to.headerCount++
 }
 
 // ---- Exports ----
@@ -699,6 +881,7 @@ func exportBatch(ptr int32) int64 {
 	batch, out := (*batch)(at(uint32(ptr))), &output
 	cellStride = int(batch.cellStride)
 	out.actions, out.cells, out.bytes = out.actions[:0], out.cells[:0], out.bytes[:0]
+	out.emits, out.headers, out.pointed = out.emits[:0], out.headers[:0], 0
 	out.input, out.inputLen = uint32(ptr), batch.inLen
 	record, stride := at(batch.records), uintptr(batch.recordStride)
 	for index := range batch.count {
@@ -706,7 +889,7 @@ func exportBatch(ptr int32) int64 {
 		out.record, out.first = index, len(out.actions)
 		out.said, out.open, out.rejected = -1, -1, false
 		transform.Record((*Record)(record), out)
-		if len(out.actions) >= full || len(out.cells) >= full || len(out.bytes) >= bytesFull {
+		if out.isFull() {
 			batch.consumed = index + 1
 			break
 		}

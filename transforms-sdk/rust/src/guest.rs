@@ -6,7 +6,7 @@ use std::cell::UnsafeCell;
 use crate::Transform;
 use crate::host;
 use crate::init::{self, Started};
-use crate::output::Output;
+use crate::output::{Output, Places};
 use crate::run;
 
 /// What `bridge_abi` answers.
@@ -81,7 +81,12 @@ impl<T: Transform> Guest<T> {
             if let Err(run::BadBatch(message)) = run::run(transform, output, arena, base, ptr) {
                 stop(message);
             }
-            output.settle(output.cells.as_ptr() as u32, output.bytes.as_ptr() as u32);
+            output.settle(&Places {
+                cells: output.cells.as_ptr() as u32,
+                bytes: output.bytes.as_ptr() as u32,
+                records: output.emits.records.as_ptr() as u32,
+                headers: output.emits.headers.as_ptr() as u32,
+            });
             let (actions, count) = (output.actions.as_ptr() as u32, output.actions.len());
             (u64::from(actions) << 32 | count as u64) as i64
         })

@@ -83,7 +83,7 @@ impl<'a> Init<'a> {
         Table(self.intern(NameKind::Table, name))
     }
 
-    /// A topic, to compare with [`crate::Record::topic`].
+    /// A topic, to compare with [`crate::Record::topic`] or to emit to.
     pub fn topic(&mut self, name: &str) -> Topic {
         Topic(self.intern(NameKind::Topic, name))
     }

@@ -35,6 +35,7 @@
 //! rejects the record that caused it and costs the instance: the bridge makes a new one.
 
 mod draft;
+mod emit;
 #[cfg(feature = "expr")]
 pub mod expr;
 #[cfg(target_arch = "wasm32")]
@@ -50,6 +51,7 @@ pub mod testing;
 
 pub use bridge_abi::{Array, Unit, Value};
 pub use draft::Draft;
+pub use emit::Emit;
 pub use host::{Level, count, gauge, log};
 pub use init::{Column, Init, Table, Topic};
 pub use output::Output;

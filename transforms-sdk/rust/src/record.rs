@@ -2,7 +2,7 @@
 //! Nothing is copied; what the host did not write, or wrote wrongly, reads as missing.
 
 use bridge_abi::{
-    CELL_BYTES, Cell, HEADER_BYTES, Kind, NULL_LEN, RECORD_BYTES, RECORD_KEY_NULL,
+    CELL_BYTES, Cell, HEADER_BYTES, HeaderFields, Kind, NULL_LEN, RECORD_BYTES, RECORD_KEY_NULL,
     RECORD_VALUE_NULL, RecordFields, Value, read, value,
 };
 
@@ -137,10 +137,8 @@ impl<'a> Record<'a> {
 
     /// The headers, if [`crate::Init::want_headers`] was asked for.
     pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
-        let (memory, fields) = (self.memory, self.fields);
-        (0..fields.header_count).map_while(move |index| {
-            let first = memory.at(fields.headers)?;
-            let header = read::header(memory.bytes, first + index as usize * HEADER_BYTES)?;
+        let memory = self.memory;
+        self.raw_headers().map_while(move |header| {
             let value = match header.value_len {
                 NULL_LEN => None,
                 len => Some(memory.bytes(header.value, len as usize)?),
@@ -188,6 +186,20 @@ impl<'a> Record<'a> {
             let cell = read::cell_fields(rest.first_chunk::<CELL_BYTES>()?);
             rest = rest.get(stride..)?;
             Some(cell)
+        })
+    }
+
+    /// The record as it lies there; its pointers are good in the output, too.
+    pub(crate) fn fields(&self) -> &RecordFields {
+        &self.fields
+    }
+
+    /// The headers as they lie there; their pointers are good in the output, too.
+    pub(crate) fn raw_headers(&self) -> impl Iterator<Item = HeaderFields> + use<'a> {
+        let (memory, fields) = (self.memory, self.fields);
+        (0..fields.header_count).map_while(move |index| {
+            let first = memory.at(fields.headers)?;
+            read::header(memory.bytes, first + index as usize * HEADER_BYTES)
         })
     }
 

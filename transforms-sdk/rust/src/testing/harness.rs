@@ -1,7 +1,7 @@
 //! Runs a transform over test records, as the bridge would, and tells what became of each.
 
-use bridge_abi::validate::{Answer, Cells, Checked, Limits, Walk};
-use bridge_abi::{batch_at, read};
+use bridge_abi::validate::{Answer, Cells, Checked, Fault, Limits, Walk};
+use bridge_abi::{batch_at, emit, read};
 
 use super::memory::{self, BASE, Wanted};
 use super::records::{TestRecord, TestValue};
@@ -30,7 +30,7 @@ pub enum Outcome {
     Rows(Vec<NewRow>),
     /// It was refused.
     Rejected(String),
-    /// Nothing was said about it.
+    /// Nothing was said about it but what [`Harness::emitted`] has.
     Filtered,
     /// It went on (the first), and became new rows as well.
     Both(Box<Outcome>, Vec<NewRow>),
@@ -65,11 +65,38 @@ impl NewRow {
     }
 }
 
+/// A record that a transform made for a topic.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Emitted {
+    /// Index of the record that it was made from.
+    pub record: usize,
+    /// The topic.
+    pub topic: String,
+    /// Its key; `None` is null.
+    pub key: Option<Vec<u8>>,
+    /// Its value; `None` is null (a tombstone).
+    pub value: Option<Vec<u8>>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// The partition that it is to go to; `None`: by its key.
+    pub partition: Option<i32>,
+    /// Milliseconds since 1970; `None`: when it is written.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Emitted {
+    /// Its value, if that is text.
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.value.as_deref()?).ok()
+    }
+}
+
 /// A started transform, natively.
 pub struct Harness<T> {
     transform: T,
     wanted: Wanted,
     output: Output,
+    emitted: Vec<Emitted>,
 }
 
 /// The bounds of the checks; a test's answers are small.
@@ -88,7 +115,7 @@ impl<T: Transform> Harness<T> {
     pub fn new(config: &str) -> Result<Harness<T>, String> {
         let Started { transform, wants, columns } = init::start::<T>(config.as_bytes())?;
         let wanted = Wanted { bits: wants, columns };
-        Ok(Harness { transform, wanted, output: Output::default() })
+        Ok(Harness { transform, wanted, output: Output::default(), emitted: Vec::new() })
     }
 
     /// Runs the records as one batch, or as several where the transform stops early.
@@ -97,6 +124,7 @@ impl<T: Transform> Harness<T> {
     /// If the answer breaks a rule of the contract; the message is the one that the bridge logs.
     pub fn run(&mut self, records: &[TestRecord]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(records.len());
+        self.emitted.clear();
         while outcomes.len() < records.len() {
             let rest = &records[outcomes.len()..];
             let (memory, returned) = self.call(rest);
@@ -104,9 +132,17 @@ impl<T: Transform> Harness<T> {
             let consumed =
                 read::chunk(&memory, consumed_at).map_or(0, |at| u32::from_le_bytes(*at));
             let answer = Answer::new(returned, rest.len() as u32, consumed);
-            outcomes.extend(judge(&memory, &answer));
+            let first = outcomes.len();
+            outcomes.extend(judge(&memory, &answer, |record, topic, emitted| {
+                self.emitted.push(owned_record(first + record as usize, topic, emitted));
+            }));
         }
         outcomes
+    }
+
+    /// What the last [`run`](Harness::run) emitted, in order.
+    pub fn emitted(&self) -> &[Emitted] {
+        &self.emitted
     }
 
     /// One call: the memory after it, and what it returned.
@@ -124,11 +160,14 @@ impl<T: Transform> Harness<T> {
 }
 
 /// Checks an answer as the bridge does, and tells what became of each consumed record.
-fn judge(memory: &[u8], answer: &Answer) -> Vec<Outcome> {
-    let broken = "the transform broke a rule of the contract";
+fn judge(
+    memory: &[u8],
+    answer: &Answer,
+    mut emit: impl FnMut(u32, u16, emit::Emitted<'_>),
+) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Filtered; answer.consumed as usize];
-    let mut walk = Walk::new(memory, answer, &LIMITS).expect(broken);
-    while let Some(checked) = walk.next().expect(broken) {
+    let mut walk = honest(Walk::new(memory, answer, &LIMITS));
+    while let Some(checked) = honest(walk.next()) {
         match checked {
             Checked::Keep { record, table } => {
                 say(&mut outcomes[record as usize], Outcome::Kept { table: table_name(table) });
@@ -144,9 +183,14 @@ fn judge(memory: &[u8], answer: &Answer) -> Vec<Outcome> {
             Checked::Reject { record, reason } => {
                 outcomes[record as usize] = Outcome::Rejected(reason.to_owned());
             }
+            Checked::Emit { record, topic, emitted } => emit(record, topic, emitted),
         }
     }
     outcomes
+}
+
+fn honest<T>(checked: Result<T, Fault>) -> T {
+    checked.unwrap_or_else(|fault| panic!("the transform broke a rule of the contract: {fault}"))
 }
 
 /// A keep or a patch, beside rows that there may be already.
@@ -173,10 +217,25 @@ fn table_name(table: u16) -> Option<String> {
     host::name(NameKind::Table, table)
 }
 
+fn owned_record(record: usize, topic: u16, emitted: emit::Emitted<'_>) -> Emitted {
+    let owned = |bytes: &[u8]| bytes.to_owned();
+    let topic = host::name(NameKind::Topic, topic).expect("the topic was interned in this thread");
+    let headers = emitted.headers().map(|(name, value)| (name.to_owned(), value.map(owned)));
+    Emitted {
+        record,
+        topic,
+        key: emitted.key.map(owned),
+        value: emitted.value.map(owned),
+        headers: headers.collect(),
+        partition: emitted.partition,
+        timestamp_ms: emitted.timestamp_ms,
+    }
+}
+
 fn owned(cells: Cells<'_, '_>) -> Vec<(String, TestValue)> {
     cells
         .map(|cell| {
-            let cell = cell.expect("the transform broke a rule of the contract");
+            let cell = honest(cell);
             let name = host::name(NameKind::Column, cell.column);
             (name.expect("the column was interned in this thread"), cell.value.into())
         })

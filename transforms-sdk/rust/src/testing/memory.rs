@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! 0      BASE    +48        +64 n      ...                               align8
-//! │ void │ Batch │ Record[] │ Cell[], Header[], bytes of records │ void │ Action[] Cell[] bytes
+//! │ void │ Batch │ Record[] │ Cell[], Header[], bytes of records │ void │ output
 //!        └── arena ─────────────────────────────────────────────┘
+//!
+//! output: Action[] Cell[] Record[] Header[] bytes
 //! ```
 
 use bridge_abi::build::{self, align8};
@@ -14,9 +16,10 @@ use bridge_abi::{
 };
 
 use super::records::{TestRecord, TestValue};
+use crate::emit::Slot;
 use crate::host::{self, NameKind};
 use crate::init::Column;
-use crate::output::Output;
+use crate::output::{Output, Places};
 
 /// Where the arena begins; not 0, so that mistaking positions for addresses fails a test.
 pub(super) const BASE: u32 = 1024;
@@ -171,9 +174,18 @@ pub(super) fn after_call(arena: &[u8], output: &mut Output) -> (Vec<u8>, i64) {
     memory.extend_from_slice(arena);
     let actions_at = align8(memory.len());
     let cells_at = actions_at + output.actions.len() * bridge_abi::ACTION_BYTES;
-    let bytes_at = cells_at + output.cells.len() * CELL_BYTES;
-    output.settle(cells_at as u32, bytes_at as u32);
-    memory.resize(bytes_at, 0);
+    let records_at = cells_at + output.cells.len() * CELL_BYTES;
+    let headers_at = records_at + output.emits.records.len() * RECORD_BYTES;
+    let bytes_at = headers_at + output.emits.headers.len() * HEADER_BYTES;
+    output.settle(&Places {
+        cells: cells_at as u32,
+        bytes: bytes_at as u32,
+        records: records_at as u32,
+        headers: headers_at as u32,
+    });
+    memory.resize(records_at, 0);
+    output.emits.records.iter().for_each(|Slot(record)| memory.extend_from_slice(record));
+    output.emits.headers.iter().for_each(|Slot(header)| memory.extend_from_slice(header));
     memory.extend_from_slice(&output.bytes);
     for (index, action) in output.actions.iter().enumerate() {
         let at = actions_at + index * bridge_abi::ACTION_BYTES;

@@ -22,5 +22,5 @@ mod memory;
 mod records;
 
 pub use crate::record_literal as record;
-pub use harness::{Harness, NewRow, Outcome};
+pub use harness::{Emitted, Harness, NewRow, Outcome};
 pub use records::{TestRecord, TestValue};
