@@ -5,6 +5,7 @@ mod check;
 mod components;
 mod demo;
 mod explain;
+mod order;
 mod run;
 mod tables;
 mod transform;
@@ -71,7 +72,7 @@ enum Verb {
         #[command(subcommand)]
         verb: TablesVerb,
     },
-    /// Begin a transform of your own, and make a module of it.
+    /// Begin a transform of your own, make a module of it, change modules of a running bridge.
     Transform {
         #[command(subcommand)]
         verb: TransformVerb,
@@ -139,6 +140,20 @@ enum TransformVerb {
         /// The folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
+    },
+    /// Tell the bridge that runs a file to take modules that have changed.
+    Reload {
+        /// The configuration that it runs.
+        file: PathBuf,
+        /// In this pipeline only.
+        pipeline: Option<String>,
+    },
+    /// Tell the bridge that runs a file to undo its last change of modules.
+    Rollback {
+        /// The configuration that it runs.
+        file: PathBuf,
+        /// In this pipeline only.
+        pipeline: Option<String>,
     },
 }
 
@@ -228,12 +243,7 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             tables::plan(&file, json, &mut out)
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
-        Verb::Transform { verb: TransformVerb::New { lang, name } } => {
-            transform::new(&lang, &name, &mut out)
-        }
-        Verb::Transform { verb: TransformVerb::Build { folder } } => {
-            transform::build(&folder, &mut out)
-        }
+        Verb::Transform { verb } => of_transform(verb, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {
@@ -250,6 +260,19 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             let mut text = Vec::new();
             clap_mangen::Man::new(Command::command()).render(&mut text)?;
             Ok(out.write_all(&text)?)
+        }
+    }
+}
+
+fn of_transform(verb: TransformVerb, out: &mut dyn Write) -> Result<(), Failure> {
+    match verb {
+        TransformVerb::New { lang, name } => transform::new(&lang, &name, out),
+        TransformVerb::Build { folder } => transform::build(&folder, out),
+        TransformVerb::Reload { file, pipeline } => {
+            order::give("reload", &file, pipeline.as_deref(), out)
+        }
+        TransformVerb::Rollback { file, pipeline } => {
+            order::give("rollback", &file, pipeline.as_deref(), out)
         }
     }
 }

@@ -13,6 +13,7 @@ use super::plan::Fetching;
 use super::schema::{FallbackSection, FormatSection, SinkSection, SourceSection, TransformSection};
 use super::tables::DeclaredDraft;
 use super::units::{Bytes, Span};
+use crate::observe::admin::Admission;
 use crate::sink::Delivery;
 
 /// A configuration file of the bridge.
@@ -54,8 +55,12 @@ pub struct KafkaDraft {
 #[serde(deny_unknown_fields, default)]
 #[schemars(rename = "Http")]
 pub struct HttpDraft {
-    /// Address and port for `/metrics`, `/healthz` and `/readyz`, such as `"127.0.0.1:9187"`.
+    /// Address and port for `/metrics`, `/healthz`, `/readyz` and `/status`, such as
+    /// `"127.0.0.1:9187"`.
     pub listen: Option<String>,
+    /// Who may give orders there (`POST /reload`, `/rollback`): `"off"` (default), `"loopback"`
+    /// (this machine), `"anyone"`; see docs/operate.md#orders.
+    pub admin: Option<Admission>,
 }
 
 /// One pipeline: from topics to tables.

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::draft::{
     FileDraft, HttpDraft, KafkaDraft, KeyDraft, KeyFormatDraft, NullValueDraft, PipelineDraft,
@@ -20,6 +21,7 @@ use super::{also, deletes, fallback, limits, table, tables};
 use crate::format::{self, Admission, KeyPlan, NullValue};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
+use crate::observe::admin;
 use crate::shape::Shape;
 use crate::sink::{self, Delivery, SinkPlan};
 use crate::source::{self, SourcePlan};
@@ -84,7 +86,7 @@ fn plan(
     found.0.extend(own_properties(&root.below("kafka"), &kafka));
     let mut limits = Limits::default();
     found.keep(limits::apply(&root.below("limits"), &mut limits));
-    let http = found.keep(http(&root.below("http"))).flatten();
+    let (http, admin) = found.keep(http(&root.below("http"))).unwrap_or_default();
     let declared = tables::read(&root.below("tables"), &mut found.0);
     let shared = Shared { kafka, limits, with, overrides, declared };
     let mut pipelines = Vec::new();
@@ -107,7 +109,8 @@ fn plan(
     if !found.0.is_empty() {
         return Err(found.0);
     }
-    Ok(Plan { pipelines, http, base: with.base.to_owned(), cache: cache(draft.cache, with) })
+    let (base, cache) = (with.base.to_owned(), cache(draft.cache, with));
+    Ok(Plan { pipelines, http, admin, base, cache })
 }
 
 /// What all pipelines have in common.
@@ -319,7 +322,7 @@ fn parse_transform(
     section: Section,
     limits: &Limits,
     delivery: Delivery,
-) -> Result<Box<dyn transform::TransformPlan>, Mistake> {
+) -> Result<Arc<dyn transform::TransformPlan>, Mistake> {
     const DEFAULT: &str = "guest";
     if !section.has("kind") && !section.has("module") {
         let message = "a transform needs a `module`, or a `kind`";
@@ -340,7 +343,7 @@ fn parse_transform(
     if delivery == Delivery::ExactlyOnce {
         plan.repeats().map_err(|unable| unable.mistake(&section))?;
     }
-    Ok(plan)
+    Ok(plan.into())
 }
 
 /// Kafka by the pipeline's own keys, or what its section names.
@@ -527,18 +530,25 @@ fn rejects(
     }
 }
 
-fn http(section: &Section) -> Result<Option<SocketAddr>, Mistake> {
+fn http(section: &Section) -> Result<(Option<SocketAddr>, admin::Admission), Mistake> {
     let draft: HttpDraft = section.read()?;
-    let Some(listen) = draft.listen else { return Ok(None) };
+    let Some(listen) = draft.listen else {
+        if draft.admin.is_some() {
+            let message = "orders are taken where metrics are served, and `listen` is missing";
+            return Err(section.mistake("admin", message).help("listen = \"127.0.0.1:9187\""));
+        }
+        return Ok(Default::default());
+    };
     let spelled = match listen.split_once(':') {
         Some(("localhost", port)) => format!("127.0.0.1:{port}"),
         Some(("", port)) => format!("0.0.0.0:{port}"),
         _ => listen.clone(),
     };
-    spelled.parse().map(Some).map_err(|_| {
+    let address = spelled.parse().map_err(|_| {
         let message = format!("`{listen}` is not an address and port");
         section.mistake("listen", message).help("such as \"127.0.0.1:9187\"")
-    })
+    })?;
+    Ok((Some(address), draft.admin.unwrap_or_default()))
 }
 
 fn shared_groups(pipelines: &[PipelinePlan], root: &Section) -> Vec<Mistake> {

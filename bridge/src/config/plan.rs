@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 
 use crate::format::{Admission, FormatPlan, KeyPlan};
 use crate::limits::{COURIER_BYTES, Limits, PROCESS_BYTES};
+use crate::observe::admin;
 use crate::shape::Shape;
 use crate::sink::{Delivery, SinkPlan};
 use crate::source::SourcePlan;
@@ -19,8 +20,10 @@ use crate::transform::TransformPlan;
 pub struct Plan {
     /// The pipelines, in the order of the file.
     pub pipelines: Vec<PipelinePlan>,
-    /// Where `/metrics`, `/healthz` and `/readyz` are served, if at all.
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/status` are served, if at all.
     pub http: Option<SocketAddr>,
+    /// Who may give orders there.
+    pub admin: admin::Admission,
     /// The folder that relative paths start from: the file's own.
     pub base: PathBuf,
     /// Where the bridge keeps machine code that it compiled, if it may.
@@ -45,7 +48,7 @@ pub struct PipelinePlan {
     /// What happens to records without a value, and to very large ones.
     pub admission: Admission,
     /// What works on the rows, in this order.
-    pub transforms: Vec<Box<dyn TransformPlan>>,
+    pub transforms: Vec<Arc<dyn TransformPlan>>,
     /// What rows must become.
     pub shape: Shape,
     /// What a replay may leave behind.

@@ -56,7 +56,7 @@ pub fn run(seconds: u64) -> Result<Summary, Fault> {
     let load = Load::new(&cluster.bootstrap_servers())?;
     let mut playing = None;
     let mut meter = None;
-    pipeline::run_with(plan, true, |Running { meters, alarms }| {
+    pipeline::run_with(plan, true, |Running { meters, alarms, .. }| {
         let (of, alarm) = (Arc::clone(&meters[0].1), Arc::clone(&alarms[0]));
         meter = Some(Arc::clone(&of));
         let play = move || load.play(Duration::from_secs(seconds), &of, &alarm);

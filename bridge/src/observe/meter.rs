@@ -220,6 +220,27 @@ pub struct TransformMeter {
     pub fuel: Counter,
     /// What the transform itself counts, under names of its own.
     pub own: Mutex<Vec<OwnMetric>>,
+    /// Records kept for the author to replay.
+    pub cases: Counter,
+    /// Modules that took over from the one before.
+    pub reloads: Counter,
+    /// Modules that were to take over and were refused.
+    pub reloads_refused: Counter,
+    /// Which module it runs.
+    pub module: Mutex<ModuleState>,
+}
+
+/// Which module a transform runs.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ModuleState {
+    /// Where it is from, as people know it.
+    pub from: String,
+    /// Its hash, in hexadecimal digits.
+    pub sha256: String,
+    /// Since when it runs, milliseconds since 1970.
+    pub since_ms: i64,
+    /// Why the one that was to take over last was refused; `None` once one took over.
+    pub refused: Option<String>,
 }
 
 /// A metric that a transform named.

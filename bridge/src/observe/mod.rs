@@ -1,14 +1,17 @@
-//! Counters, latency histograms, logs, `/metrics`. Depends on nothing; anyone may call it.
+//! Counters, latency histograms, logs, `/metrics`, and orders from outside. Depends on nothing;
+//! anyone may call it.
 
+pub mod admin;
 pub mod http;
 pub mod log;
 mod meter;
+mod page;
 mod process;
 mod prometheus;
 pub mod status;
 mod terminal;
 
-pub use meter::{Counter, Gauge, Latency, OwnMetric, PipelineMeter, TransformMeter};
+pub use meter::{Counter, Gauge, Latency, ModuleState, OwnMetric, PipelineMeter, TransformMeter};
 
 /// The meters of all pipelines of a process, by name.
 pub type Meters = Vec<(std::sync::Arc<str>, std::sync::Arc<PipelineMeter>)>;

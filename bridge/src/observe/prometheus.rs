@@ -158,7 +158,7 @@ impl Page<'_> {
 
     fn transforms(&mut self) {
         type Read = fn(&TransformMeter) -> f64;
-        let families: [(&str, &str, &str, Read); 9] = [
+        let families: [(&str, &str, &str, Read); 12] = [
             ("rows_in_total", "counter", "rows that went in", |m| m.rows_in.get() as f64),
             ("rows_out_total", "counter", "rows that came out", |m| m.rows_out.get() as f64),
             ("emitted_total", "counter", "records made for topics", |m| m.emitted.get() as f64),
@@ -170,6 +170,11 @@ impl Page<'_> {
                 m.memory_bytes.get() as f64
             }),
             ("replaced_total", "counter", "instances made anew", |m| m.replaced.get() as f64),
+            ("cases_total", "counter", "records kept to be replayed", |m| m.cases.get() as f64),
+            ("reloads_total", "counter", "modules that took over", |m| m.reloads.get() as f64),
+            ("reloads_refused_total", "counter", "modules refused while it ran", |m| {
+                m.reloads_refused.get() as f64
+            }),
         ];
         for (name, kind, help, read) in families {
             let name = format!("bridge_transform_{name}");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::handover::Successor;
 use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict};
 use crate::blame::Fault;
 use crate::format::Format;
@@ -91,6 +92,8 @@ pub struct Lane {
     pub format: Box<dyn Format>,
     /// Rows to rows, in order.
     pub transforms: Vec<Box<dyn Transform>>,
+    /// What takes their place, when there is something new.
+    pub successor: Successor,
     /// To the pipeline's sink, and to its fallback if it has one.
     pub ways: Vec<LaneWay>,
     /// To the sinks that get all rows as well.
@@ -121,6 +124,7 @@ impl Lane {
     /// Turns batches into payloads until intake hangs up.
     pub fn run(mut self) -> Result<(), Fault> {
         while let Some(work) = self.inbox.blocking_recv() {
+            self.successor.take(&mut self.transforms);
             match work {
                 Work::Batch(batch, pace) => self.fill(batch, pace)?,
                 Work::Tick(pace) => self.send_due(pace)?,

@@ -6,14 +6,19 @@
 #![expect(clippy::disallowed_methods, reason = "this is the room that spawns, and joins")]
 
 mod alarm;
+mod attendant;
 mod claiming;
 mod fallback;
 #[cfg(test)]
 mod fallback_tests;
+mod handover;
 mod intake;
 mod lane;
 mod ledger;
 mod open;
+mod reload;
+#[cfg(test)]
+mod reload_tests;
 mod ring;
 mod run;
 mod sample;
@@ -26,6 +31,7 @@ mod tests;
 
 pub use alarm::{Alarm, Stop};
 pub use fallback::Switching;
+pub use handover::{Handover, Successor};
 pub use lane::{Pace, RejectGuard, Work};
 pub use ledger::{Ledger, Rewind};
 pub use open::{Surroundings, open};

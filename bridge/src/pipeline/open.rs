@@ -8,6 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::fallback::Switching;
+use super::handover::Handover;
+use super::reload::{Reloader, Step};
 use super::ring::{Bench, DeadLetterOffice, Parts, SinkParts};
 use super::{sample, shared};
 use crate::blame::{Blame, Fault};
@@ -35,10 +37,17 @@ pub struct Surroundings {
 /// A pipeline whose parts are loaded but not connected.
 struct Loading {
     names: Arc<Names>,
-    transforms: Vec<Box<dyn Loaded>>,
+    transforms: Vec<LoadedStep>,
+    loads: LoadContext,
     sink: SinkParts,
     fallback: Option<(SinkParts, Switching)>,
     also: Vec<SinkParts>,
+}
+
+/// A transform, loaded, and what its file looked like before.
+struct LoadedStep {
+    loaded: Arc<dyn Loaded>,
+    known: Option<String>,
 }
 
 fn load(
@@ -47,13 +56,16 @@ fn load(
     meter: &Arc<PipelineMeter>,
 ) -> Result<Loading, Fault> {
     let names = Arc::new(Names::default());
-    let context = LoadContext {
+    let loads = LoadContext {
         names: Arc::clone(&names),
         emits: plan.takes_emitted(),
         base: around.base.clone(),
         cache: around.cache.clone(),
     };
-    let transforms = plan.transforms.iter().map(|transform| transform.load(&context));
+    let transforms = plan.transforms.iter().map(|transform| {
+        let known = transform.looks(&loads);
+        Ok(LoadedStep { loaded: transform.load(&loads)?.into(), known })
+    });
     let transforms = transforms.collect::<Result<Vec<_>, Fault>>()?;
     let context = SinkContext {
         pipeline: Arc::clone(&plan.name),
@@ -74,7 +86,7 @@ fn load(
         build(&format!("also-{number}"), also.sink_kind, &*also.sink, &context)
     });
     let also = also.collect::<Result<_, Fault>>()?;
-    Ok(Loading { names, transforms, sink, fallback, also })
+    Ok(Loading { names, transforms, loads, sink, fallback, also })
 }
 
 /// A sink, and the count of its rows under the name of its section.
@@ -109,31 +121,13 @@ pub fn open(
     around: &Surroundings,
     meter: &Arc<PipelineMeter>,
 ) -> Result<Parts, Fault> {
-    let Loading { names, transforms, sink, fallback, also } = load(plan, around, meter)?;
+    let Loading { names, transforms, loads, sink, fallback, also } = load(plan, around, meter)?;
     let second = fallback.iter().map(|(second, _)| second);
     for way in [&sink].into_iter().chain(second).chain(&also) {
         prepare(&plan.name, &way.sink, &around.runtime)?;
     }
     let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
-    let meters: Vec<Arc<TransformMeter>> = plan
-        .transforms
-        .iter()
-        .map(|transform| {
-            let own = Arc::new(TransformMeter::default());
-            let mut all = meter.transforms.lock().expect("no one panics with it");
-            all.push((transform.name().to_owned(), Arc::clone(&own)));
-            own
-        })
-        .collect();
-    let mut benches = Vec::new();
-    for _ in 0..plan.limits.lanes {
-        let instances = transforms.iter().zip(&meters);
-        let instances = instances.map(|(loaded, meter)| loaded.instance(Arc::clone(meter)));
-        benches.push(Bench {
-            format: plan.value.decoder(&context),
-            transforms: instances.collect::<Result<Vec<_>, Fault>>()?,
-        });
-    }
+    let (benches, reloader) = benches(plan, &context, transforms, loads, meter)?;
     let ignored = rejects::own_topics(&plan.rejects);
     let Opened { source, name_of, reread, group } = plan.source.open(&plan.limits, &ignored)?;
     if let Some(group) = group {
@@ -160,7 +154,41 @@ pub fn open(
         abandoned,
         limits: plan.limits.clone(),
         meter: Arc::clone(meter),
+        reloader,
     })
+}
+
+/// What each lane works with, and what replaces its transforms, if there are any.
+fn benches(
+    plan: &PipelinePlan,
+    context: &DecoderContext,
+    transforms: Vec<LoadedStep>,
+    loads: LoadContext,
+    meter: &PipelineMeter,
+) -> Result<(Vec<Bench>, Option<Reloader>), Fault> {
+    let mut steps = Vec::new();
+    let mut meters: Vec<Arc<TransformMeter>> = Vec::new();
+    for (transform, LoadedStep { loaded, known }) in plan.transforms.iter().zip(&transforms) {
+        let own = Arc::new(TransformMeter::default());
+        let mut all = meter.transforms.lock().expect("no one panics with it");
+        all.push((transform.name().to_owned(), Arc::clone(&own)));
+        let (transform, loaded) = (Arc::clone(transform), Arc::clone(loaded));
+        steps.push(Step::new(transform, Arc::clone(&own), loaded, known.clone()));
+        meters.push(own);
+    }
+    let mut benches = Vec::new();
+    for _ in 0..plan.limits.lanes {
+        let instances = transforms.iter().zip(&meters);
+        let instances = instances.map(|(step, meter)| step.loaded.instance(Arc::clone(meter)));
+        benches.push(Bench {
+            format: plan.value.decoder(context),
+            transforms: instances.collect::<Result<Vec<_>, Fault>>()?,
+            handover: Arc::<Handover>::default(),
+        });
+    }
+    let lanes = benches.iter().map(|bench| Arc::clone(&bench.handover)).collect();
+    let reloader = Reloader::new(Arc::clone(&plan.name), loads, steps, lanes);
+    Ok((benches, (!plan.transforms.is_empty()).then_some(reloader)))
 }
 
 /// What is missing in the database is made; what cannot work stops the start. A database that is
@@ -196,7 +224,8 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
             let mut transforms = Vec::new();
-            for (transform, loaded) in plan.transforms.iter().zip(&loading.transforms) {
+            for (transform, step) in plan.transforms.iter().zip(&loading.transforms) {
+                let loaded = &step.loaded;
                 let (name, instance) = (transform.name(), loaded.instance(Arc::default()));
                 match instance {
                     Err(fault) => findings.push(Finding::failed("transform", name, &fault)),

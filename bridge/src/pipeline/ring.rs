@@ -14,8 +14,10 @@ use tokio::task::AbortHandle;
 use super::alarm::{Alarm, Stop};
 use super::claiming::Claimer;
 use super::fallback::{Switching, Watchman};
+use super::handover::{Handover, Successor};
 use super::intake::{Intake, IntakeParts, IntakeWay};
 use super::lane::{Lane, LaneAlso, LaneWay, RejectGuard, Work};
+use super::reload::Reloader;
 use crate::batch::{RowBatch, Way};
 use crate::blame::Fault;
 use crate::format::Format;
@@ -53,6 +55,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Counters.
     pub meter: Arc<PipelineMeter>,
+    /// Replaces modules while the ring turns; taken out by whoever turns it.
+    pub reloader: Option<Reloader>,
 }
 
 /// One of a ring's sinks.
@@ -74,6 +78,8 @@ pub struct Bench {
     pub format: Box<dyn Format>,
     /// Rows to rows.
     pub transforms: Vec<Box<dyn Transform>>,
+    /// Where what replaces them is put.
+    pub handover: Arc<Handover>,
 }
 
 /// Room for receipts: more than there can be payloads and batches out, so that a courier never
@@ -231,6 +237,7 @@ impl Common<'_> {
             inbox,
             format: bench.format,
             transforms: bench.transforms,
+            successor: Successor::new(bench.handover),
             ways,
             also: also.map(|way| LaneAlso::new(way, self.limits)).collect(),
             outbox: Outbox::new(closing(self.limits), Arc::clone(&self.pool), Instant::now()),

@@ -1,6 +1,8 @@
 //! All pipelines of a file, until a signal comes: the first one drains, the second one ends.
 
+use std::io::IsTerminal;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Runtime};
@@ -8,10 +10,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::alarm::{Alarm, Stop};
+use super::attendant::attend;
 use super::open::{Surroundings, open};
-use super::ring::turn;
+use super::ring::{Parts, turn};
 use crate::blame::Fault;
 use crate::config::Plan;
+use crate::observe::admin::{Admin, Heard, ORDERS_MAX, Wish};
+use crate::observe::http::Served;
 use crate::observe::{self, Meters, PipelineMeter};
 use crate::sink::Finding;
 
@@ -40,6 +45,8 @@ pub struct Running {
     pub meters: Meters,
     /// Stops all of them.
     pub alarms: Vec<Arc<Alarm>>,
+    /// Gives orders.
+    pub admin: Admin,
 }
 
 /// Runs all pipelines of a plan until SIGTERM or SIGINT.
@@ -53,31 +60,55 @@ pub fn run_with(plan: Plan, status: bool, beside: impl FnOnce(Running)) -> Resul
     let runtime = runtime()?;
     let around = Surroundings::of(&plan, &runtime);
     let ceiling = plan.ceiling_bytes();
-    let mut rings = Vec::new();
+    let (mut rings, mut reloaders) = (Vec::new(), Vec::new());
     let (mut meters, mut alarms): (Meters, Vec<Arc<Alarm>>) = (Vec::new(), Vec::new());
     for pipeline in &plan.pipelines {
         let meter = Arc::new(PipelineMeter::default());
-        rings.push(open(pipeline, &around, &meter)?);
+        let mut parts = open(pipeline, &around, &meter)?;
+        reloaders.extend(parts.reloader.take());
+        rings.push(parts);
         meters.push((Arc::clone(&pipeline.name), meter));
         alarms.push(Arc::new(Alarm::default()));
     }
     let (stop, stopped) = watch::channel(false);
+    let (orders, heard) = sync_channel(ORDERS_MAX);
+    let admin = Admin { admission: plan.admin, orders };
     let mut probes = Vec::new();
     if let Some(address) = plan.http {
         let listener = runtime.block_on(observe::http::bind(address))?;
-        let serve = observe::http::serve_on(listener, meters.clone(), stopped.clone());
+        let served = Served { meters: meters.clone(), admin: admin.clone() };
+        let serve = observe::http::serve_on(listener, served, stopped.clone());
         probes.push(runtime.spawn(serve));
     }
     if status {
         probes.push(runtime.spawn(observe::status::status(meters.clone(), ceiling, stopped)));
     }
-    let signals = runtime.spawn(heed_signals(alarms.clone()));
-    beside(Running { meters, alarms: alarms.clone() });
+    let signals = [
+        runtime.spawn(heed_signals(alarms.clone())),
+        runtime.spawn(heed_hangups(admin.clone(), alarms.clone())),
+    ];
+    let attendant = std::thread::spawn(move || attend(reloaders, &heard));
+    beside(Running { meters, alarms: alarms.clone(), admin: admin.clone() });
+    let end = turn_all(rings, &alarms, &runtime);
+    signals.iter().for_each(|task| task.abort());
+    // It listens until this is said; if it does not, it has panicked, and that is told below.
+    let _ = admin.orders.send(Heard::Stop);
+    let attended = attendant.join().map_err(|_| Fault::us("the attendant of modules panicked"));
+    stop.send_replace(true);
+    for probe in probes {
+        // A probe that panicked has said so; there is nothing left to tell it.
+        let _ = runtime.block_on(probe);
+    }
+    end.and(attended)
+}
+
+/// Turns all rings, each on a thread of its own, to their ends; the first one's that failed.
+fn turn_all(rings: Vec<Parts>, alarms: &[Arc<Alarm>], runtime: &Runtime) -> Result<(), Fault> {
     let ended: Vec<JoinHandle<Result<(), Fault>>> = rings
         .into_iter()
-        .zip(&alarms)
+        .zip(alarms)
         .map(|(parts, alarm)| {
-            let (alarm, all) = (Arc::clone(alarm), alarms.clone());
+            let (alarm, all) = (Arc::clone(alarm), alarms.to_vec());
             let (handle, name) = (runtime.handle().clone(), Arc::clone(&parts.name));
             std::thread::spawn(move || {
                 // The intake's log lines bear the pipeline's name.
@@ -96,13 +127,27 @@ pub fn run_with(plan: Plan, status: bool, beside: impl FnOnce(Running)) -> Resul
         let one = ring.join().unwrap_or_else(|_| Err(Fault::us("a ring panicked")));
         end = end.and(one);
     }
-    signals.abort();
-    stop.send_replace(true);
-    for probe in probes {
-        // A probe that panicked has said so; there is nothing left to tell it.
-        let _ = runtime.block_on(probe);
-    }
     end
+}
+
+/// SIGHUP takes modules that have changed; unless it is the terminal that is gone.
+async fn heed_hangups(admin: Admin, alarms: Vec<Arc<Alarm>>) {
+    let mut hangup = signal(SignalKind::hangup()).expect("a runtime with signals enabled");
+    let was_on_terminal = std::io::stderr().is_terminal();
+    loop {
+        hangup.recv().await;
+        if was_on_terminal && !std::io::stderr().is_terminal() {
+            alarms.iter().for_each(|alarm| alarm.ask(Stop::Drain));
+            return;
+        }
+        let Some(outcome) = admin.give(Wish::Reload, None) else {
+            tracing::warn!("SIGHUP: too many orders wait");
+            continue;
+        };
+        if let Ok(outcome) = outcome.await {
+            tracing::info!("SIGHUP: {}", outcome.words.trim_end().replace('\n', "; "));
+        }
+    }
 }
 
 /// The first signal drains, the second one ends at once.

@@ -10,10 +10,10 @@ use crate::config::{Overrides, Plan, Surroundings};
 use crate::observe::PipelineMeter;
 
 /// A folder of its own for one test; gone with it.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Folder {
+    pub(super) fn new(name: &str) -> Folder {
         let folder = std::env::temp_dir().join(format!("bridge-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the folder can be made");
         Folder(folder)

@@ -23,6 +23,24 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn name(&self) -> &str;
     /// Loads what is shared by all lanes; refuses what can never run.
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault>;
+    /// Loads it again if what would be loaded is another than `now`, which runs; `None` if it is
+    /// the same.
+    fn load_changed(
+        &self,
+        _context: &LoadContext,
+        _now: &dyn Loaded,
+    ) -> Result<Option<Box<dyn Loaded>>, Fault> {
+        Ok(None)
+    }
+    /// What would be loaded, seen from outside: another text where it may be another. `None` if
+    /// it is nowhere, or can never change. Cheap enough to be asked every second.
+    fn looks(&self, _context: &LoadContext) -> Option<String> {
+        None
+    }
+    /// Whether a change is to be taken without an order.
+    fn is_watched(&self) -> bool {
+        false
+    }
     /// Whether the same record gives the same rows at a replay, as far as that is in our hands; if
     /// not, which key of its section says so. Asked where a replay must leave nothing behind.
     fn repeats(&self) -> Result<(), Unable>;
@@ -52,6 +70,13 @@ pub trait Loaded: Send + Sync {
     fn instance(&self, meter: Arc<TransformMeter>) -> Result<Box<dyn Transform>, Fault>;
     /// What `bridge check` says of it: "abi 1, 14 KB, compiled in 9 ms".
     fn summary(&self) -> String;
+    /// Does what instances leave to others, who have time: writes files. Called every second, and
+    /// when all is over.
+    fn tend(&self, _meter: &TransformMeter) {}
+    /// What people call it: its file, or its name.
+    fn from(&self) -> &str;
+    /// The hash of what was loaded, in hexadecimal digits: tells it from another.
+    fn sha256(&self) -> &str;
 }
 
 /// Works on the rows of one lane.

@@ -119,7 +119,7 @@ pub(super) fn compile(
 
 /// The folder if it is ours alone, made if it is missing. Who can write there can run machine
 /// code in this process.
-fn own_folder(folder: &Path) -> Option<&Path> {
+pub(super) fn own_folder(folder: &Path) -> Option<&Path> {
     if let Some(parent) = folder.parent() {
         // If this fails, so does the next step, which says so.
         let _ = fs::create_dir_all(parent);

@@ -16,6 +16,8 @@ pub(super) struct Failure {
     pub(super) reason: Reason,
     /// The same in words.
     pub(super) detail: String,
+    /// Of these the place and the functions that were running.
+    pub(super) site: Option<String>,
     /// The record that the guest said it was at, counted from the call's first. Not to be
     /// believed.
     pub(super) progress: u32,
@@ -25,7 +27,7 @@ impl Failure {
     /// An answer that breaks the contract.
     pub(super) fn bad_answer(detail: impl Into<String>, progress: u32) -> Failure {
         let detail = format!("bad answer: {}", detail.into());
-        Failure { reason: Reason::BadAnswer, detail, progress }
+        Failure { reason: Reason::BadAnswer, detail, site: None, progress }
     }
 
     /// A call that did not return.
@@ -33,12 +35,18 @@ impl Failure {
         let late = error.downcast_ref::<Trap>() == Some(&Trap::Interrupt);
         let reason = if late { Reason::Deadline } else { Reason::Trap };
         let label = if late { "deadline" } else { "trap" };
-        Failure { reason, detail: format!("{label}: {}", describe(error, host)), progress }
+        let (words, site) = describe_with_site(error, host);
+        Failure { reason, detail: format!("{label}: {words}"), site, progress }
     }
 }
 
 /// What happened, without the label in front.
 pub(super) fn describe(error: &Error, host: &mut Host) -> String {
+    describe_with_site(error, host).0
+}
+
+/// The same, and the end of it that says where.
+fn describe_with_site(error: &Error, host: &mut Host) -> (String, Option<String>) {
     let trap = error.downcast_ref::<Trap>();
     // Rust's panics have their place and their message on two lines.
     let words = host.last_words().map(|words| words.replace('\n', " "));
@@ -51,10 +59,12 @@ pub(super) fn describe(error: &Error, host: &mut Host) -> String {
     if let Some(size) = host.limiter.refused {
         let _ = write!(text, ", after memory of {} MiB was refused", size.div_ceil(1 << 20));
     }
+    let words = text.len();
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
         frames(backtrace, &mut text);
     }
-    text
+    let site = (words < text.len()).then(|| text[words..].to_owned());
+    (text, site)
 }
 
 fn cause(error: &Error, trap: Option<&Trap>) -> String {

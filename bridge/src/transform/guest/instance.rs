@@ -9,6 +9,7 @@ use bridge_abi::validate::Answer;
 use bridge_abi::{ABI, batch_at, read};
 use wasmtime::{Engine, InstancePre, Memory, Store, TypedFunc};
 
+use super::cases::Cases;
 use super::engine::ticks;
 use super::failure::{Failure, describe};
 use super::host::{Host, Log};
@@ -32,6 +33,8 @@ pub(super) struct Template {
     pub(super) deterministic: bool,
     /// Whether its engine counts fuel.
     pub(super) metered: bool,
+    /// Where records are noted down on which it fails.
+    pub(super) cases: Option<Cases>,
 }
 
 /// Fuel that no call burns up: it is counted here, and the clock is what bounds a call.

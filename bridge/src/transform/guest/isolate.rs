@@ -139,6 +139,9 @@ impl Guest {
         let everything = self.failed_in_a_row >= FAILED_IN_A_ROW_MAX;
         let label = &self.template.label;
         let row = batch.rows.rows.rows[index];
+        if let Some(cases) = &self.template.cases {
+            cases.note(&failure, batch.records, row.source as usize);
+        }
         match self.on_failure {
             OnFailure::Stop => {
                 let offset = batch.records.get(row.source as usize).offset;

@@ -8,8 +8,10 @@
 //! ```
 
 mod answer;
+mod cases;
 mod engine;
 mod failure;
+mod fetch;
 mod host;
 mod instance;
 mod isolate;
@@ -17,8 +19,10 @@ mod lane;
 mod limits;
 mod memory;
 mod options;
+mod origin;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod wasi;
 
 use std::sync::Arc;
@@ -27,10 +31,12 @@ use std::time::Duration;
 use bridge_abi::ABI;
 use wasmtime::{ExternType, Linker, Module, ValType};
 
+use self::cases::{Cases, Of};
 use self::host::{Host, Log};
 use self::instance::{Instance, Template};
 use self::lane::Guest;
-use self::options::{Meant, OnFailure, Origin};
+use self::options::{Meant, OnFailure};
+use self::origin::{Found, Origin};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
 use crate::kind::{Kind, Unable};
@@ -60,20 +66,32 @@ impl TransformPlan for Plan {
     }
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
-        let module = match &self.0.module {
-            Origin::Builtin(name) => {
-                let builtin = modules::builtin(name).expect("the options were checked for it");
-                return Ok(Box::new(load(&self.0, name, builtin.wasm, context, false)?));
-            }
-            Origin::File(module) => module,
-        };
-        let path = context.base.join(module);
-        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = std::fs::read(&path).map_err(|error| {
-            Fault::operator(format!("reading transform {}: {error}", path.display()))
-                .hint("`module` is relative to the configuration file")
-        })?;
-        Ok(Box::new(load(&self.0, &file, &bytes, context, false)?))
+        let found = self.0.module.read(context)?;
+        Ok(Box::new(load(&self.0, &found, context, false)?))
+    }
+
+    fn load_changed(
+        &self,
+        context: &LoadContext,
+        now: &dyn Loaded,
+    ) -> Result<Option<Box<dyn Loaded>>, Fault> {
+        // What comes along or is pinned by its hash is the same for ever.
+        if !matches!(self.0.module, Origin::Path { .. }) {
+            return Ok(None);
+        }
+        let found = self.0.module.read(context)?;
+        if found.sha256() == now.sha256() {
+            return Ok(None);
+        }
+        Ok(Some(Box::new(load(&self.0, &found, context, false)?)))
+    }
+
+    fn looks(&self, context: &LoadContext) -> Option<String> {
+        self.0.module.looks(&context.base)
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.watch
     }
 
     fn repeats(&self) -> Result<(), Unable> {
@@ -103,6 +121,8 @@ impl TransformPlan for Plan {
 struct LoadedGuest {
     template: Arc<Template>,
     on_failure: OnFailure,
+    from: String,
+    sha256: String,
     bytes: usize,
     took: Duration,
     cached: bool,
@@ -127,16 +147,30 @@ impl Loaded for LoadedGuest {
         let took = if took < 1.0 { format!("{took:.1}") } else { format!("{took:.0}") };
         format!("abi {ABI}, {size} KB, {how} in {took} ms")
     }
+
+    fn tend(&self, meter: &TransformMeter) {
+        if let Some(cases) = &self.template.cases {
+            cases.write(&meter.cases);
+        }
+    }
+
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn sha256(&self) -> &str {
+        &self.sha256
+    }
 }
 
-/// Loads a module out of its bytes; `file` is what people call it. Fuel is counted if `metered`.
+/// Loads a module that was found. Fuel is counted if `metered`.
 fn load(
     meant: &Meant,
-    file: &str,
-    bytes: &[u8],
+    found: &Found,
     context: &LoadContext,
     metered: bool,
 ) -> Result<LoadedGuest, Fault> {
+    let (file, bytes) = (found.name.as_str(), &*found.bytes);
     let engine = if metered { engine::metered() } else { engine::shared() };
     let engine = engine.map_err(Fault::us)?;
     let compiled = engine::compile(engine, bytes, context.cache.as_deref()).map_err(|error| {
@@ -160,6 +194,7 @@ fn load(
         deadline: meant.deadline,
         deterministic: meant.deterministic,
         metered,
+        cases: cases(meant, found, context),
     };
     // A scratch instance: what refuses its configuration is refused now, not in a lane.
     let mut log = Log::new(Arc::clone(&template.label));
@@ -170,10 +205,25 @@ fn load(
     Ok(LoadedGuest {
         template: Arc::new(template),
         on_failure: meant.on_failure,
+        from: found.name.clone(),
+        sha256: found.sha256(),
         bytes: bytes.len(),
         took: compiled.took,
         cached: compiled.cached,
     })
+}
+
+/// Where records are kept on which the module fails, if they are.
+fn cases(meant: &Meant, found: &Found, context: &LoadContext) -> Option<Cases> {
+    let folder = context.base.join(meant.traps.as_ref()?);
+    let module = match (&meant.module, &found.path) {
+        (Origin::Builtin(name), _) => format!("{}{name}", modules::BUILTIN),
+        (Origin::Https(pinned), _) => pinned.address(),
+        (_, Some(path)) => cases::relative(&folder, path),
+        (_, None) => found.name.clone(),
+    };
+    let (label, config, sha256) = (meant.name.clone(), meant.config_toml.clone(), found.sha256());
+    Some(Cases::new(Of { folder, label, module, sha256, config }))
 }
 
 /// Offers what may be imported, and refuses the rest by name.
@@ -292,10 +342,11 @@ fn load_section(
 ) -> Result<Box<dyn Loaded>, Fault> {
     let meant = options::parse(section)
         .map_err(|mistake| Fault::operator(format!("{}: {}", mistake.path, mistake.message)))?;
-    let file = match &meant.module {
-        Origin::File(module) => module.file_name().unwrap_or_default().to_string_lossy(),
+    let name = match &meant.module {
+        Origin::Path { path, .. } => path.file_name().unwrap_or_default().to_string_lossy(),
         Origin::Builtin(name) => (*name).into(),
+        Origin::Https(pinned) => pinned.file_name().into(),
     };
-    let file = file.into_owned();
-    Ok(Box::new(load(&meant, &file, bytes, context, metered)?))
+    let found = Found { name: name.into_owned(), path: None, bytes: bytes.to_vec().into() };
+    Ok(Box::new(load(&meant, &found, context, metered)?))
 }

@@ -7,19 +7,30 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::limits::CONFIG_BYTES_MAX;
-use crate::config::suggest::instead_of;
+use super::origin::{self, Keys, Origin};
 use crate::config::units::{Bytes, Span};
 use crate::config::{Mistake, Section};
 use crate::limits::{Limits, MIB};
-use crate::modules;
 
 /// A WebAssembly module that works on rows.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Options {
-    /// Path of the module (`.wasm`), relative to the configuration file; or `builtin:NAME` for one
-    /// that comes along: see docs/transforms.md#modules-that-come-along.
+    /// Path of the module (`.wasm`) or of a folder of its versions, relative to the configuration
+    /// file; `builtin:NAME` for one that comes along; or `https://…`: see
+    /// docs/transforms.md#where-a-module-is-from.
     module: PathBuf,
+    /// Which one of a folder of versions: "1.4.2", or "1.4" for the highest 1.4. Default: the
+    /// highest, or what `current` in the folder says.
+    version: Option<String>,
+    /// The hash of a module from `https://…`, required there.
+    sha256: Option<String>,
+    /// Certificate authorities in PEM for a module from `https://…`, in place of the web's.
+    tls_ca: Option<PathBuf>,
+    /// Takes a changed module without an order, when its file has rested for a second. Default
+    /// false.
+    #[serde(default)]
+    watch: bool,
     /// Handed to the module at its start, as JSON.
     #[serde(default)]
     #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
@@ -33,6 +44,9 @@ pub(super) struct Options {
     /// What happens to a record on which the module traps, or passes its deadline.
     #[serde(default)]
     on_failure: OnFailure,
+    /// A folder for records on which the module fails, each distinct failure a file that
+    /// `bridge transform test` reads; relative to the configuration file. Default: none are kept.
+    traps: Option<PathBuf>,
     /// A constant clock and constant random bytes, so that a replay gives the same rows. Default
     /// false; true where `delivery` is `"exactly-once"`.
     #[serde(default)]
@@ -52,25 +66,20 @@ pub(super) enum OnFailure {
     Bypass,
 }
 
-/// Where a module is from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
-    /// A file, relative to the configuration file.
-    File(PathBuf),
-    /// The one of this name that comes along.
-    Builtin(&'static str),
-}
-
 /// The same, checked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Meant {
     pub(super) module: Origin,
+    pub(super) watch: bool,
     /// JSON.
     pub(super) config: String,
+    /// The same as a table of TOML on one line.
+    pub(super) config_toml: String,
     pub(super) name: String,
     pub(super) memory_max: usize,
     pub(super) deadline: Duration,
     pub(super) on_failure: OnFailure,
+    pub(super) traps: Option<PathBuf>,
     pub(super) deterministic: bool,
 }
 
@@ -83,14 +92,19 @@ const DEADLINE_RANGE: std::ops::RangeInclusive<Duration> =
 pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     let options: Options = crate::kind::options(section)?;
     let defaults = Limits::default();
-    let (module, own_name) = origin(section, options.module)?;
+    let Options { module, version, sha256, tls_ca, .. } = options;
+    let (module, own_name) = origin::parse(section, Keys { module, version, sha256, tls_ca })?;
+    if options.watch && !matches!(module, Origin::Path { .. }) {
+        let message = "only a file can change, and this module comes from none";
+        return Err(section.mistake("watch", message));
+    }
     let name = options.name.unwrap_or(own_name);
     if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
         return Err(section.mistake("name", "a name has 1 to 64 bytes, none of them control"));
     }
-    let config = json(&toml::Value::Table(options.config))
-        .map_err(|message| section.mistake("config", message))?
-        .to_string();
+    let table = toml::Value::Table(options.config);
+    let config_toml = table.to_string();
+    let config = json(&table).map_err(|message| section.mistake("config", message))?.to_string();
     if config.len() > CONFIG_BYTES_MAX {
         return Err(section.mistake("config", "more than 1 MiB of configuration"));
     }
@@ -104,33 +118,16 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     }
     Ok(Meant {
         module,
+        watch: options.watch,
         config,
+        config_toml,
         name,
         memory_max,
         deadline,
         on_failure: options.on_failure,
+        traps: options.traps,
         deterministic: options.deterministic,
     })
-}
-
-/// Where the module is from, and what it is called if it has no name.
-fn origin(section: &Section, module: PathBuf) -> Result<(Origin, String), Mistake> {
-    if let Some(name) = module.to_str().and_then(|module| module.strip_prefix(modules::BUILTIN)) {
-        let Some(builtin) = modules::builtin(name) else {
-            let mistake = section.mistake("module", format!("no module `{name}` comes along"));
-            let names: Vec<&str> = modules::BUILTINS.iter().map(|builtin| builtin.name).collect();
-            return Err(match instead_of(name, &names) {
-                Some(help) => mistake.help(help),
-                None => mistake,
-            });
-        };
-        return Ok((Origin::Builtin(builtin.name), builtin.name.to_owned()));
-    }
-    let stem = module.file_stem().and_then(|stem| stem.to_str());
-    match stem.filter(|stem| !stem.is_empty()).map(str::to_owned) {
-        Some(stem) => Ok((Origin::File(module), stem)),
-        None => Err(section.mistake("module", "the path of a module ends in a file name")),
-    }
 }
 
 /// Dates and times become text; JSON has no number that is not finite.
@@ -206,5 +203,17 @@ mod tests {
         fails("module = 'a.wasm'\non_failure = 'ignore'", "ignore");
         fails("module = 'a.wasm'\nconfig = { a = nan }", "transform.config");
         fails("module = '..'", "transform.module");
+        fails("module = 'a.wasm'\nversion = '1.x'", "transform.version: `1.x` is no version");
+        fails("module = 'builtin:filter'\nversion = '1'", "transform.version");
+        fails("module = 'builtin:filter'\nwatch = true", "transform.watch");
+        fails("module = 'a.wasm'\nsha256 = '00'", "transform.sha256");
+        fails("module = 'http://h/a.wasm'", "over https");
+        fails("module = 'https://h/a.wasm'", "needs its `sha256`");
+        fails("module = 'https://h/a.wasm'\nsha256 = '00'", "64 hexadecimal digits");
+        let sha256 = format!("sha256 = '{}'", "0a".repeat(32));
+        for address in ["https://", "https://h", "https:///a.wasm", "https://u:p@h/a.wasm"] {
+            fails(&format!("module = '{address}'\n{sha256}"), "transform.module");
+        }
+        fails(&format!("module = 'https://h/a.wasm'\nversion = '1'\n{sha256}"), ".version");
     }
 }

@@ -4,7 +4,9 @@
 mod builtins;
 mod emits;
 mod examples;
+mod fetched;
 mod hostile;
+mod kept;
 mod model;
 mod refusals;
 
