@@ -148,6 +148,13 @@ enum TransformVerb {
         /// In this pipeline only.
         pipeline: Option<String>,
     },
+    /// Tell the bridge that runs a file to let modules in the shadow take over.
+    Promote {
+        /// The configuration that it runs.
+        file: PathBuf,
+        /// In this pipeline only.
+        pipeline: Option<String>,
+    },
     /// Tell the bridge that runs a file to undo its last change of modules.
     Rollback {
         /// The configuration that it runs.
@@ -270,6 +277,9 @@ fn of_transform(verb: TransformVerb, out: &mut dyn Write) -> Result<(), Failure>
         TransformVerb::Build { folder } => transform::build(&folder, out),
         TransformVerb::Reload { file, pipeline } => {
             order::give("reload", &file, pipeline.as_deref(), out)
+        }
+        TransformVerb::Promote { file, pipeline } => {
+            order::give("promote", &file, pipeline.as_deref(), out)
         }
         TransformVerb::Rollback { file, pipeline } => {
             order::give("rollback", &file, pipeline.as_deref(), out)

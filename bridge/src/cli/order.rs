@@ -1,4 +1,4 @@
-//! `bridge transform reload` and `rollback`: orders to a bridge that runs, sent to the endpoint
+//! `bridge transform reload`, `rollback`, `promote`: orders to a bridge that runs, sent to the endpoint
 //! that its configuration names.
 
 use std::io::{Read, Write};

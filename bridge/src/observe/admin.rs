@@ -29,6 +29,8 @@ pub enum Wish {
     Reload,
     /// Undo the last change of modules.
     Rollback,
+    /// Let modules in the shadow take the place of those that run.
+    Promote,
 }
 
 /// What became of an order: a line for each pipeline.
@@ -115,6 +117,7 @@ pub fn order_of(path: &str) -> Result<(Wish, Option<String>), Refused> {
     match verb {
         "reload" => Ok((Wish::Reload, pipeline)),
         "rollback" => Ok((Wish::Rollback, pipeline)),
+        "promote" => Ok((Wish::Promote, pipeline)),
         _ => Err(Refused::Unknown),
     }
 }

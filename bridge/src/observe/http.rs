@@ -1,5 +1,5 @@
-//! `/metrics`, `/healthz`, `/readyz`, `/status`, and orders where they are taken. One task holds the
-//! listener and its few connections, so that whoever owns this future owns them all.
+//! `/metrics`, `/healthz`, `/readyz`, `/status`, and orders where they are taken. One task holds
+//! the listener and its few connections, so that whoever owns this future owns them all.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -139,7 +139,8 @@ async fn answer(
     }
 }
 
-const ORDERS: &str = "there are /reload and /rollback, and both under /pipelines/NAME\n";
+const ORDERS: &str =
+    "there are /reload, /rollback and /promote, and all of them under /pipelines/NAME\n";
 
 /// Waits for what becomes of an order.
 async fn carried_out(

@@ -1,8 +1,8 @@
 //! What is counted. Lanes and couriers count in local variables and publish once for each batch
 //! or payload; nothing here is touched for each row.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -206,6 +206,10 @@ pub struct TransformMeter {
     pub emitted: Counter,
     /// Records it refused.
     pub rejected: Counter,
+    /// Records it made nothing of, without refusing them.
+    pub filtered: Counter,
+    /// Time of a batch, filling and checking included.
+    pub took: Latency,
     /// Traps.
     pub traps: Counter,
     /// Deadlines it passed.
@@ -228,6 +232,69 @@ pub struct TransformMeter {
     pub reloads_refused: Counter,
     /// Which module it runs.
     pub module: Mutex<ModuleState>,
+    /// Of a module in its shadow, if there ever was one.
+    pub shadow: OnceLock<Arc<ShadowMeter>>,
+}
+
+/// Everything counted for a module in the shadow of another.
+#[derive(Debug, Default)]
+pub struct ShadowMeter {
+    /// Records of which it makes the same.
+    pub same: Counter,
+    /// Those of which it does not, in the order of [`Difference::ALL`].
+    pub different: [Counter; Difference::ALL.len()],
+    /// Lanes that left it out because it would have stopped the pipeline.
+    pub stopped: Counter,
+    /// What it costs, and its own counts.
+    pub module: Arc<TransformMeter>,
+}
+
+/// How a module in the shadow differs on a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Difference {
+    /// It makes nothing: no row, no record for a topic.
+    Missing,
+    /// It makes something where there is nothing.
+    Added,
+    /// One of both refuses it.
+    Refused,
+    /// It makes more rows, or fewer.
+    Rows,
+    /// A column or the table is another.
+    Values,
+}
+
+impl Difference {
+    /// All of them.
+    pub const ALL: [Difference; 5] = [
+        Difference::Missing,
+        Difference::Added,
+        Difference::Refused,
+        Difference::Rows,
+        Difference::Values,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difference::Missing => "missing",
+            Difference::Added => "added",
+            Difference::Refused => "refused",
+            Difference::Rows => "rows",
+            Difference::Values => "values",
+        }
+    }
+
+    /// The same for a person.
+    pub fn words(self) -> &'static str {
+        match self {
+            Difference::Missing => "it makes nothing of it",
+            Difference::Added => "it makes something where there was nothing",
+            Difference::Refused => "one of both refuses it",
+            Difference::Rows => "it makes another number of rows",
+            Difference::Values => "another value",
+        }
+    }
 }
 
 /// Which module a transform runs.

@@ -11,7 +11,10 @@ mod prometheus;
 pub mod status;
 mod terminal;
 
-pub use meter::{Counter, Gauge, Latency, ModuleState, OwnMetric, PipelineMeter, TransformMeter};
+pub use meter::{
+    Counter, Difference, Gauge, Latency, ModuleState, OwnMetric, PipelineMeter, ShadowMeter,
+    TransformMeter,
+};
 
 /// The meters of all pipelines of a process, by name.
 pub type Meters = Vec<(std::sync::Arc<str>, std::sync::Arc<PipelineMeter>)>;

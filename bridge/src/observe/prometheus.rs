@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use super::{Latency, Meters, PipelineMeter, TransformMeter, process};
+use super::{Difference, Latency, Meters, PipelineMeter, ShadowMeter, TransformMeter, process};
 use crate::reject::Reason;
 
 /// Everything, as `/metrics` answers.
@@ -18,6 +18,8 @@ pub fn render(meters: &Meters, now: SystemTime) -> String {
         &m.stored
     });
     page.transforms();
+    page.transform_time();
+    page.shadows();
     page.own();
     page.process();
     page.text
@@ -140,19 +142,34 @@ impl Page<'_> {
     }
 
     fn latency(&mut self, name: &str, help: &str, of: impl Fn(&PipelineMeter) -> &Latency) {
-        const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999];
         self.family(name, "summary", help);
         for (pipeline, meter) in self.meters {
-            let (durations, count, sum) = of(meter).snapshot(QUANTILES);
-            for (quantile, duration) in QUANTILES.iter().zip(durations) {
-                let _ = writeln!(
-                    self.text,
-                    "{name}{{pipeline=\"{pipeline}\",quantile=\"{quantile}\"}} {}",
-                    duration.as_secs_f64()
-                );
+            self.summary(name, &format!("pipeline=\"{pipeline}\""), of(meter));
+        }
+    }
+
+    fn summary(&mut self, name: &str, labels: &str, latency: &Latency) {
+        const QUANTILES: &[f64] = &[0.5, 0.9, 0.99, 0.999];
+        let (durations, count, sum) = latency.snapshot(QUANTILES);
+        for (quantile, duration) in QUANTILES.iter().zip(durations) {
+            let value = duration.as_secs_f64();
+            let _ = writeln!(self.text, "{name}{{{labels},quantile=\"{quantile}\"}} {value}");
+        }
+        let _ = writeln!(self.text, "{name}_sum{{{labels}}} {sum}");
+        let _ = writeln!(self.text, "{name}_count{{{labels}}} {count}");
+    }
+
+    fn transform_time(&mut self) {
+        let name = "bridge_transform_batch_seconds";
+        self.family(name, "summary", "time of a batch in a transform");
+        for (pipeline, meter) in self.meters {
+            let transforms = meter.transforms.lock().expect("no one panics with it");
+            for (index, (transform, meter)) in transforms.iter().enumerate() {
+                let transform = label(transform);
+                let labels =
+                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
+                self.summary(name, &labels, &meter.took);
             }
-            let _ = writeln!(self.text, "{name}_sum{{pipeline=\"{pipeline}\"}} {sum}");
-            let _ = writeln!(self.text, "{name}_count{{pipeline=\"{pipeline}\"}} {count}");
         }
     }
 
@@ -163,6 +180,7 @@ impl Page<'_> {
             ("rows_out_total", "counter", "rows that came out", |m| m.rows_out.get() as f64),
             ("emitted_total", "counter", "records made for topics", |m| m.emitted.get() as f64),
             ("rejected_total", "counter", "records it refused", |m| m.rejected.get() as f64),
+            ("filtered_total", "counter", "records it left out", |m| m.filtered.get() as f64),
             ("traps_total", "counter", "traps", |m| m.traps.get() as f64),
             ("deadlines_total", "counter", "deadlines passed", |m| m.deadlines.get() as f64),
             ("busy_seconds_total", "counter", "time spent in it", |m| m.busy_ns.get() as f64 / 1e9),
@@ -191,6 +209,47 @@ impl Page<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Modules in the shadow of others.
+    fn shadows(&mut self) {
+        self.shadow("records_total", "records by how it differs", |labels, meter, lines| {
+            let different = Difference::ALL.iter().map(|kind| kind.name()).zip(&meter.different);
+            for (kind, count) in [("same", &meter.same)].into_iter().chain(different) {
+                lines.push((format!("{labels},kind=\"{kind}\""), count.get() as f64));
+            }
+        });
+        self.shadow("busy_seconds_total", "time spent in it", |labels, meter, lines| {
+            lines.push((labels.to_owned(), meter.module.busy_ns.get() as f64 / 1e9));
+        });
+        self.shadow("stopped_total", "lanes that left it out", |labels, meter, lines| {
+            lines.push((labels.to_owned(), meter.stopped.get() as f64));
+        });
+    }
+
+    fn shadow(
+        &mut self,
+        name: &str,
+        help: &str,
+        each: impl Fn(&str, &ShadowMeter, &mut Vec<(String, f64)>),
+    ) {
+        let name = format!("bridge_transform_shadow_{name}");
+        self.family(&name, "counter", help);
+        let mut lines = Vec::new();
+        for (pipeline, meter) in self.meters {
+            let transforms = meter.transforms.lock().expect("no one panics with it");
+            for (index, (transform, meter)) in transforms.iter().enumerate() {
+                let transform = label(transform);
+                let labels =
+                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
+                if let Some(shadow) = meter.shadow.get() {
+                    each(&labels, shadow, &mut lines);
+                }
+            }
+        }
+        for (labels, value) in lines {
+            let _ = writeln!(self.text, "{name}{{{labels}}} {value}");
         }
     }
 

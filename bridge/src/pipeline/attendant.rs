@@ -36,6 +36,7 @@ fn carry_out(order: Order, reloaders: &mut [Reloader]) {
         let done = match wish {
             Wish::Reload => reloader.reload(),
             Wish::Rollback => reloader.roll_back(),
+            Wish::Promote => reloader.promote(),
         };
         told.well &= done.is_ok();
         let words = done.unwrap_or_else(|fault| fault.to_string());

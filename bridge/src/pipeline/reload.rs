@@ -111,8 +111,8 @@ impl Reloader {
             let step = &mut self.steps[index];
             // Before it is loaded: what changes meanwhile is seen as a change.
             step.known = step.plan.looks(&self.context);
-            match step.plan.load_changed(&self.context, &*step.now) {
-                Ok(Some(loaded)) => new.push((index, loaded.into())),
+            match step.plan.load_changed(&self.context, &step.now) {
+                Ok(Some(loaded)) => new.push((index, loaded)),
                 Ok(None) => {}
                 Err(fault) => return Err(self.refuse(index, fault)),
             }
@@ -131,6 +131,17 @@ impl Reloader {
         }
         let before = self.before.clone();
         self.hand_over(before)
+    }
+
+    /// Lets every module in the shadow take the place of the one that runs.
+    pub fn promote(&mut self) -> Result<String, Fault> {
+        let steps = self.steps.iter().enumerate();
+        let candidates = steps.filter_map(|(index, step)| Some((index, step.now.candidate()?.1)));
+        let candidates: Vec<_> = candidates.collect();
+        if candidates.is_empty() {
+            return Err(Fault::operator("no module is in the shadow of another"));
+        }
+        self.hand_over(candidates)
     }
 
     /// Starts an instance for every lane, and hands them over if all have started.

@@ -196,3 +196,26 @@ fn a_watched_folder_brings_its_highest_version() {
         assert_eq!(turns(offsets), [1, 2, 1]);
     }
 }
+
+#[test]
+fn a_changed_module_begins_in_the_shadow_and_is_promoted() {
+    let folder = Folder::new("shadow");
+    let file = folder.0.join("m.wasm");
+    std::fs::write(&file, module(1)).expect("written");
+    let seen = played(&folder.0, "module = 'm.wasm'\nshadow = true", move |running| {
+        let (_, meter) = &running.meters[0];
+        let own = std::sync::Arc::clone(&meter.transforms.lock().expect("whole")[0].1);
+        order(running, Wish::Promote, false, "no module is in the shadow");
+        std::fs::write(&file, module(2)).expect("written");
+        order(running, Wish::Reload, true, "m is m.wasm, in its shadow m.wasm now");
+        order(running, Wish::Reload, true, "no module has changed");
+        let values = || own.shadow.get().map_or(0, |shadow| shadow.different[4].get());
+        wait("differences", || values() > 1_000);
+        order(running, Wish::Promote, true, "m is m.wasm now");
+        rows_more(running);
+        order(running, Wish::Reload, true, "no module has changed");
+    });
+    for offsets in seen.values() {
+        assert_eq!(turns(offsets), [1, 2]);
+    }
+}

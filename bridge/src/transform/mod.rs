@@ -12,6 +12,9 @@ use crate::observe::TransformMeter;
 use crate::reject::Rejects;
 
 pub mod guest;
+mod shadow;
+
+pub use shadow::ShadowLoaded;
 
 /// Every transform, by name.
 pub const KINDS: &[Kind<dyn TransformPlan>] = &[guest::KIND];
@@ -28,8 +31,8 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn load_changed(
         &self,
         _context: &LoadContext,
-        _now: &dyn Loaded,
-    ) -> Result<Option<Box<dyn Loaded>>, Fault> {
+        _now: &Arc<dyn Loaded>,
+    ) -> Result<Option<Arc<dyn Loaded>>, Fault> {
         Ok(None)
     }
     /// What would be loaded, seen from outside: another text where it may be another. `None` if
@@ -70,6 +73,10 @@ pub trait Loaded: Send + Sync {
     fn instance(&self, meter: Arc<TransformMeter>) -> Result<Box<dyn Transform>, Fault>;
     /// What `bridge check` says of it: "abi 1, 14 KB, compiled in 9 ms".
     fn summary(&self) -> String;
+    /// Where another one is in its shadow: what runs, and what may take its place.
+    fn candidate(&self) -> Option<(Arc<dyn Loaded>, Arc<dyn Loaded>)> {
+        None
+    }
     /// Does what instances leave to others, who have time: writes files. Called every second, and
     /// when all is over.
     fn tend(&self, _meter: &TransformMeter) {}

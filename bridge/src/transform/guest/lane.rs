@@ -12,6 +12,7 @@ use super::instance::{Instance, Template, now_us};
 use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, RETRY_MIN, of_answer};
 use super::memory::{Input, bytes_of};
 use super::options::OnFailure;
+use super::tally::{self, Tally};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::observe::TransformMeter;
@@ -268,6 +269,7 @@ impl Transform for Guest {
         let start = Instant::now();
         let (rows_in, rejected) = (rows.rows.len(), rejects.found.len());
         let emitted = rows.emitted.len();
+        let records_in = tally::records(&rows.rows);
         let mut next = std::mem::take(&mut self.next);
         let mut places = std::mem::take(&mut self.places);
         next.clear();
@@ -291,20 +293,21 @@ impl Transform for Guest {
         }
         (self.next, self.places) = (next, places);
 
-        let mut sources: Option<u32> = None;
-        let refused = rejects.found[rejected..].iter().filter(|(source, ..)| {
-            let again = sources == Some(*source);
-            sources = Some(*source);
-            !again
-        });
-        self.meter.rejected.add(refused.count() as u64);
+        if done.is_ok() {
+            let emitted = &rows.emitted[emitted..];
+            let tally = Tally::of(records_in, &rows.rows, emitted, &rejects.found[rejected..]);
+            self.meter.rejected.add(tally.refused);
+            self.meter.filtered.add(tally.filtered);
+        }
         self.meter.rows_in.add(rows_in as u64);
         self.meter.rows_out.add(if done.is_ok() { rows.rows.len() as u64 } else { 0 });
         self.meter.emitted.add((rows.emitted.len() - emitted) as u64);
         self.meter.traps.add(traps);
         self.meter.deadlines.add(deadlines);
         self.meter.replaced.add(replaced);
-        self.meter.busy_ns.add(start.elapsed().as_nanos() as u64);
+        let took = start.elapsed();
+        self.meter.busy_ns.add(took.as_nanos() as u64);
+        self.meter.took.record(took, 1);
         done
     }
 }

@@ -20,6 +20,7 @@ mod limits;
 mod memory;
 mod options;
 mod origin;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -35,14 +36,14 @@ use self::cases::{Cases, Of};
 use self::host::{Host, Log};
 use self::instance::{Instance, Template};
 use self::lane::Guest;
-use self::options::{Meant, OnFailure};
+use self::options::{Meant, OnFailure, Shadow};
 use self::origin::{Found, Origin};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
 use crate::kind::{Kind, Unable};
 use crate::modules;
 use crate::observe::TransformMeter;
-use crate::transform::{LoadContext, Loaded, Transform, TransformPlan};
+use crate::transform::{LoadContext, Loaded, ShadowLoaded, Transform, TransformPlan};
 
 /// The entry in the room's table.
 pub const KIND: Kind<dyn TransformPlan> = Kind {
@@ -67,27 +68,54 @@ impl TransformPlan for Plan {
 
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
         let found = self.0.module.read(context)?;
-        Ok(Box::new(load(&self.0, &found, context, false)?))
+        let runs = load(&self.0, &found, context, false)?;
+        let Shadow::Module(other) = &self.0.shadow else { return Ok(Box::new(runs)) };
+        let candidate = load(&self.0, &other.read(context)?, context, false)?;
+        let names = Arc::clone(&context.names);
+        Ok(Box::new(ShadowLoaded::new(Arc::new(runs), Arc::new(candidate), names)))
     }
 
     fn load_changed(
         &self,
         context: &LoadContext,
-        now: &dyn Loaded,
-    ) -> Result<Option<Box<dyn Loaded>>, Fault> {
-        // What comes along or is pinned by its hash is the same for ever.
-        if !matches!(self.0.module, Origin::Path { .. }) {
-            return Ok(None);
+        now: &Arc<dyn Loaded>,
+    ) -> Result<Option<Arc<dyn Loaded>>, Fault> {
+        let found = self.0.module.sha256(context)?;
+        let (runs, candidate) = match now.candidate() {
+            Some((runs, candidate)) => (runs, Some(candidate)),
+            None => (Arc::clone(now), None),
+        };
+        match &self.0.shadow {
+            Shadow::Off if found == now.sha256() => Ok(None),
+            Shadow::Off => Ok(Some(self.load(context)?.into())),
+            Shadow::Module(other) => {
+                let other = other.sha256(context)?;
+                let is_same = candidate.is_some_and(|candidate| candidate.sha256() == other);
+                match is_same && found == now.sha256() {
+                    true => Ok(None),
+                    false => Ok(Some(self.load(context)?.into())),
+                }
+            }
+            Shadow::Changed => match candidate {
+                Some(candidate) if candidate.sha256() == found => Ok(None),
+                // It was put back: what runs has nothing in its shadow any more.
+                Some(_) if runs.sha256() == found => Ok(Some(runs)),
+                None if runs.sha256() == found => Ok(None),
+                _ => {
+                    let (candidate, names) = (self.load(context)?, Arc::clone(&context.names));
+                    Ok(Some(Arc::new(ShadowLoaded::new(runs, candidate.into(), names))))
+                }
+            },
         }
-        let found = self.0.module.read(context)?;
-        if found.sha256() == now.sha256() {
-            return Ok(None);
-        }
-        Ok(Some(Box::new(load(&self.0, &found, context, false)?)))
     }
 
     fn looks(&self, context: &LoadContext) -> Option<String> {
-        self.0.module.looks(&context.base)
+        let own = self.0.module.looks(&context.base);
+        let Shadow::Module(other) = &self.0.shadow else { return own };
+        match (own, other.looks(&context.base)) {
+            (Some(own), Some(other)) => Some(format!("{own}, {other}")),
+            (own, other) => own.or(other),
+        }
     }
 
     fn is_watched(&self) -> bool {
@@ -113,7 +141,10 @@ impl TransformPlan for Plan {
     }
 
     fn memory_bytes_max(&self) -> usize {
-        self.0.memory_max
+        match self.0.shadow {
+            Shadow::Off => self.0.memory_max,
+            Shadow::Changed | Shadow::Module(_) => 2 * self.0.memory_max,
+        }
     }
 }
 

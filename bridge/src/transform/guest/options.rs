@@ -44,6 +44,11 @@ pub(super) struct Options {
     /// What happens to a record on which the module traps, or passes its deadline.
     #[serde(default)]
     on_failure: OnFailure,
+    /// Another module that gets the same batches, its rows compared and dropped: a module as above
+    /// but for `https://…`; or `true`, so that a changed module begins in the shadow of the one
+    /// that runs: see docs/transforms.md#in-the-shadow.
+    #[serde(default)]
+    shadow: ShadowDraft,
     /// A folder for records on which the module fails, each distinct failure a file that
     /// `bridge transform test` reads; relative to the configuration file. Default: none are kept.
     traps: Option<PathBuf>,
@@ -51,6 +56,31 @@ pub(super) struct Options {
     /// false; true where `delivery` is `"exactly-once"`.
     #[serde(default)]
     deterministic: bool,
+}
+
+/// As written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum ShadowDraft {
+    Changed(bool),
+    Module(PathBuf),
+}
+
+impl Default for ShadowDraft {
+    fn default() -> ShadowDraft {
+        ShadowDraft::Changed(false)
+    }
+}
+
+/// Which module is in the shadow of the one that runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Shadow {
+    /// None.
+    Off,
+    /// The module itself, when it has changed.
+    Changed,
+    /// This one.
+    Module(Origin),
 }
 
 /// What happens to a record on which the module fails.
@@ -71,6 +101,7 @@ pub(super) enum OnFailure {
 pub(super) struct Meant {
     pub(super) module: Origin,
     pub(super) watch: bool,
+    pub(super) shadow: Shadow,
     /// JSON.
     pub(super) config: String,
     /// The same as a table of TOML on one line.
@@ -92,6 +123,7 @@ const DEADLINE_RANGE: std::ops::RangeInclusive<Duration> =
 pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     let options: Options = crate::kind::options(section)?;
     let defaults = Limits::default();
+    let shadow = shadow(section, options.shadow)?;
     let Options { module, version, sha256, tls_ca, .. } = options;
     let (module, own_name) = origin::parse(section, Keys { module, version, sha256, tls_ca })?;
     if options.watch && !matches!(module, Origin::Path { .. }) {
@@ -119,6 +151,7 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
     Ok(Meant {
         module,
         watch: options.watch,
+        shadow,
         config,
         config_toml,
         name,
@@ -128,6 +161,19 @@ pub(super) fn parse(section: &Section) -> Result<Meant, Mistake> {
         traps: options.traps,
         deterministic: options.deterministic,
     })
+}
+
+fn shadow(section: &Section, draft: ShadowDraft) -> Result<Shadow, Mistake> {
+    let module = match draft {
+        ShadowDraft::Changed(false) => return Ok(Shadow::Off),
+        ShadowDraft::Changed(true) => return Ok(Shadow::Changed),
+        ShadowDraft::Module(module) => module,
+    };
+    if module.to_str().is_some_and(|module| module.contains("://")) {
+        return Err(section.mistake("shadow", "a module in the shadow is a file, or comes along"));
+    }
+    let keys = Keys { module, version: None, sha256: None, tls_ca: None };
+    origin::parse(section, keys).map(|(origin, _)| Shadow::Module(origin))
 }
 
 /// Dates and times become text; JSON has no number that is not finite.
@@ -203,6 +249,8 @@ mod tests {
         fails("module = 'a.wasm'\non_failure = 'ignore'", "ignore");
         fails("module = 'a.wasm'\nconfig = { a = nan }", "transform.config");
         fails("module = '..'", "transform.module");
+        fails("module = 'a.wasm'\nshadow = 7", "transform.shadow");
+        fails("module = 'a.wasm'\nshadow = 'https://h/a.wasm'", "transform.shadow");
         fails("module = 'a.wasm'\nversion = '1.x'", "transform.version: `1.x` is no version");
         fails("module = 'builtin:filter'\nversion = '1'", "transform.version");
         fails("module = 'builtin:filter'\nwatch = true", "transform.watch");

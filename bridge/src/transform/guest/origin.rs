@@ -87,6 +87,14 @@ impl Origin {
         }
     }
 
+    /// The hash of the module as it is now; what cannot change is not read for it.
+    pub(super) fn sha256(&self, context: &LoadContext) -> Result<String, Fault> {
+        match self {
+            Origin::Https(pinned) => Ok(pinned.sha256.clone()),
+            Origin::Builtin(_) | Origin::Path { .. } => Ok(self.read(context)?.sha256()),
+        }
+    }
+
     /// What its file looks like from outside; `None` where there is none, or none of it changes.
     pub(super) fn looks(&self, base: &Path) -> Option<String> {
         let Origin::Path { path, version } = self else { return None };

@@ -99,16 +99,16 @@ fn load_from(
     sha256: &str,
     ca: bool,
     cache: Option<&Path>,
-) -> Result<Box<dyn Loaded>, Fault> {
+) -> Result<Arc<dyn Loaded>, Fault> {
     let ca = if ca { format!("tls_ca = '{CERTIFICATE}'") } else { String::new() };
     let text = format!("module = '{address}'\nsha256 = '{sha256}'\n{ca}");
     let section = Section::new("t", text.parse().expect("TOML"));
     let plan = (super::super::KIND.parse)(&section).expect("a plan");
     let context =
         LoadContext { names: Arc::default(), base: ".".into(), cache: cache.map(Path::to_owned) };
-    let loaded = plan.load(&context)?;
+    let loaded: Arc<dyn Loaded> = plan.load(&context)?.into();
     assert_eq!(plan.looks(&context), None, "it never changes");
-    assert!(plan.load_changed(&context, &*loaded)?.is_none(), "it never changes");
+    assert!(plan.load_changed(&context, &loaded)?.is_none(), "it never changes");
     Ok(loaded)
 }
 

@@ -9,6 +9,7 @@ mod hostile;
 mod kept;
 mod model;
 mod refusals;
+mod shadow;
 
 use std::sync::Arc;
 
