@@ -175,7 +175,7 @@ impl Page<'_> {
 
     fn transforms(&mut self) {
         type Read = fn(&TransformMeter) -> f64;
-        let families: [(&str, &str, &str, Read); 12] = [
+        let families: [(&str, &str, &str, Read); 13] = [
             ("rows_in_total", "counter", "rows that went in", |m| m.rows_in.get() as f64),
             ("rows_out_total", "counter", "rows that came out", |m| m.rows_out.get() as f64),
             ("emitted_total", "counter", "records made for topics", |m| m.emitted.get() as f64),

@@ -104,8 +104,7 @@ fn load_from(
     let text = format!("module = '{address}'\nsha256 = '{sha256}'\n{ca}");
     let section = Section::new("t", text.parse().expect("TOML"));
     let plan = (super::super::KIND.parse)(&section).expect("a plan");
-    let context =
-        LoadContext { names: Arc::default(), base: ".".into(), cache: cache.map(Path::to_owned) };
+    let context = LoadContext { cache: cache.map(Path::to_owned), ..context(&Arc::default()) };
     let loaded: Arc<dyn Loaded> = plan.load(&context)?.into();
     assert_eq!(plan.looks(&context), None, "it never changes");
     assert!(plan.load_changed(&context, &loaded)?.is_none(), "it never changes");
