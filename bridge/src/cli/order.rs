@@ -1,5 +1,5 @@
-//! `bridge transform reload`, `rollback`, `promote`: orders to a bridge that runs, sent to the endpoint
-//! that its configuration names.
+//! `bridge transform reload`, `rollback` and `promote`: orders to a bridge that runs, sent to the
+//! endpoint that its configuration names.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

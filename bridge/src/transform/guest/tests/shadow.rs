@@ -12,7 +12,7 @@ fn builtin(names: &Arc<Names>, (name, options): (&str, &str)) -> Arc<dyn Loaded>
     load(names, wasm, options).expect("loads").into()
 }
 
-fn bench(runs: (&str, &str), candidate: Box<dyn FnOnce(&Arc<Names>) -> Arc<dyn Loaded>>) -> Bench {
+fn bench(runs: (&str, &str), candidate: impl FnOnce(&Arc<Names>) -> Arc<dyn Loaded>) -> Bench {
     let names = Arc::new(Names::default());
     let runs = builtin(&names, runs);
     let loaded: Box<dyn Loaded> =
@@ -30,7 +30,7 @@ fn shadow(bench: &Bench) -> &ShadowMeter {
 /// added, refused, of other rows and of other values.
 #[track_caller]
 fn check(runs: (&str, &str), candidate: (&'static str, &'static str), expected: [u64; 6]) {
-    let mut bench = bench(runs, Box::new(move |names| builtin(names, candidate)));
+    let mut bench = bench(runs, |names| builtin(names, candidate));
     let out = bench.offsets(6).expect("runs");
     let counts = shadow(&bench);
     let different = counts.different.iter().map(|counter| counter.get());
@@ -67,9 +67,9 @@ fn what_fails_in_the_shadow_fails_there_alone() {
     let traps = keeps("", &at(&[2], "unreachable"));
     let load_it = |options: &'static str| {
         let traps = wat::parse_str(&traps).expect("the test's module");
-        Box::new(move |names: &Arc<Names>| -> Arc<dyn Loaded> {
+        move |names: &Arc<Names>| -> Arc<dyn Loaded> {
             load(names, &traps, options).expect("loads").into()
-        })
+        }
     };
     let mut refuses = bench(KEEPS, load_it(""));
     assert_eq!(refuses.offsets(4).expect("runs"), [0, 1, 2, 3]);
