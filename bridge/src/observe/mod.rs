@@ -6,7 +6,7 @@ mod meter;
 mod process;
 mod prometheus;
 pub mod status;
-mod terminal;
+pub mod terminal;
 
 pub use meter::{Counter, Gauge, Latency, OwnMetric, PipelineMeter, TransformMeter};
 

@@ -23,6 +23,10 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn name(&self) -> &str;
     /// Loads what is shared by all lanes; refuses what can never run.
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault>;
+    /// The same for a trial: where it is possible, what a record costs is counted in fuel.
+    fn load_metered(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
+        self.load(context)
+    }
     /// Whether the same record gives the same rows at a replay, as far as that is in our hands; if
     /// not, which key of its section says so. Asked where a replay must leave nothing behind.
     fn repeats(&self) -> Result<(), Unable>;

@@ -5,6 +5,7 @@ mod builtins;
 mod emits;
 mod examples;
 mod hostile;
+mod inspect;
 mod model;
 mod refusals;
 
