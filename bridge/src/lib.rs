@@ -35,3 +35,4 @@ pub mod sink;
 pub mod source;
 pub mod ticket;
 pub mod transform;
+pub mod trial;

@@ -51,6 +51,7 @@ pub const LANGUAGES: &[Language] = &[
             "src/lib.rs": "rust/template/lib.rs",
             "Cargo.toml": "rust/template/project.toml",
             "README.md": "rust/template/README.md",
+            "cases.toml": "template/cases.toml",
         },
         sdk: files! {
             "sdk/abi/Cargo.toml": "rust/template/abi.toml",
@@ -83,6 +84,7 @@ pub const LANGUAGES: &[Language] = &[
         template: files! {
             "transform.c": "c/template/transform.c",
             "README.md": "c/template/README.md",
+            "cases.toml": "template/cases.toml",
         },
         sdk: files! {
             "bridge.h": "c/bridge.h",
@@ -94,6 +96,7 @@ pub const LANGUAGES: &[Language] = &[
         template: files! {
             "main.go": "go/template/main.go",
             "README.md": "go/template/README.md",
+            "cases.toml": "template/cases.toml",
         },
         sdk: files! {
             "go.mod": "go/go.mod",
@@ -107,6 +110,7 @@ pub const LANGUAGES: &[Language] = &[
             "assembly/transform.ts": "assemblyscript/template/transform.ts",
             "package.json": "assemblyscript/template/package.json",
             "README.md": "assemblyscript/template/README.md",
+            "cases.toml": "template/cases.toml",
         },
         sdk: files! {
             "assembly/index.ts": "assemblyscript/index.ts",
@@ -120,6 +124,7 @@ pub const LANGUAGES: &[Language] = &[
         template: files! {
             "transform.zig": "zig/template/transform.zig",
             "README.md": "zig/template/README.md",
+            "cases.toml": "template/cases.toml",
         },
         sdk: files! {
             "bridge.zig": "zig/bridge.zig",

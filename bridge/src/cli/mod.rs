@@ -1,29 +1,35 @@
 //! The command line: what may be asked, and who answers. Exit status 0 is well, 1 a fault, 2 a
 //! mistake in the configuration or in the command itself, 3 a table that is not as declared.
 
+mod aside;
+mod bench;
 mod check;
 mod components;
 mod demo;
 mod explain;
+mod inspect;
+mod module;
 mod order;
 mod run;
 mod tables;
+mod test;
 mod transform;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::blame::Fault;
 use crate::config::{self, Mistakes, Overrides, Plan, Start};
 use crate::observe::log;
+use crate::trial::Subject;
 
 /// Said at the end of the help of what runs for long or in scripts.
 const EXIT_STATUS: &str = "Exit status:
   0  well: stopped as told, what was taken is stored and committed
-  1  a fault, or something that `check` found to fail: standard error says what to do
+  1  a fault, or something that `check` or `test` found to fail: it is said what
   2  a mistake in the configuration or in the command
   3  `tables` only: a table is not as it is declared";
 
@@ -72,7 +78,14 @@ enum Verb {
         #[command(subcommand)]
         verb: TablesVerb,
     },
-    /// Begin a transform of your own, make a module of it, change modules of a running bridge.
+    /// Try pipelines by cases in files: records in, lines out. Asks no server, stores nothing.
+    #[command(after_help = EXIT_STATUS)]
+    Test {
+        #[command(flatten)]
+        cases: CasesArgs,
+    },
+    /// Begin a transform of your own, make a module of it, try it, and change modules of a running
+    /// bridge.
     Transform {
         #[command(subcommand)]
         verb: TransformVerb,
@@ -125,6 +138,25 @@ enum TablesVerb {
     },
 }
 
+#[derive(Args, Debug)]
+struct CasesArgs {
+    /// Files of cases; or folders, and all that is called cases.toml or cases.json below them.
+    #[arg(required = true, value_name = "FILE OR FOLDER")]
+    files: Vec<PathBuf>,
+    /// Write what came out into the files, where it is not what was expected.
+    #[arg(long)]
+    update: bool,
+}
+
+#[derive(Args, Debug)]
+struct ModuleArgs {
+    /// Path of the module, or `builtin:NAME`.
+    module: String,
+    /// What it is configured with: a table in JSON, or keys in TOML, `min_celsius = 15.0`.
+    #[arg(long, value_name = "TEXT")]
+    config: Option<String>,
+}
+
 #[derive(Subcommand, Debug)]
 enum TransformVerb {
     /// Make a folder with a small transform, and the SDK of its language.
@@ -140,6 +172,36 @@ enum TransformVerb {
         /// The folder.
         #[arg(default_value = ".")]
         folder: PathBuf,
+    },
+    /// Run a module over records, and show them before and after it.
+    Run {
+        #[command(flatten)]
+        module: ModuleArgs,
+        #[command(flatten)]
+        asked: aside::Asked,
+    },
+    /// Measure what a module costs on this machine, beside doing nothing.
+    Bench {
+        #[command(flatten)]
+        module: ModuleArgs,
+        /// A file with a record's value in each line; made-up readings of sensors, if not given.
+        #[arg(long, value_name = "FILE")]
+        records: Option<PathBuf>,
+    },
+    /// Show a module as the bridge sees it, and everything that it would be refused for.
+    #[command(after_help = EXIT_STATUS)]
+    Inspect {
+        #[command(flatten)]
+        module: ModuleArgs,
+        /// Answer in JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try transforms by cases in files: records in, rows out.
+    #[command(after_help = EXIT_STATUS)]
+    Test {
+        #[command(flatten)]
+        cases: CasesArgs,
     },
     /// Tell the bridge that runs a file to take modules that have changed.
     Reload {
@@ -250,7 +312,8 @@ fn answer(verb: Verb) -> Result<(), Failure> {
             tables::plan(&file, json, &mut out)
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
-        Verb::Transform { verb } => of_transform(verb, &mut out),
+        Verb::Test { cases } => test::test(&cases.files, Subject::Pipeline, cases.update, &mut out),
+        Verb::Transform { verb } => answer_transform(verb, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {
@@ -271,10 +334,22 @@ fn answer(verb: Verb) -> Result<(), Failure> {
     }
 }
 
-fn of_transform(verb: TransformVerb, out: &mut dyn Write) -> Result<(), Failure> {
+fn answer_transform(verb: TransformVerb, out: &mut dyn Write) -> Result<(), Failure> {
     match verb {
         TransformVerb::New { lang, name } => transform::new(&lang, &name, out),
         TransformVerb::Build { folder } => transform::build(&folder, out),
+        TransformVerb::Run { module: ModuleArgs { module, config }, asked } => {
+            aside::run(&module, config.as_deref(), &asked, out)
+        }
+        TransformVerb::Bench { module: ModuleArgs { module, config }, records } => {
+            bench::bench(&module, config.as_deref(), records.as_deref(), out)
+        }
+        TransformVerb::Inspect { module: ModuleArgs { module, config }, json } => {
+            inspect::inspect(&module, config.as_deref(), json, out)
+        }
+        TransformVerb::Test { cases } => {
+            test::test(&cases.files, Subject::Transform, cases.update, out)
+        }
         TransformVerb::Reload { file, pipeline } => {
             order::give("reload", &file, pipeline.as_deref(), out)
         }

@@ -22,12 +22,15 @@ pub(super) fn new(lang: &str, name: &str, out: &mut dyn Write) -> Result<(), Fai
     author::new(language, name, here)?;
     let folder = here.join(name);
     writeln!(out, "{}  what the transform does", folder.join(language.main).display())?;
+    let cases = folder.join("cases.toml");
+    writeln!(out, "{}  what is to become of which records", cases.display())?;
     writeln!(out, "{}  how it is built and used", folder.join("README.md").display())?;
-    if language.name == "assemblyscript" {
-        writeln!(out, "next: npm install --prefix {name}, then bridge transform build {name}")?;
-    } else {
-        writeln!(out, "next: bridge transform build {name}")?;
-    }
+    let compiler = match language.name {
+        "assemblyscript" => format!("npm install --prefix {name}, then "),
+        _ => String::new(),
+    };
+    let (build, test) = ("bridge transform build", "bridge transform test");
+    writeln!(out, "next: {compiler}{build} {name}, then {test} {name}")?;
     Ok(())
 }
 

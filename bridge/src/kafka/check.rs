@@ -17,7 +17,7 @@ use crate::source::OwnedRecord;
 use crate::source::kafka::owned_record;
 
 /// How long a sample may take to come: fewer records are better than none.
-const SAMPLE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SAMPLE_MAX: Duration = Duration::from_secs(10);
 /// Between two questions for a group's coordinator.
 const COORDINATOR_PAUSE: Duration = Duration::from_millis(200);
 /// How many topics are looked at one by one; an expression may match thousands.
@@ -145,7 +145,7 @@ fn check_topics(
 }
 
 /// (partition, first offset, offset after the last).
-fn ends(scout: &Scout, topic: &Topic) -> Result<Vec<(i32, i64, i64)>, Fault> {
+pub(super) fn ends(scout: &Scout, topic: &Topic) -> Result<Vec<(i32, i64, i64)>, Fault> {
     let doing = format!("asking for the ends of topic {}", topic.name);
     let one = |partition: &i32| {
         let found = scout.client().fetch_watermarks(&topic.name, *partition, REQUEST);
@@ -294,7 +294,7 @@ pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<
     Ok(samples)
 }
 
-fn is_final(error: &KafkaError) -> bool {
+pub(super) fn is_final(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| errors::blame(code) != Blame::World)
 }
 

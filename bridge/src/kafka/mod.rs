@@ -12,6 +12,7 @@ pub mod create;
 pub mod errors;
 pub mod feed;
 pub mod mock;
+pub mod peek;
 pub mod settings;
 pub mod topics;
 pub mod wire;

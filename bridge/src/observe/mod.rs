@@ -9,7 +9,7 @@ mod page;
 mod process;
 mod prometheus;
 pub mod status;
-mod terminal;
+pub mod terminal;
 
 pub use meter::{
     Counter, Difference, Gauge, Latency, ModuleState, OwnMetric, PipelineMeter, ShadowMeter,

@@ -3,18 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::batch::{
-    EachHeader, Owner, PartitionIndex, Record, RecordBatch, Records, Route, RowBatch,
-    TopicPartition,
-};
+use crate::batch::{RecordBatch, RowBatch};
 use crate::blame::Fault;
 use crate::format::{DecoderContext, Format};
 use crate::kafka::check::Sample;
 use crate::reject::Rejects;
 use crate::sink::{Finding, FindingState};
-use crate::source::OwnedRecord;
-use crate::ticket::{Lost, Ticket};
 use crate::transform::Transform;
+use crate::trial::{Told, batches};
 
 /// Records that are tried.
 pub const RECORDS: usize = 20;
@@ -49,8 +45,7 @@ impl Bench {
     /// Tries the records, and adds what came of them to the findings on topics and transforms.
     pub fn try_on(mut self, samples: Vec<Sample>, findings: &mut [Finding]) -> Result<(), Fault> {
         let mut kept = vec![Share::default(); self.transforms.len()];
-        for (source, records) in by_partition(samples) {
-            let batch = batch(source, records);
+        for batch in by_partition(samples) {
             let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
             self.format.decode(&batch, &mut rows, &mut rejects);
             let (all, refused) = (batch.len(), rejects.found.len());
@@ -118,44 +113,10 @@ fn sources(rows: &RowBatch) -> usize {
     rows.rows.chunk_by(|a, b| a.source == b.source).count()
 }
 
-fn by_partition(samples: Vec<Sample>) -> Vec<(TopicPartition, Vec<(i64, OwnedRecord)>)> {
-    let mut groups: Vec<(TopicPartition, Vec<(i64, OwnedRecord)>)> = Vec::new();
-    for Sample { partition, offset, record } in samples {
-        match groups.iter_mut().find(|(known, _)| *known == partition) {
-            Some((_, records)) => records.push((offset, record)),
-            None => groups.push((partition, vec![(offset, record)])),
-        }
-    }
-    groups
-}
-
-/// Keeps the bytes of sampled records alive.
-struct Kept(Vec<(i64, OwnedRecord)>);
-
-impl Owner for Kept {
-    fn headers(&self, index: usize, each: EachHeader<'_>) {
-        for (name, value) in self.0.get(index).into_iter().flat_map(|(_, record)| &record.headers) {
-            each(name, value.as_deref());
-        }
-    }
-}
-
-fn batch(source: TopicPartition, kept: Vec<(i64, OwnedRecord)>) -> RecordBatch {
-    let mut records = Records::with_capacity(kept.len());
-    for (offset, record) in &kept {
-        let record = Record {
-            offset: *offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        };
-        // SAFETY: the bytes lie in vectors of `kept`, which becomes the batch's owner below and is
-        // not changed; moving a vector does not move what it points to.
-        unsafe { records.push(record) };
-    }
-    let ticket = Ticket::issue(0, Arc::new(Lost::default()));
-    let taken = records.owned_by(Box::new(Kept(kept)));
-    taken.into_batch(PartitionIndex(0), source, ticket, Route::Primary)
+fn by_partition(mut samples: Vec<Sample>) -> Vec<RecordBatch> {
+    // Stable: records of one partition stay in their order.
+    samples.sort_by(|a, b| a.partition.cmp(&b.partition));
+    batches(samples.into_iter().map(Told::from).collect())
 }
 
 #[cfg(test)]

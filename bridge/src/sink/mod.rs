@@ -128,11 +128,24 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn doors(&self) -> Vec<Door> {
         Vec::new()
     }
+    /// An encoder that asks no server, to try a pipeline: of the very lines that are sent, where
+    /// they are text and do not depend on what is there; else of JSON objects.
+    fn rehearse(&self, context: &SinkContext) -> Rehearsal {
+        text::rehearse(text::TextPlan::default(), context, |_| None)
+    }
     /// Whether a fallback of the same kind that does not give this key takes it over from here;
     /// `to` is its section.
     fn lends(&self, _key: &str, _to: &Section) -> bool {
         true
     }
+}
+
+/// What a sink tries rows with: see [`SinkPlan::rehearse`].
+pub struct Rehearsal {
+    /// Rows to lines of text.
+    pub encoder: Box<dyn Encoder>,
+    /// Whether a line says itself which table it is for.
+    pub names_tables: bool,
 }
 
 /// A door of a sink: host and port, or several of which one will do.

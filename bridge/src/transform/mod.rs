@@ -26,6 +26,10 @@ pub trait TransformPlan: Send + Sync + Debug {
     fn name(&self) -> &str;
     /// Loads what is shared by all lanes; refuses what can never run.
     fn load(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault>;
+    /// The same for a trial: where it is possible, what a record costs is counted in fuel.
+    fn load_metered(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
+        self.load(context)
+    }
     /// Loads it again if what would be loaded is another than `now`, which runs; `None` if it is
     /// the same.
     fn load_changed(

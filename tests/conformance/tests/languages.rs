@@ -5,6 +5,7 @@
 use std::io::Write as _;
 
 use bridge::author::Language;
+use bridge::trial::{Cases, Subject};
 use conformance::cases::{self, Case};
 use conformance::golden::{expected, told, update};
 use conformance::modules;
@@ -58,6 +59,7 @@ fn check(name: &str) {
     }
     a_panic_is_told(name);
     a_long_run_changes_nothing(name);
+    a_project_begins_with_cases_that_are_right(name);
 }
 
 /// The lines that differ.
@@ -72,6 +74,23 @@ fn difference(expected: &str, told: &str) -> String {
                 text += &format!("\n- {}\n+ {}", a.unwrap_or_default(), b.unwrap_or_default());
             }
         }
+    }
+}
+
+/// `bridge transform test` of what `new` and `build` make finds all well.
+fn a_project_begins_with_cases_that_are_right(name: &str) {
+    let Some(module) = module(name, "template") else { return };
+    let folder = std::env::temp_dir().join(format!("cases-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for a test");
+    std::fs::write(folder.join("first.wasm"), module).expect("the folder takes files");
+    let cases = language(name).template.iter().find(|(path, _)| *path == "cases.toml");
+    let (_, cases) = cases.expect("a project begins with cases");
+    let path = folder.join("cases.toml");
+    std::fs::write(&path, cases.replace("NAME", "first")).expect("the folder takes files");
+    let reports = Cases::read(&path, Subject::Transform).and_then(|cases| cases.run(false));
+    std::fs::remove_dir_all(&folder).expect("it was just made");
+    for report in reports.unwrap_or_else(|fault| panic!("{name}: {fault}")) {
+        assert!(report.complaints.is_empty(), "{name}: {:#?}", report.complaints);
     }
 }
 

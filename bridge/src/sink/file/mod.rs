@@ -30,8 +30,10 @@ use self::place::{Pattern, name_fault};
 use self::store::{Failed, Rotation, Store, make_folder};
 use self::whole::Lines;
 use super::retry::Trouble;
-use super::text::{Encoders, TextPlan, Timestamps, Written, csv_mistake};
-use super::{BoxFuture, Courier, Encoder, Finding, FindingState, Sink, SinkContext, SinkPlan};
+use super::text::{Encoders, TextPlan, Timestamps, Written, csv_mistake, rehearse};
+use super::{
+    BoxFuture, Courier, Encoder, Finding, FindingState, Rehearsal, Sink, SinkContext, SinkPlan,
+};
 use crate::blame::{Blame, Fault};
 use crate::config::units::{Bytes, Span, show_bytes, show_duration};
 use crate::config::{Mistake, Section};
@@ -167,6 +169,10 @@ impl SinkPlan for FilePlan {
     }
 
     fn complete(&self, _: &mut Shape) {}
+
+    fn rehearse(&self, context: &SinkContext) -> Rehearsal {
+        rehearse(self.text.clone(), context, name_fault)
+    }
 
     fn couriers_per_lane(&self) -> usize {
         1

@@ -16,7 +16,10 @@ use tokio::sync::watch;
 
 pub use self::tables::Imagined;
 use super::questdb::{IlpEncoder, NEWEST};
-use super::{BoxFuture, Courier, CourierDoors, Encoder, Finding, Sink, SinkContext, SinkPlan};
+use super::text::rehearse_line_protocol;
+use super::{
+    BoxFuture, Courier, CourierDoors, Encoder, Finding, Rehearsal, Sink, SinkContext, SinkPlan,
+};
 use crate::batch::{Receipt, RecordBatch, RowBatch, Verdict};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
@@ -83,6 +86,10 @@ impl SinkPlan for MemoryPlan {
     }
 
     fn complete(&self, _: &mut Shape) {}
+
+    fn rehearse(&self, context: &SinkContext) -> Rehearsal {
+        rehearse_line_protocol(context)
+    }
 
     fn couriers_per_lane(&self) -> usize {
         1

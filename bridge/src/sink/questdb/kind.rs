@@ -15,7 +15,8 @@ use crate::blame::Fault;
 use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
-use crate::sink::{Door, Encoder, Sink, SinkContext, SinkPlan};
+use crate::sink::text::rehearse_line_protocol;
+use crate::sink::{Door, Encoder, Rehearsal, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -57,6 +58,10 @@ impl SinkPlan for QuestDbPlan {
             })
         };
         Ok(opening.sink(Box::new(make), catalogue))
+    }
+
+    fn rehearse(&self, context: &SinkContext) -> Rehearsal {
+        rehearse_line_protocol(context)
     }
 
     fn rebase(&mut self, base: &Path) {

@@ -31,7 +31,7 @@ pub use layout::{Layout, Layouts};
 
 use super::memory::Imagined;
 use super::questdb::IlpEncoder;
-use super::{Encoder, SinkContext};
+use super::{Encoder, Rehearsal, SinkContext};
 use crate::config::{Mistake, Section};
 
 /// Line protocol as text: version 2 has doubles in eight bytes, which may look like a line's end.
@@ -68,9 +68,10 @@ impl Timestamps {
 }
 
 /// What a row becomes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Written {
     /// A JSON object.
+    #[default]
     Json,
     /// A CSV record, as RFC 4180 quotes it.
     Csv {
@@ -84,7 +85,7 @@ pub enum Written {
 }
 
 /// How rows are written.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TextPlan {
     /// As what.
     pub written: Written,
@@ -119,6 +120,18 @@ pub fn csv_mistake(section: &Section, written: &Written) -> Result<(), Mistake> 
         return Err(section.mistake("columns", message).help("name each column once"));
     }
     Ok(())
+}
+
+/// Lines by a plan, for whoever tries a pipeline.
+pub fn rehearse(plan: TextPlan, context: &SinkContext, rule: NameRule) -> Rehearsal {
+    let names_tables = plan.written == Written::LineProtocol;
+    Rehearsal { encoder: Encoders::new(plan, context, rule).lane(1), names_tables }
+}
+
+/// The same as line protocol.
+pub fn rehearse_line_protocol(context: &SinkContext) -> Rehearsal {
+    let plan = TextPlan { written: Written::LineProtocol, ..TextPlan::default() };
+    rehearse(plan, context, |_| None)
 }
 
 /// Why a name cannot be that of a destination, if it cannot.

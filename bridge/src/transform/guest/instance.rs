@@ -72,18 +72,26 @@ impl Instance {
     /// By the contract: deadline armed, instantiate, `_initialize`, `bridge_abi`, `bridge_alloc`,
     /// configuration, `bridge_init`. The error says in words what the module did instead.
     pub(super) fn start(template: &Template, log: &mut Log) -> Result<Instance, String> {
-        let host =
-            Host::new(Arc::clone(&template.names), template.memory_max, template.deterministic);
-        let mut store = Store::new(template.engine, host);
-        store.limiter(|host| &mut host.limiter);
-        store.set_epoch_deadline(ticks(template.deadline.max(START_MIN)));
-        refuel(&mut store, template.metered);
+        let mut store = new_store(template);
         let started = start(template, &mut store);
         if started.is_ok() {
             store.data_mut().publish_lines(log, Instant::now());
         }
         let Started { memory, alloc, batch, wants, arena } = started?;
+        // What is counted is what records cost.
+        refuel(&mut store, template.metered);
         Ok(Instance { store, memory, alloc, batch, wants, arena, calls: 0 })
+    }
+
+    /// What `bridge_abi` of a module answers, if it comes to that.
+    pub(super) fn version(template: &Template) -> Option<i32> {
+        let mut store = new_store(template);
+        let instance = template.pre.instantiate(&mut store).ok()?;
+        if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
+            initialize.call(&mut store, ()).ok()?;
+        }
+        let abi = instance.get_typed_func::<(), i32>(&mut store, "bridge_abi").ok()?;
+        abi.call(&mut store, ()).ok()
     }
 
     /// Bytes of its memory.
@@ -188,7 +196,7 @@ impl Instance {
         }
     }
 
-    /// Fuel that was burnt since this was asked before, or since the instance was made.
+    /// Fuel that was burnt since this was asked before, or since the instance was started.
     pub(super) fn take_fuel(&mut self) -> u64 {
         let left = self.store.get_fuel().unwrap_or(FUEL);
         refuel(&mut self.store, true);
@@ -199,6 +207,16 @@ impl Instance {
     pub(super) fn commit(&mut self, log: &mut Log, meter: &TransformMeter, now: Instant) {
         self.store.data_mut().commit(log, meter, now);
     }
+}
+
+/// A store for an instance that is to be started, with its bounds set.
+fn new_store(template: &Template) -> Store<Host> {
+    let host = Host::new(Arc::clone(&template.names), template.memory_max, template.deterministic);
+    let mut store = Store::new(template.engine, host);
+    store.limiter(|host| &mut host.limiter);
+    store.set_epoch_deadline(ticks(template.deadline.max(START_MIN)));
+    refuel(&mut store, template.metered);
+    store
 }
 
 fn refuel(store: &mut Store<Host>, metered: bool) {

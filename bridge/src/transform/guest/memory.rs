@@ -63,6 +63,26 @@ impl Wants {
     }
 }
 
+impl Wants {
+    /// What it reads beside columns.
+    pub(super) fn beside(&self) -> Vec<&'static str> {
+        let all = [(self.key, "key"), (self.headers, "headers"), (self.value, "value")];
+        all.into_iter().filter_map(|(wanted, name)| wanted.then_some(name)).collect()
+    }
+
+    /// The columns that it reads, by number; `None` for all of them.
+    pub(super) fn columns(&self) -> Option<Vec<u16>> {
+        match &self.columns {
+            Columns::None => Some(Vec::new()),
+            Columns::All => None,
+            Columns::Some(set) => {
+                let has = |id: &u16| set[usize::from(*id) / 64] >> (id % 64) & 1 == 1;
+                Some((0..set.len() as u16 * 64).filter(has).collect())
+            }
+        }
+    }
+}
+
 /// What a call is about.
 pub(super) struct Input<'a> {
     pub(super) records: &'a RecordBatch,

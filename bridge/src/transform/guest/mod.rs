@@ -13,6 +13,7 @@ mod engine;
 mod failure;
 mod fetch;
 mod host;
+mod inspect;
 mod instance;
 mod isolate;
 mod lane;
@@ -30,10 +31,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bridge_abi::ABI;
-use wasmtime::{ExternType, Linker, Module, ValType};
+use wasmtime::{ExternType, ImportType, Linker, Module, ValType};
 
 use self::cases::{Cases, Of};
 use self::host::{Host, Log};
+pub use self::inspect::{Import, Inspection, Reads, inspect};
 use self::instance::{Instance, Template};
 use self::lane::Guest;
 use self::options::{Meant, OnFailure, Shadow};
@@ -73,6 +75,10 @@ impl TransformPlan for Plan {
         let candidate = load(&self.0, &other.read(context)?, context, false)?;
         let names = Arc::clone(&context.names);
         Ok(Box::new(ShadowLoaded::new(Arc::new(runs), Arc::new(candidate), names)))
+    }
+
+    fn load_metered(&self, context: &LoadContext) -> Result<Box<dyn Loaded>, Fault> {
+        Ok(Box::new(load(&self.0, &self.0.module.read(context)?, context, true)?))
     }
 
     fn load_changed(
@@ -263,17 +269,8 @@ fn link(linker: &mut Linker<Host>, module: &Module, file: &str) -> Result<(), Fa
     host::link(linker).map_err(ours)?;
     wasi::link(linker).map_err(ours)?;
     for import in module.imports() {
-        let (from, name) = (import.module(), import.name());
-        let offered = match from {
-            "bridge" => host::IMPORTS.contains(&name),
-            "env" => name == "abort",
-            wasi::MODULE => {
-                wasi::ANSWERED.contains(&name)
-                    || wasi::link_refused(linker, name, &import.ty()).map_err(ours)?
-            }
-            _ => false,
-        };
-        if !offered {
+        if !is_offered(linker, &import).map_err(ours)? {
+            let (from, name) = (import.module(), import.name());
             let message =
                 format!("transform {file} needs an import that is not offered: {from}.{name}");
             return Err(Fault::operator(message).hint(
@@ -284,6 +281,19 @@ fn link(linker: &mut Linker<Host>, module: &Module, file: &str) -> Result<(), Fa
         }
     }
     Ok(())
+}
+
+/// Whether an import may be had; one of WASI that only refuses is linked here.
+fn is_offered(linker: &mut Linker<Host>, import: &ImportType<'_>) -> wasmtime::Result<bool> {
+    let name = import.name();
+    Ok(match import.module() {
+        "bridge" => host::IMPORTS.contains(&name),
+        "env" => name == "abort",
+        wasi::MODULE => {
+            wasi::ANSWERED.contains(&name) || wasi::link_refused(linker, name, &import.ty())?
+        }
+        _ => false,
+    })
 }
 
 /// What a module must export: name, parameters, results (`i` is i32, `I` is i64).
@@ -297,42 +307,49 @@ const EXPORTS: &[(&str, &str, &str)] = &[
 const RESERVED: &[&str] = &["bridge_tick", "bridge_save", "bridge_load"];
 
 fn check_exports(module: &Module, file: &str, memory_max: usize) -> Result<(), Fault> {
-    let refuse = |message: String| {
-        Err(Fault::operator(format!("transform {file} {message}"))
-            .hint("see docs/transforms.md#exports"))
-    };
+    match export_faults(module, memory_max).into_iter().next() {
+        Some(message) => Err(Fault::operator(format!("transform {file} {message}"))
+            .hint("see docs/transforms.md#exports")),
+        None => Ok(()),
+    }
+}
+
+/// Everything that is wrong with a module's exports.
+fn export_faults(module: &Module, memory_max: usize) -> Vec<String> {
+    let mut faults = Vec::new();
     match module.get_export("memory") {
         Some(ExternType::Memory(memory)) => {
             let bytes = memory.minimum().saturating_mul(memory.page_size());
             if bytes > memory_max as u64 {
-                let message = format!(
+                faults.push(format!(
                     "starts with {} MiB of memory, and memory_max is {} MiB",
                     bytes.div_ceil(1 << 20),
                     memory_max >> 20
-                );
-                return refuse(message);
+                ));
             }
         }
-        Some(_) => return refuse("exports `memory`, which is no memory".to_owned()),
-        None => return refuse("exports no `memory`".to_owned()),
+        Some(_) => faults.push("exports `memory`, which is no memory".to_owned()),
+        None => faults.push("exports no `memory`".to_owned()),
     }
     for (name, params, results) in EXPORTS {
-        let Some(export) = module.get_export(name) else {
-            return refuse(format!("does not export `{name}`"));
-        };
-        if !is_function(&export, params, results) {
-            return refuse(format!("exports `{name}` with another type than it must have"));
+        match module.get_export(name) {
+            None => faults.push(format!("does not export `{name}`")),
+            Some(export) if !is_function(&export, params, results) => {
+                faults.push(format!("exports `{name}` with another type than it must have"));
+            }
+            Some(_) => {}
         }
     }
     if let Some(export) = module.get_export("_initialize")
         && !is_function(&export, "", "")
     {
-        return refuse("exports `_initialize` with another type than it must have".to_owned());
+        faults.push("exports `_initialize` with another type than it must have".to_owned());
     }
-    match RESERVED.iter().find(|name| module.get_export(name).is_some()) {
-        Some(name) => refuse(format!("exports `{name}`: transforms with state are not run yet")),
-        None => Ok(()),
-    }
+    let reserved = RESERVED.iter().filter(|name| module.get_export(name).is_some());
+    faults.extend(
+        reserved.map(|name| format!("exports `{name}`: transforms with state are not run yet")),
+    );
+    faults
 }
 
 fn is_function(export: &ExternType, params: &str, results: &str) -> bool {

@@ -6,6 +6,7 @@ mod emits;
 mod examples;
 mod fetched;
 mod hostile;
+mod inspect;
 mod kept;
 mod model;
 mod refusals;
