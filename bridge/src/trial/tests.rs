@@ -306,3 +306,33 @@ fn the_first_cases_of_a_project_can_be_read() {
     let found = find(std::slice::from_ref(&folder.0)).expect("they are there");
     assert_eq!(found.len(), crate::author::LANGUAGES.len());
 }
+
+#[test]
+fn a_failure_that_a_bridge_kept_is_well_until_it_is_repaired() {
+    // As `traps` of a transform writes it.
+    const KEPT: &str = r#"
+module = "faulty.wasm"
+config = { column = "fault" }
+
+[[case]]
+name = "trap on sensors/3@5"
+
+[[case.record]]
+value = '{"fault":"panic"}'
+key = "a"
+topic = "sensors"
+partition = 3
+offset = 5
+timestamp = 1700000000000
+headers = { index = "5" }
+rejected = "trap"
+"#;
+    let folder = Folder::new("kept");
+    let path = folder.write("faulty-5f0c-trap.cases.toml", KEPT);
+    check(&path);
+    let repaired = KEPT.replace("panic", "none");
+    let path = folder.write("faulty-5f0c-trap.cases.toml", &repaired);
+    assert!(!run(&path, false)[0].complaints.is_empty());
+    run(&path, true);
+    check(&path);
+}

@@ -78,7 +78,7 @@ impl Cases {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
             .collect();
-        let file = format!("{label}-{sha256}-{reason}-{signature:016x}.toml");
+        let file = format!("{label}-{sha256}-{reason}-{signature:016x}.cases.toml");
         let at = format!("{}@{}", records.source, records.get(source).offset);
         let text = self.of.text(&format!("{reason} on {at}"), failure, &record);
         noted.waiting.push((file, text));
@@ -109,7 +109,7 @@ impl Cases {
 }
 
 impl Of {
-    fn text(&self, name: &str, failure: &Failure, record: &(Value, bool)) -> String {
+    fn text(&self, name: &str, failure: &Failure, record: &(toml::Table, bool)) -> String {
         let (record, is_whole) = record;
         let mut text = String::new();
         let detail = failure.detail.replace(char::is_control, " ");
@@ -121,7 +121,11 @@ impl Of {
         let module = Value::String(self.module.clone());
         let _ = writeln!(text, "module = {module}\nconfig = {}\n\n[[case]]", self.config);
         let name = Value::String(name.to_owned());
-        let _ = writeln!(text, "name = {name}\nrecords = [\n    {record},\n]\nexpect = []");
+        let _ = writeln!(text, "name = {name}\n\n[[case.record]]");
+        for (key, value) in record {
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        let _ = writeln!(text, "rejected = \"{}\"", failure.reason.name());
         text
     }
 }
@@ -159,7 +163,7 @@ fn signature(failure: &Failure) -> u64 {
 }
 
 /// A record as a case has it, and whether that is all of it; `None` if it is too large.
-fn record(records: &RecordBatch, index: usize) -> Option<(Value, bool)> {
+fn record(records: &RecordBatch, index: usize) -> Option<(toml::Table, bool)> {
     let record = records.get(index);
     let mut bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
     let (mut headers, mut is_whole) = (toml::Table::new(), true);
@@ -178,13 +182,14 @@ fn record(records: &RecordBatch, index: usize) -> Option<(Value, bool)> {
     let mut table = toml::Table::new();
     put(&mut table, "value", record.value);
     put(&mut table, "key", record.key);
+    table.insert("topic".to_owned(), records.source.topic.to_string().into());
     table.insert("partition".to_owned(), i64::from(records.source.partition).into());
     table.insert("offset".to_owned(), record.offset.into());
-    table.insert("timestamp_ms".to_owned(), record.timestamp_ms.into());
+    table.insert("timestamp".to_owned(), record.timestamp_ms.into());
     if !headers.is_empty() {
         table.insert("headers".to_owned(), headers.into());
     }
-    Some((table.into(), is_whole))
+    Some((table, is_whole))
 }
 
 /// Text where it is text, else base64; nothing where it is null.

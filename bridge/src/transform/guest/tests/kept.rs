@@ -65,16 +65,17 @@ fn each_distinct_failure_is_kept_once() {
         assert_eq!(case["module"].as_str(), Some("module.wasm"));
         assert_eq!(case["config"].to_string(), "{ a = \"x\", b = [1, 2.5] }");
         let case = &case["case"][0];
-        let record = &case["records"][0];
+        let record = &case["record"][0];
         let offset = record["offset"].as_integer().expect("a number");
         offsets.push(offset);
         assert_eq!(case["name"].as_str(), Some(&*format!("trap on sensors/3@{offset}")));
         assert_eq!(record["value"].as_str(), Some(&*format!("value {offset}")));
         assert_eq!(record["key"].as_str(), Some(&*offset.to_string()));
         assert_eq!(record["partition"].as_integer(), Some(3));
-        assert_eq!(record["timestamp_ms"].as_integer(), Some(1_000 + offset));
+        assert_eq!(record["timestamp"].as_integer(), Some(1_000 + offset));
         assert_eq!(record["headers"].to_string(), format!("{{ index = \"{offset}\" }}"));
-        assert_eq!(case["expect"].as_array().map(Vec::len), Some(0));
+        assert_eq!(record["topic"].as_str(), Some("sensors"));
+        assert_eq!(record["rejected"].as_str(), Some("trap"));
     }
     offsets.sort();
     assert_eq!(offsets, [3, 5]);
