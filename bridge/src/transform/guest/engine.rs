@@ -101,13 +101,17 @@ pub(super) fn compile(
     engine: &Engine,
     bytes: &[u8],
     cache: Option<&Path>,
-) -> wasmtime::Result<Compiled> {
+) -> Result<Compiled, String> {
     let start = Instant::now();
     let file = cache.and_then(own_folder).map(|folder| folder.join(file_name(engine, bytes)));
     if let Some(module) = file.as_deref().and_then(|file| read(engine, file)) {
         return Ok(Compiled { module, took: start.elapsed(), cached: true });
     }
-    let module = Module::from_binary(engine, bytes)?;
+    // The bytes that were expected, and those that are there, stand on lines of their own.
+    let in_one_line = |error: wasmtime::Error| {
+        format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let module = Module::from_binary(engine, bytes).map_err(in_one_line)?;
     let took = start.elapsed();
     if let Some(file) = file
         && let Err(error) = keep(&module, &file)

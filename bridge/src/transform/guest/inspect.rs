@@ -80,7 +80,7 @@ pub fn inspect(section: &Section, base: &Path) -> Result<Inspection, Fault> {
     let engine = engine::shared().map_err(Fault::us)?;
     match engine::compile(engine, &bytes, None) {
         Err(error) => {
-            let message = format!("is no module that can run here: {error:#}");
+            let message = format!("is no module that can run here: {error}");
             found.refusals.push(message);
         }
         Ok(compiled) => look(&mut found, &compiled.module, &meant)?,

@@ -211,7 +211,7 @@ fn load(
     let engine = if metered { engine::metered() } else { engine::shared() };
     let engine = engine.map_err(Fault::us)?;
     let compiled = engine::compile(engine, bytes, context.cache.as_deref()).map_err(|error| {
-        Fault::operator(format!("transform {file} is no module that can run here: {error:#}"))
+        Fault::operator(format!("transform {file} is no module that can run here: {error}"))
             .hint("build it for wasm32-unknown-unknown or wasm32-wasip1, as a core module")
     })?;
     check_exports(&compiled.module, file, meant.memory_max)?;
