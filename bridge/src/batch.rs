@@ -320,6 +320,11 @@ pub struct Row {
     pub table: u16,
 }
 
+/// How many records have a row among these: rows come by ascending source.
+pub fn sources(rows: &[Row]) -> u64 {
+    rows.chunk_by(|a, b| a.source == b.source).count() as u64
+}
+
 /// A record that a transform made for a topic, as it is to stand there. Its bytes lie in the
 /// arena of its batch.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{Difference, Latency, Meters, PipelineMeter, ShadowMeter, TransformMeter, process};
@@ -159,17 +160,27 @@ impl Page<'_> {
         let _ = writeln!(self.text, "{name}_count{{{labels}}} {count}");
     }
 
+    /// Every transform of every pipeline, and its labels; its place in the chain tells two of one
+    /// name apart.
+    fn of_transforms(&self) -> Vec<(String, Arc<TransformMeter>)> {
+        let mut all = Vec::new();
+        for (pipeline, meter) in self.meters {
+            let transforms = meter.transforms.lock().expect("no one panics with it");
+            for (step, (transform, meter)) in transforms.iter().enumerate() {
+                let transform = label(transform);
+                let labels =
+                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{step}\"");
+                all.push((labels, Arc::clone(meter)));
+            }
+        }
+        all
+    }
+
     fn transform_time(&mut self) {
         let name = "bridge_transform_batch_seconds";
         self.family(name, "summary", "time of a batch in a transform");
-        for (pipeline, meter) in self.meters {
-            let transforms = meter.transforms.lock().expect("no one panics with it");
-            for (index, (transform, meter)) in transforms.iter().enumerate() {
-                let transform = label(transform);
-                let labels =
-                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
-                self.summary(name, &labels, &meter.took);
-            }
+        for (labels, meter) in self.of_transforms() {
+            self.summary(name, &labels, &meter.took);
         }
     }
 
@@ -194,20 +205,12 @@ impl Page<'_> {
                 m.reloads_refused.get() as f64
             }),
         ];
+        let transforms = self.of_transforms();
         for (name, kind, help, read) in families {
             let name = format!("bridge_transform_{name}");
             self.family(&name, kind, help);
-            for (pipeline, meter) in self.meters {
-                let transforms = meter.transforms.lock().expect("no one panics with it");
-                for (index, (transform, meter)) in transforms.iter().enumerate() {
-                    // The place in the chain tells two of one name apart.
-                    let (transform, value) = (label(transform), read(meter));
-                    let _ = writeln!(
-                        self.text,
-                        "{name}{{pipeline=\"{pipeline}\",transform=\"{transform}\",\
-                         step=\"{index}\"}} {value}"
-                    );
-                }
+            for (labels, meter) in &transforms {
+                let _ = writeln!(self.text, "{name}{{{labels}}} {}", read(meter));
             }
         }
     }
@@ -237,15 +240,9 @@ impl Page<'_> {
         let name = format!("bridge_transform_shadow_{name}");
         self.family(&name, "counter", help);
         let mut lines = Vec::new();
-        for (pipeline, meter) in self.meters {
-            let transforms = meter.transforms.lock().expect("no one panics with it");
-            for (index, (transform, meter)) in transforms.iter().enumerate() {
-                let transform = label(transform);
-                let labels =
-                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
-                if let Some(shadow) = meter.shadow.get() {
-                    each(&labels, shadow, &mut lines);
-                }
+        for (labels, meter) in self.of_transforms() {
+            if let Some(shadow) = meter.shadow.get() {
+                each(&labels, shadow, &mut lines);
             }
         }
         for (labels, value) in lines {
@@ -257,18 +254,12 @@ impl Page<'_> {
     fn own(&mut self) {
         type Samples = Vec<(String, f64)>;
         let mut families: BTreeMap<String, (bool, Samples)> = BTreeMap::new();
-        for (pipeline, meter) in self.meters {
-            let transforms = meter.transforms.lock().expect("no one panics with it");
-            for (index, (transform, meter)) in transforms.iter().enumerate() {
-                let transform = label(transform);
-                let labels =
-                    format!("pipeline=\"{pipeline}\",transform=\"{transform}\",step=\"{index}\"");
-                for metric in &*meter.own.lock().expect("no one panics with it") {
-                    let family = families
-                        .entry(metric.name.clone())
-                        .or_insert_with(|| (metric.gauge, Vec::new()));
-                    family.1.push((labels.clone(), metric.value));
-                }
+        for (labels, meter) in self.of_transforms() {
+            for metric in &*meter.own.lock().expect("no one panics with it") {
+                let family = families
+                    .entry(metric.name.clone())
+                    .or_insert_with(|| (metric.gauge, Vec::new()));
+                family.1.push((labels.clone(), metric.value));
             }
         }
         for (name, (gauge, samples)) in families {

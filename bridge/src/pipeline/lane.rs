@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::handover::Successor;
-use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict};
+use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict, sources};
 use crate::blame::Fault;
 use crate::format::Format;
 use crate::limits::Limits;
@@ -251,11 +251,9 @@ fn send(
     heard.map_or(Ok(()), |heard| heard.blocking_recv().map_err(|_| ended()))
 }
 
-/// How many records have something to be stored: rows come by ascending source.
+/// How many records have something to be stored.
 fn count_sources(rows: &RowBatch) -> u64 {
-    let starts = rows.rows.windows(2).filter(|pair| pair[0].source != pair[1].source).count();
-    let with_rows = (starts + usize::from(!rows.rows.is_empty())) as u64;
-    with_rows + count_emitted_only(rows)
+    sources(&rows.rows) + count_emitted_only(rows)
 }
 
 /// How many records have no row, but something for topics.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::{RecordBatch, RowBatch};
+use crate::batch::{RecordBatch, RowBatch, sources};
 use crate::blame::Fault;
 use crate::format::{DecoderContext, Format};
 use crate::kafka::check::Sample;
@@ -57,10 +57,10 @@ impl Bench {
             tell_decoded(findings, &topic, self.kind, Share { some: all - refused, all }, why);
             for ((_, transform), kept) in self.transforms.iter_mut().zip(&mut kept) {
                 rejects.prune(&mut rows);
-                kept.all += sources(&rows);
+                kept.all += sources(&rows.rows) as usize;
                 transform.apply(&batch, &mut rows, &mut rejects)?;
                 rejects.prune(&mut rows);
-                kept.some += sources(&rows);
+                kept.some += sources(&rows.rows) as usize;
             }
             // Nobody waits for this ticket: it is redeemed so that it does not count as lost.
             batch.into_ticket().into_share().redeem();
@@ -106,11 +106,6 @@ fn tell_decoded(
              the topic holds"
         ));
     }
-}
-
-/// How many records have a row: rows come by ascending source.
-fn sources(rows: &RowBatch) -> usize {
-    rows.rows.chunk_by(|a, b| a.source == b.source).count()
 }
 
 fn by_partition(mut samples: Vec<Sample>) -> Vec<RecordBatch> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Loaded, Transform};
-use crate::batch::{Emitted, RecordBatch, Row, RowBatch};
+use crate::batch::{Emitted, RecordBatch, Row, RowBatch, sources};
 use crate::blame::Fault;
 use crate::names::Names;
 use crate::observe::{Difference, ShadowMeter, TransformMeter};
@@ -100,7 +100,7 @@ impl Transform for Shadowed {
         self.rows.rows.extend_from_slice(&rows.rows);
         self.rows.cells.extend_from_slice(&rows.cells);
         self.rows.arena.extend_from_slice(&rows.arena);
-        let records_in = rows.rows.chunk_by(|a, b| a.source == b.source).count() as u64;
+        let records_in = sources(&rows.rows);
         let (before, emitted) = (rejects.found.len(), rows.emitted.len());
         let tried = candidate.apply(records, &mut self.rows, &mut self.rejects);
         self.runs.apply(records, rows, rejects)?;

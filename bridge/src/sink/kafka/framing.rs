@@ -163,13 +163,8 @@ impl Framing {
         number
     }
 
-    /// The partition that a row asks for; refuses its record if that can be none.
-    fn partition_of(
-        &self,
-        rows: &RowBatch,
-        row: &Row,
-        rejects: &mut Rejects,
-    ) -> Result<Option<i32>, ()> {
+    /// The partition that a row asks for, or why that can be none.
+    fn partition_of(&self, rows: &RowBatch, row: &Row) -> Result<Option<i32>, String> {
         let Some(column) = self.partition else { return Ok(None) };
         let cells = rows.cells_of(row);
         let of_column = |kind: &u8| *kind != Kind::Null as u8;
@@ -181,9 +176,7 @@ impl Framing {
             None => {
                 let name = self.addressing.partition_column.as_deref().unwrap_or_default();
                 let shown = shown(cell, rows.pointed(cell));
-                let detail = format!("`{name}` is {shown}, which is no partition's number");
-                rejects.push(row.source, Stage::Shape, Reason::WrongType, detail);
-                Err(())
+                Err(format!("`{name}` is {shown}, which is no partition's number"))
             }
         }
     }
@@ -274,7 +267,8 @@ impl Framing {
     ) -> bool {
         let Some(Entry { source, .. }) = entries.first() else { return false };
         let mut of_record = rows.rows[at..].iter().take_while(|row| row.source == *source);
-        if of_record.any(|row| self.partition_of(rows, row, rejects).is_err()) {
+        if let Some(detail) = of_record.find_map(|row| self.partition_of(rows, row).err()) {
+            rejects.push(*source, Stage::Shape, Reason::WrongType, detail);
             return true;
         }
         let of_record = entries.iter().take_while(|entry| entry.source == *source);
@@ -297,7 +291,7 @@ impl Framing {
         };
         let value = line.strip_suffix(b"\n").unwrap_or(line);
         // What refuses here refused the record before.
-        let partition = self.partition_of(rows, row, &mut Rejects::default()).unwrap_or(None);
+        let partition = self.partition_of(rows, row).unwrap_or(None);
         self.frame.clear();
         Frame::row(partition, key, value).push(&mut self.frame);
     }

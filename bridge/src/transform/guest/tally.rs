@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::batch::{Emitted, Row};
+use crate::batch::{Emitted, Row, sources};
 use crate::reject::{Reason, Stage};
 
 /// Records that went in and did not come out.
@@ -24,7 +24,7 @@ impl Tally {
         found: &[(u32, Stage, Reason, String)],
     ) -> Tally {
         if emitted.is_empty() && found.is_empty() {
-            return Tally { refused: 0, filtered: records_in.saturating_sub(records(rows)) };
+            return Tally { refused: 0, filtered: records_in.saturating_sub(sources(rows)) };
         }
         let refused: BTreeSet<u32> = found.iter().map(|(source, ..)| *source).collect();
         // Rows of a record that was refused later are still there.
@@ -33,12 +33,6 @@ impl Tally {
         let (kept, refused) = (kept.len() as u64, refused.len() as u64);
         Tally { refused, filtered: records_in.saturating_sub(kept + refused) }
     }
-}
-
-/// How many records have a row: rows come by ascending source.
-pub(super) fn records(rows: &[Row]) -> u64 {
-    let starts = rows.windows(2).filter(|pair| pair[0].source != pair[1].source).count();
-    (starts + usize::from(!rows.is_empty())) as u64
 }
 
 #[cfg(test)]
