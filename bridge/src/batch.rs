@@ -362,6 +362,12 @@ pub struct RowBatch {
     pub emitted: Vec<Emitted>,
     /// The headers of all of these.
     pub headers: Vec<EmittedHeader>,
+    /// How many bytes a transform may make of rows before it stops; `None`: however many.
+    pub room: Option<usize>,
+    /// Whether more rows of the same batch come after these.
+    pub more: bool,
+    /// Rows that a transform which stopped has not looked at, from the first of a record on.
+    pub rest: Vec<Row>,
 }
 
 impl RowBatch {
@@ -372,6 +378,17 @@ impl RowBatch {
         self.arena.clear();
         self.emitted.clear();
         self.headers.clear();
+        self.rest.clear();
+        self.more = false;
+    }
+
+    /// What its rows, cells and bytes take, the records for topics among them.
+    pub fn held_bytes(&self) -> usize {
+        self.rows.len() * size_of::<Row>()
+            + self.cells.len() * size_of::<Cell>()
+            + self.arena.len()
+            + self.emitted.len() * size_of::<Emitted>()
+            + self.headers.len() * size_of::<EmittedHeader>()
     }
 
     /// The cells of a row.

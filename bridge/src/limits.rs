@@ -74,9 +74,8 @@ pub const DEAD_LETTERS_MAX: usize = 4;
 pub const COURIER_BYTES: usize = MIB;
 
 /// Rows of one batch over its bytes. The arena holds them once more and cells of the shortest
-/// values (`"a":1,` is six bytes, a cell sixteen) nearly three times; a transform's answer stands
-/// beside what it was made from.
-const ROWS_PER_BATCH: usize = 8;
+/// values (`"a":1,` is six bytes, a cell sixteen) nearly three times.
+const ROWS_PER_BATCH: usize = 4;
 
 /// Bursts of rejects beside those that wait: being stored, as letters and as the client's copies.
 const DEAD_LETTERS_AT_HAND: usize = 4;
@@ -91,12 +90,19 @@ impl Limits {
         vec![
             ("fetched from Kafka", self.fetch_bytes_max),
             ("records on their way to the lanes", self.lent_bytes_max.max(self.batch_held_max())),
-            ("rows in the lanes", self.lanes * ROWS_PER_BATCH * self.batch_bytes_max),
+            // What a transform makes stands beside what it was made from.
+            ("rows in the lanes", 2 * self.lanes * self.portion_bytes_max()),
             ("open payloads", self.lanes * self.open_bytes_max),
             ("payloads with couriers", couriers * courier),
             ("dead letters on their way", letters * self.batch_bytes_max),
             ("sandboxes", self.lanes * sandbox_bytes),
         ]
+    }
+
+    /// Rows that one stage of a lane makes before they are sent on, but for those of a single
+    /// record that become more.
+    pub fn portion_bytes_max(&self) -> usize {
+        ROWS_PER_BATCH * self.batch_bytes_max
     }
 
     /// What a batch takes at most while it is lent, but for a single record that is larger.

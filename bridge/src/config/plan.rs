@@ -149,6 +149,11 @@ impl PipelinePlan {
         let (first, second) = (self.couriers(), self.fallback_couriers());
         let mut parts =
             self.limits.ceiling(first.max(second) + self.also_couriers(), sandboxes.sum());
+        let further = self.transforms.len().saturating_sub(1);
+        if further > 0 {
+            let bytes = further * self.limits.lanes * self.limits.portion_bytes_max();
+            parts.push(("rows of further transforms", bytes));
+        }
         if second > 0 {
             // Payloads are with one of both sinks at a time; the other one's couriers are idle.
             parts.push(("connections that rest", first.min(second) * COURIER_BYTES));

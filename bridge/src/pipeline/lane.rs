@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::handover::Successor;
+use super::portions::Portions;
 use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict, sources};
 use crate::blame::Fault;
 use crate::format::Format;
@@ -116,6 +117,8 @@ pub struct Lane {
     pub guard: RejectGuard,
     /// The rows of the batch at hand.
     pub rows: RowBatch,
+    /// What of them waits.
+    pub portions: Portions,
     /// The refused records of the batch at hand.
     pub rejects: Rejects,
 }
@@ -139,18 +142,23 @@ impl Lane {
         self.outbox.set_pace(pace.now, pace.linger);
         self.rows.clear();
         let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects);
-        for transform in &mut self.transforms {
-            self.rejects.prune(&mut self.rows);
-            transform.apply(&batch, &mut self.rows, &mut self.rejects)?;
+        let (mut kept, mut rejected) = (0, 0);
+        loop {
+            let Lane { portions, transforms, rows, rejects, .. } = &mut *self;
+            rows.more = portions.next(transforms, &batch, rows, rejects)?;
+            kept += count_sources(&self.rows);
+            if !self.encode(&batch)? {
+                self.give_back(batch);
+                return self.send_due(pace);
+            }
+            rejected += self.send_rejects(&batch)?;
+            if !self.rows.more {
+                break;
+            }
+            self.send_due(pace)?;
         }
-        self.rejects.prune(&mut self.rows);
-        let kept = count_sources(&self.rows);
-        if !self.encode(&batch)? {
-            self.give_back(batch);
-            return self.send_due(pace);
-        }
-        let rejected = self.send_rejects(&batch)?;
         let records = batch.len() as u64;
+        self.also.iter_mut().try_for_each(|also| also.guard.observe(records))?;
         let gone = records - kept.min(records) - decoded.skipped;
         self.meter.records_skipped.add(decoded.skipped);
         self.meter.records_filtered.add(gone.saturating_sub(rejected));
@@ -177,6 +185,7 @@ impl Lane {
     /// The batch is read again, its rejects with it. Rows that are in payloads already have shares
     /// of their own.
     fn give_back(&mut self, batch: RecordBatch) {
+        self.portions.clear();
         self.rejects.found.clear();
         self.also.iter_mut().for_each(|also| also.rejects.found.clear());
         self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
@@ -197,7 +206,6 @@ impl Lane {
         for LaneAlso { way, rejects, guard } in also {
             let theirs = rejects.drain_named(batch, way.sink.as_deref());
             send(theirs, batch, (meter, guard), doors)?;
-            guard.observe(batch.len() as u64)?;
         }
         Ok(no_row)
     }

@@ -17,6 +17,7 @@ use super::fallback::{Switching, Watchman};
 use super::handover::{Handover, Successor};
 use super::intake::{Intake, IntakeParts, IntakeWay};
 use super::lane::{Lane, LaneAlso, LaneWay, RejectGuard, Work};
+use super::portions::Portions;
 use super::reload::Reloader;
 use crate::batch::{RowBatch, Way};
 use crate::blame::Fault;
@@ -248,7 +249,8 @@ impl Common<'_> {
             meter: Arc::clone(self.meter),
             lent_bytes: Arc::clone(&self.lent_bytes),
             guard: RejectGuard::new(self.limits),
-            rows: RowBatch::default(),
+            rows: RowBatch { room: Some(self.limits.portion_bytes_max()), ..RowBatch::default() },
+            portions: Portions::default(),
             rejects: Rejects::default(),
         }
     }

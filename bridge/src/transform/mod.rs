@@ -93,7 +93,8 @@ pub trait Loaded: Send + Sync {
 /// Works on the rows of one lane.
 pub trait Transform: Send {
     /// Replaces the rows by what becomes of them. Rows of a record that is refused are left to
-    /// the caller to prune.
+    /// the caller to prune. Once what it made takes [`RowBatch::room`], it may leave what it has
+    /// not looked at in [`RowBatch::rest`].
     fn apply(
         &mut self,
         records: &RecordBatch,

@@ -250,7 +250,7 @@ impl Framing {
             }
         }
         self.entries = entries;
-        if let Some(last) = records.len().checked_sub(1).filter(|_| self.marks) {
+        if let Some(last) = records.len().checked_sub(1).filter(|_| self.marks && !rows.more) {
             let open = outbox.payload(to, &self.name, &records.ticket);
             let (offset, end) = (records.get(last).offset, open.buffers.bytes.len() as u32);
             open.buffers.lines.push(Line { offset, partition, row: 0, layout: MARK, end });

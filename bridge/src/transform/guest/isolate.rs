@@ -36,22 +36,28 @@ impl Guest {
             return Ok(range.end);
         }
         let suspect = range.start + failed.failure.progress as usize;
-        self.halve(batch, range.start..suspect)?;
+        let reached = self.halve(batch, range.start..suspect)?;
+        if reached < suspect {
+            return Ok(reached);
+        }
         if self.alone(batch, suspect)? {
             // The guest says what is not so; the rest is found without its help.
-            self.halve(batch, suspect + 1..range.end)?;
-            return Ok(range.end);
+            return self.halve(batch, suspect + 1..range.end);
         }
         Ok(suspect + 1)
     }
 
-    /// Rows of which some may be guilty: halved where a call fails.
-    fn halve(&mut self, batch: &mut Batch<'_>, range: Range<usize>) -> Result<(), Fault> {
-        let time = self.retry_deadline();
+    /// Rows of which some may be guilty: halved where a call fails. Up to which row it came, for
+    /// it stops where enough is made.
+    fn halve(&mut self, batch: &mut Batch<'_>, range: Range<usize>) -> Result<usize, Fault> {
+        let (time, end) = (self.retry_deadline(), range.end);
         let mut left = vec![range];
         while let Some(range) = left.pop() {
             let mut at = range.start;
             while at < range.end {
+                if batch.stops(at) {
+                    return Ok(at);
+                }
                 match self.step(batch, at..range.end, time)? {
                     Step::Took(count) => at += count,
                     Step::Failed(failed) if failed.count == 1 => {
@@ -69,7 +75,7 @@ impl Guest {
                 }
             }
         }
-        Ok(())
+        Ok(end)
     }
 
     /// A row that failed alone. Unless that was in a new instance, it has another chance.

@@ -9,7 +9,7 @@ use super::answer::{Places, Rows};
 use super::failure::Failure;
 use super::host::Log;
 use super::instance::{Instance, Template, now_us};
-use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, RETRY_MIN, of_answer};
+use super::limits::{ARENA_USUAL, CALL_RECORDS_MAX, RECORD_MADE_MAX, RETRY_MIN, of_answer};
 use super::memory::{Input, bytes_of};
 use super::options::OnFailure;
 use super::tally::Tally;
@@ -56,6 +56,8 @@ pub(super) struct Batch<'a> {
     topic: u16,
     now_us: i64,
     now: Instant,
+    /// What was held before a row was looked at.
+    held: usize,
     pub(super) traps: u64,
     pub(super) deadlines: u64,
     pub(super) replaced: u64,
@@ -101,13 +103,23 @@ impl Guest {
         })
     }
 
-    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), Fault> {
+    /// Rows one call after the other; how many were dealt with.
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<usize, Fault> {
         let end = batch.rows.rows.rows.len();
         let (full, short) = (self.template.deadline, self.retry_deadline());
         // Rows before this one were in a call that failed, and are tried again.
         let mut retried = 0;
         let mut at = 0;
         while at < end {
+            if batch.is_full() {
+                if batch.begins_record(at) {
+                    break;
+                }
+                if batch.is_over() {
+                    at = batch.refuse_record(at, &self.template.label);
+                    continue;
+                }
+            }
             let (stop, time) = if at < retried { (retried, short) } else { (end, full) };
             match self.step(batch, at..stop, time)? {
                 Step::Took(count) => at += count,
@@ -118,7 +130,7 @@ impl Guest {
                 }
             }
         }
-        Ok(())
+        Ok(at)
     }
 
     /// The time that a retry may take.
@@ -217,6 +229,47 @@ impl Guest {
     }
 }
 
+impl Batch<'_> {
+    fn made(&self) -> usize {
+        let next = self.rows.next.len() * size_of::<Row>();
+        (self.rows.rows.held_bytes() + next).saturating_sub(self.held)
+    }
+
+    /// Whether enough is made for now.
+    fn is_full(&self) -> bool {
+        self.rows.rows.room.is_some_and(|room| self.made() >= room)
+    }
+
+    /// Whether a single record has become more than it may.
+    fn is_over(&self) -> bool {
+        self.rows.rows.room.is_some_and(|room| self.made() >= room + RECORD_MADE_MAX)
+    }
+
+    /// Whether a row is the first of its record.
+    fn begins_record(&self, at: usize) -> bool {
+        let rows = &self.rows.rows.rows;
+        at > 0 && rows[at].source != rows[at - 1].source
+    }
+
+    /// Whether rows from this one on are left for later, or for nobody.
+    pub(super) fn stops(&self, at: usize) -> bool {
+        self.is_full() && (self.begins_record(at) || self.is_over())
+    }
+
+    /// Refuses the record of a row; where the next one begins.
+    fn refuse_record(&mut self, at: usize, label: &str) -> usize {
+        let rows = &self.rows.rows.rows;
+        let source = rows[at].source;
+        let next = at + rows[at..].iter().take_while(|row| row.source == source).count();
+        let detail = format!(
+            "transform {label}: the record became more than {} MiB of rows",
+            RECORD_MADE_MAX >> 20
+        );
+        self.rows.rejects.push(source, Stage::Transform, Reason::TooLarge, detail);
+        next
+    }
+}
+
 /// Copies rows in, as many as fit into an arena that grows to its usual size for a whole call,
 /// and beyond it for a single row. `None` if not even one row can be made to fit.
 fn copy_in(
@@ -267,9 +320,8 @@ impl Transform for Guest {
         // The one clock of this room, asked once for each batch: what the sandbox costs, how
         // many log lines a second it may write, and `now` for the guest.
         let start = Instant::now();
-        let (rows_in, rejected) = (rows.rows.len(), rejects.found.len());
-        let emitted = rows.emitted.len();
-        let records_in = sources(&rows.rows);
+        let (rejected, emitted) = (rejects.found.len(), rows.emitted.len());
+        let held = rows.held_bytes();
         let mut next = std::mem::take(&mut self.next);
         let mut places = std::mem::take(&mut self.places);
         next.clear();
@@ -279,16 +331,21 @@ impl Transform for Guest {
             topic: self.topic(records),
             now_us: now_us(self.template.deterministic),
             now: start,
+            held,
             traps: 0,
             deadlines: 0,
             replaced: 0,
         };
-        let done = self.run(&mut batch).and_then(|()| self.watch_memory(&mut batch));
+        let done = self.run(&mut batch);
+        let done = done.and_then(|dealt| self.watch_memory(&mut batch).map(|()| dealt));
         let Batch { traps, deadlines, replaced, .. } = batch;
         if let Some(instance) = self.instance.as_mut().filter(|_| self.template.metered) {
             self.meter.fuel.add(instance.take_fuel());
         }
+        let dealt = *done.as_ref().unwrap_or(&rows.rows.len());
+        let records_in = sources(&rows.rows[..dealt]);
         if done.is_ok() {
+            rows.rest.extend_from_slice(&rows.rows[dealt..]);
             std::mem::swap(&mut rows.rows, &mut next);
         }
         (self.next, self.places) = (next, places);
@@ -299,7 +356,7 @@ impl Transform for Guest {
             self.meter.rejected.add(tally.refused);
             self.meter.filtered.add(tally.filtered);
         }
-        self.meter.rows_in.add(rows_in as u64);
+        self.meter.rows_in.add(dealt as u64);
         self.meter.rows_out.add(if done.is_ok() { rows.rows.len() as u64 } else { 0 });
         self.meter.emitted.add((rows.emitted.len() - emitted) as u64);
         self.meter.traps.add(traps);
@@ -308,6 +365,6 @@ impl Transform for Guest {
         let took = start.elapsed();
         self.meter.busy_ns.add(took.as_nanos() as u64);
         self.meter.took.record(took, 1);
-        done
+        done.map(drop)
     }
 }

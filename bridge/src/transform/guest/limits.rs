@@ -52,6 +52,9 @@ pub(super) const START_MIN: Duration = Duration::from_millis(500);
 pub(super) const RETRY_MIN: Duration = Duration::from_millis(20);
 /// Frames of a backtrace that go into a reject.
 pub(super) const FRAMES_MAX: usize = 6;
+/// Bytes that one record may become beyond the room of a batch, in a chain of transforms: what one
+/// answer may hold at most.
+pub(super) const RECORD_MADE_MAX: usize = 32 * MIB;
 /// Cells of one patch or row.
 const ROW_CELLS_MAX: u32 = 4_096;
 

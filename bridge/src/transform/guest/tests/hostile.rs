@@ -358,3 +358,69 @@ fn a_deterministic_guest_has_a_constant_clock() {
     let (a, b) = (values(""), values(""));
     assert!(a[0] > 1e18 && a[0] < b[0] && a[1] != b[1], "{a:?} {b:?}");
 }
+
+/// Makes 4,000 rows without columns of each record, one record a call.
+fn floods() -> String {
+    answers(
+        "",
+        "(i32.const 8)",
+        "(local $i i32)
+        (loop $next
+            (i32.store offset=1024 (i32.shl (local.get $i) (i32.const 4)) (i32.const 3))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br_if $next (i32.lt_u (local.get $i) (i32.const 4000))))
+        (i32.store offset=16 (local.get $b) (i32.const 1))
+        (i64.const 0x400_00000fa0)",
+    )
+}
+
+#[test]
+fn a_flood_of_rows_comes_in_portions() {
+    const ROOM: usize = 1 << 20;
+    let mut bench = Bench::text(&floods(), "");
+    let rows: Vec<_> = (0..300).map(|n| vec![("n", Said::F64(f64::from(n)))]).collect();
+    let mut batch = bench.rows(&rows);
+    batch.room = Some(ROOM);
+    let (records, mut made, mut portions) = (records(300), 0, 0);
+    loop {
+        bench.transform.apply(&records, &mut batch, &mut bench.rejects).expect("goes on");
+        let bytes = batch.rows.len() * size_of::<Row>();
+        assert!(bytes < ROOM + 4_000 * size_of::<Row>(), "{bytes}");
+        assert!(batch.rows.iter().zip(0u32..).all(|(row, at)| row.number == at % 4_000));
+        made += batch.rows.len();
+        portions += 1;
+        if batch.rest.is_empty() {
+            break;
+        }
+        batch.rows = std::mem::take(&mut batch.rest);
+    }
+    assert_eq!(made, 300 * 4_000);
+    assert!(portions > 20, "{portions}");
+    assert_eq!((bench.meter.rows_in.get(), bench.meter.rows_out.get()), (300, 1_200_000));
+    assert!(bench.refused().is_empty());
+}
+
+#[test]
+fn a_record_that_becomes_too_much_is_refused_alone() {
+    let mut bench = Bench::text(&floods(), "");
+    let mut batch = bench.rows(&[vec![], vec![], vec![]]);
+    // In a chain the transform before made a thousand rows of the record in the middle.
+    let row = batch.rows[1];
+    batch.rows.splice(1..2, (0..1_000).map(|number| Row { number, ..row }));
+    batch.room = Some(1 << 20);
+    let mut sources = Vec::new();
+    loop {
+        bench.transform.apply(&records(3), &mut batch, &mut bench.rejects).expect("goes on");
+        bench.rejects.prune(&mut batch);
+        sources.extend(batch.rows.iter().map(|row| row.source));
+        if batch.rest.is_empty() {
+            break;
+        }
+        batch.rows = std::mem::take(&mut batch.rest);
+    }
+    sources.dedup();
+    assert_eq!(sources, [0, 2]);
+    let refused = bench.refused();
+    assert!(refused[0].2.contains("more than 32 MiB of rows"), "{refused:?}");
+    assert_eq!((refused.len(), refused[0].0, refused[0].1), (1, 1, Reason::TooLarge));
+}
