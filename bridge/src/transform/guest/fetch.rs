@@ -21,14 +21,12 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::engine;
+use super::limits::MODULE_BYTES_MAX;
 use super::origin::{Origin, sha256};
 use crate::blame::Fault;
 use crate::config::{Mistake, Section};
-use crate::limits::MIB;
 use crate::transform::LoadContext;
 
-/// Larger than any module that was seen: Go's are some MiB.
-const MODULE_BYTES_MAX: usize = 64 * MIB;
 /// All of it, from the name to the last byte.
 const FETCH_MAX: Duration = Duration::from_secs(60);
 

@@ -9,6 +9,8 @@ use wasmtime::ResourceLimiter;
 use crate::limits::MIB;
 use crate::names::Names;
 
+/// A module: larger than any that was seen, for Go's are some MiB. Compiling takes many times that.
+pub(super) const MODULE_BYTES_MAX: usize = 64 * MIB;
 /// Records of one call. A thousand amortise the call (20 ns, a Go module 40 ns) to nothing, and
 /// keep what a failure costs small.
 pub(super) const CALL_RECORDS_MAX: usize = 1_024;

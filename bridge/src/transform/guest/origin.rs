@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ring::digest;
 
 use super::fetch::{self, Pinned};
+use super::limits::MODULE_BYTES_MAX;
 use super::versions::{self, Version};
 use crate::blame::Fault;
 use crate::config::suggest::instead_of;
@@ -74,10 +76,21 @@ impl Origin {
             Origin::Path { path, version } => {
                 let path = file(&context.base.join(path), version.as_ref())?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let bytes = fs::read(&path).map_err(|error| {
+                let reading = |error| {
                     Fault::operator(format!("reading transform {}: {error}", path.display()))
                         .hint("`module` is relative to the configuration file")
-                })?;
+                };
+                let file = fs::File::open(&path).map_err(reading)?;
+                let mut bytes = Vec::new();
+                file.take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(reading)?;
+                if bytes.len() > MODULE_BYTES_MAX {
+                    let message = format!(
+                        "transform {} has more than the {} MiB that a module may have",
+                        path.display(),
+                        MODULE_BYTES_MAX >> 20
+                    );
+                    return Err(Fault::operator(message));
+                }
                 Ok(Found { name, path: Some(path), bytes: bytes.into() })
             }
             Origin::Https(pinned) => {

@@ -424,3 +424,27 @@ fn a_record_that_becomes_too_much_is_refused_alone() {
     assert!(refused[0].2.contains("more than 32 MiB of rows"), "{refused:?}");
     assert_eq!((refused.len(), refused[0].0, refused[0].1), (1, 1, Reason::TooLarge));
 }
+
+#[test]
+fn a_recursion_without_end_costs_its_record() {
+    let module = keeps("", &at(&[4, 5], "(call $down)"))
+        .replace("(memory", "(func $down (call $down)) (memory");
+    check(&module, "", 12, &[4, 5], Reason::Trap, "call stack exhausted");
+}
+
+#[test]
+fn instances_share_nothing() {
+    // Counts records in its memory, and traps where another's count would show.
+    let counts = "(i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 1)))
+        (if (i32.gt_u (i32.load (i32.const 64)) (i32.const 100)) (then unreachable))";
+    let mut first = Bench::text(&keeps("", counts), "");
+    let mut second = first.loaded.instance(Arc::clone(&first.meter)).expect("starts");
+    assert_eq!(first.offsets(100).expect("runs").len(), 100);
+    let rows: Vec<_> = (0..100).map(|n| vec![("n", Said::F64(f64::from(n)))]).collect();
+    let mut batch = first.rows(&rows);
+    second.apply(&records(100), &mut batch, &mut first.rejects).expect("runs");
+    assert_eq!((batch.rows.len(), first.meter.traps.get()), (100, 0));
+    // And one that trapped takes what it knew with it.
+    assert_eq!(first.offsets(1).expect("runs").len(), 1);
+    assert!(first.refused().is_empty());
+}

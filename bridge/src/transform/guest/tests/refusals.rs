@@ -127,3 +127,16 @@ fn a_missing_file_is_named() {
     let fault = plan.load(&context(&Arc::new(Names::default()))).err().expect("refused");
     assert!(fault.message.contains("reading transform ./no/such.wasm"), "{fault}");
 }
+
+#[test]
+fn a_file_of_100_megabytes_is_refused_before_it_is_compiled() {
+    let path = std::env::temp_dir().join(format!("bridge-large-{}.wasm", std::process::id()));
+    let file = std::fs::File::create(&path).expect("room for a file without content");
+    file.set_len(100 << 20).expect("it is a hole");
+    let text = format!("module = '{}'", path.display());
+    let section = Section::new("t", text.parse().expect("TOML"));
+    let plan = (super::super::KIND.parse)(&section).expect("a plan");
+    let fault = plan.load(&context(&Arc::new(Names::default()))).err().expect("refused");
+    std::fs::remove_file(&path).expect("it is ours");
+    assert!(fault.message.contains("more than the 64 MiB that a module may have"), "{fault}");
+}
