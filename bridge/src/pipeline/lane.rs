@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::handover::Successor;
-use super::portions::Portions;
 use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict, sources};
 use crate::blame::Fault;
 use crate::format::Format;
@@ -19,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::reject::{Kept, Reason, Reject, Rejected, Rejects, Stage};
 use crate::sink::{Encoder, Home};
 use crate::ticket::Ticket;
-use crate::transform::Transform;
+use crate::transform::{Portions, Transform};
 
 /// What intake sends to a lane. The time comes along, for a lane has no clock.
 pub enum Work {

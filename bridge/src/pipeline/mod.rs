@@ -16,7 +16,6 @@ mod intake;
 mod lane;
 mod ledger;
 mod open;
-mod portions;
 mod reload;
 #[cfg(test)]
 mod reload_tests;

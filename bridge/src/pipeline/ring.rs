@@ -17,7 +17,6 @@ use super::fallback::{Switching, Watchman};
 use super::handover::{Handover, Successor};
 use super::intake::{Intake, IntakeParts, IntakeWay};
 use super::lane::{Lane, LaneAlso, LaneWay, RejectGuard, Work};
-use super::portions::Portions;
 use super::reload::Reloader;
 use crate::batch::{RowBatch, Way};
 use crate::blame::Fault;
@@ -28,7 +27,7 @@ use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Rejected, Rejects};
 use crate::sink::{Commit, CourierDoors, Home, Letters, Sink};
 use crate::source::{Source, Waker};
-use crate::transform::Transform;
+use crate::transform::{Portions, Transform};
 
 /// What stores refused records; runs on a thread of its own until its inbox closes.
 pub type DeadLetterOffice =

@@ -12,8 +12,10 @@ use crate::observe::TransformMeter;
 use crate::reject::Rejects;
 
 pub mod guest;
+mod portions;
 mod shadow;
 
+pub use portions::Portions;
 pub use shadow::ShadowLoaded;
 
 /// Every transform, by name.

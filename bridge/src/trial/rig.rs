@@ -19,7 +19,7 @@ use crate::observe::{PipelineMeter, TransformMeter};
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Reason, Rejects};
 use crate::sink::{Rehearsal, SinkContext};
-use crate::transform::{LoadContext, Loaded, Transform};
+use crate::transform::{LoadContext, Loaded, Portions, Transform};
 
 /// A row that came out.
 #[derive(Clone, PartialEq, Debug)]
@@ -164,11 +164,8 @@ impl Rig {
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
         let before: u64 = self.fuel();
         self.format.decode(&batch, &mut rows, &mut rejects);
-        for transform in &mut self.transforms {
-            rejects.prune(&mut rows);
-            transform.apply(&batch, &mut rows, &mut rejects)?;
-        }
-        rejects.prune(&mut rows);
+        // Whatever they make is one portion, for no room is given.
+        Portions::default().next(&mut self.transforms, &batch, &mut rows, &mut rejects)?;
         let fuel = self.fuel() - before;
         let mut fates = match &mut self.press {
             Some(press) => press.lines(&batch, &rows, &mut rejects, &self.names)?,

@@ -8,10 +8,10 @@
 //!             ◀──────┴───◀──────┘  the latest first
 //! ```
 
+use super::Transform;
 use crate::batch::{Emitted, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::reject::Rejects;
-use crate::transform::Transform;
 
 /// What of a batch waits for its stage.
 #[derive(Default)]
