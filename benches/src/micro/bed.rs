@@ -2,7 +2,7 @@
 //! in batches as the intake cuts them. No server, no threads.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -20,7 +20,7 @@ use bridge::outbox::{Closing, Outbox, Pool};
 use bridge::reject::Rejects;
 use bridge::sink::{Encoder, SinkContext};
 use bridge::ticket::{Lost, Ticket};
-use bridge::transform::{LoadContext, Transform};
+use bridge::transform::{LoadContext, Loaded, Transform};
 use world::Directory;
 
 use crate::harness::scenario::{Scenario, Sensors};
@@ -37,10 +37,8 @@ pub(super) struct Installed {
 /// Reads a configuration, with these files beside it, and the example modules if it names any.
 /// One that needs no files touches none: what is counted must not depend on what lies about.
 pub(super) fn install(text: &str, files: &[(&str, &[u8])]) -> Result<Installed> {
-    let modules: &[(&str, &[u8])] = match text.contains(".wasm") {
-        true => TAKEN.get().map_or(&MODULES, |taken| taken),
-        false => &[],
-    };
+    let taken = *TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let modules: &[(&str, &[u8])] = if text.contains(".wasm") { &taken } else { &[] };
     let has_files = !modules.is_empty() || !files.is_empty();
     let folder = has_files.then(|| Directory::create("micro")).transpose()?;
     let base = folder.as_ref().map_or(Path::new("."), Directory::path);
@@ -60,8 +58,8 @@ const MODULES: [(&str, &[u8]); 3] = [
     ("split_readings.wasm", modules::SPLIT_READINGS),
 ];
 
-/// What stands in for them.
-static TAKEN: OnceLock<[(&str, &[u8]); 3]> = OnceLock::new();
+/// Those that are used.
+static TAKEN: Mutex<[(&str, &[u8]); 3]> = Mutex::new(MODULES);
 
 /// From now on the modules are those of this folder, under the same names.
 pub(super) fn take_modules_from(folder: &Path) -> Result<()> {
@@ -72,7 +70,8 @@ pub(super) fn take_modules_from(folder: &Path) -> Result<()> {
         // For as long as the process lives, as those of the build do.
         *bytes = read.leak();
     }
-    TAKEN.set(taken).map_err(|_| anyhow!("modules were taken before"))
+    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+    Ok(())
 }
 
 /// One pipeline whose parts are used one by one.
@@ -84,16 +83,21 @@ pub(super) struct Bed {
     pool: Arc<Pool>,
     // Only held: the sink has a handle on it.
     _runtime: tokio::runtime::Runtime,
-    _folder: Option<Directory>,
+    folder: Option<Directory>,
 }
 
 impl Bed {
     /// A pipeline by the lines of its sections below `[pipeline.bench]`.
     pub(super) fn new(sections: &str) -> Result<Bed> {
+        Bed::with(sections, &[])
+    }
+
+    /// The same with files beside it.
+    pub(super) fn with(sections: &str, files: &[(&str, &[u8])]) -> Result<Bed> {
         let text = format!(
             "cache = false\n[pipeline.bench]\nsource = {{ kind = \"memory\" }}\n{sections}"
         );
-        let Installed { plan, folder } = install(&text, &[])?;
+        let Installed { plan, folder } = install(&text, files)?;
         let (base, cache) = (plan.base, plan.cache);
         let plan = plan.pipelines.into_iter().next().context("there is one pipeline")?;
         let names = Arc::new(Names::default());
@@ -109,7 +113,7 @@ impl Bed {
         };
         let context = LoadContext { names: Arc::clone(&names), emits: false, base, cache };
         let pool = Arc::default();
-        Ok(Bed { plan, names, context, sink, pool, _runtime: runtime, _folder: folder })
+        Ok(Bed { plan, names, context, sink, pool, _runtime: runtime, folder })
     }
 
     pub(super) fn names(&self) -> Arc<Names> {
@@ -122,9 +126,22 @@ impl Bed {
     }
 
     pub(super) fn transforms(&self) -> Result<Vec<Box<dyn Transform>>> {
-        let loaded = self.plan.transforms.iter().map(|plan| plan.load(&self.context));
-        let instances = loaded.map(|loaded| loaded?.instance(Arc::default()));
+        let loaded = self.loaded()?;
+        let instances = loaded.iter().map(|loaded| loaded.instance(Arc::default()));
         instances.collect::<Result<_, Fault>>().map_err(said)
+    }
+
+    /// What instances come from.
+    pub(super) fn loaded(&self) -> Result<Vec<Box<dyn Loaded>>> {
+        let loaded = self.plan.transforms.iter().map(|plan| plan.load(&self.context));
+        loaded.collect::<Result<_, Fault>>().map_err(said)
+    }
+
+    /// Keeps machine code beside the modules from now on, as `cache` does.
+    pub(super) fn keep_machine_code(&mut self) -> Result<()> {
+        let folder = self.folder.as_ref().context("it has modules of its own")?;
+        self.context.cache = Some(folder.path().join("cache"));
+        Ok(())
     }
 
     pub(super) fn encoder(&self) -> Result<Box<dyn Encoder>> {

@@ -4,6 +4,7 @@
 //! ```text
 //!   bed      a pipeline in parts          decode shape sandbox encode ledger   one stage each
 //!   watch    time and allocations         alone    the whole road, threads and all
+//!   guests   languages side by side         fence   a chain, many instances, traps
 //!   ratchet  instructions and fuel, compared with those that were committed
 //! ```
 //!
@@ -14,7 +15,9 @@ mod alone;
 mod bed;
 mod decode;
 mod encode;
+mod fence;
 mod fuel;
+mod guests;
 mod ledger;
 mod ratchet;
 mod sandbox;
@@ -32,6 +35,7 @@ use crate::machine;
 use alone::{Alone, ROADS};
 use decode::Decode;
 use encode::Encode;
+use fence::{InTurn, Trapping};
 use ledger::Books;
 use sandbox::Sandbox;
 pub use watch::Cost;
@@ -54,6 +58,10 @@ pub struct Options {
     /// Takes the example modules from this folder, such as those of another language.
     #[arg(long, value_name = "FOLDER", conflicts_with = "ratchet")]
     modules: Option<PathBuf>,
+    /// Measures languages side by side, and what the fence costs; the folder has the example
+    /// modules of each language in a folder by its name.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["ratchet", "modules", "stage"])]
+    guests: Option<PathBuf>,
     /// Records that go through the bridge alone.
     #[arg(long, default_value_t = 10_000_000)]
     alone_records: u64,
@@ -118,6 +126,15 @@ const STAGES: [Entry; 12] = [
     Entry::new(|_| Ok(Box::new(Books::default()))),
 ];
 
+/// What the fence costs, beside `guests`.
+const FENCE: [Entry; 5] = [
+    Entry::new(|_| Ok(Box::new(Sandbox::computed()?))),
+    Entry::new(|_| Ok(Box::new(InTurn::new()?))),
+    Entry::new(|_| Ok(Box::new(Sandbox::chain()?))),
+    Entry::new(|_| Ok(Box::new(Trapping::new(None)?))),
+    Entry::new(|_| Ok(Box::new(Trapping::new(Some(100))?))),
+];
+
 impl Entry {
     const fn new(make: fn(Transport) -> Result<Box<dyn Stage>>) -> Entry {
         Entry { make, write: bed::sensors }
@@ -132,18 +149,26 @@ pub fn main(options: &Options) -> Result<()> {
     if options.ratchet {
         return ratchet::main(options.accept);
     }
+    ensure!(options.rounds >= 2, "--rounds must be at least 2: one for A, one for B");
+    eprintln!("ns of processor time: median (min–max) of A, median of B");
+    if let Some(folder) = &options.guests {
+        let measured = guests::measure(folder, options)?;
+        if options.json {
+            println!("{measured}");
+        }
+        return Ok(());
+    }
     measure(options)
 }
 
-fn measure(options: &Options) -> Result<()> {
-    ensure!(options.rounds >= 2, "--rounds must be at least 2: one for A, one for B");
-    if let Some(folder) = &options.modules {
-        bed::take_modules_from(folder)?;
-    }
-    let wanted = |name: &str| options.stage.as_deref().is_none_or(|part| name.contains(part));
-    eprintln!("ns of processor time: median (min–max) of A, median of B");
+/// What stages cost, those whose name is wanted.
+fn each(
+    entries: &[Entry],
+    options: &Options,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Cost>> {
     let mut costs = Vec::new();
-    for entry in &STAGES {
+    for entry in entries {
         let mut stage = (entry.make)(options.transport)?;
         if wanted(stage.name()) {
             let batches = bed::batches(options.records, BATCH_RECORDS, entry.write);
@@ -153,6 +178,15 @@ fn measure(options: &Options) -> Result<()> {
             costs.push(cost);
         }
     }
+    Ok(costs)
+}
+
+fn measure(options: &Options) -> Result<()> {
+    if let Some(folder) = &options.modules {
+        bed::take_modules_from(folder)?;
+    }
+    let wanted = |name: &str| options.stage.as_deref().is_none_or(|part| name.contains(part));
+    let costs = each(&STAGES, options, wanted)?;
     let mut roads = Vec::new();
     let had = alone::bind_to_one_core()?;
     for road in ROADS.into_iter().filter(|road| wanted(road.name)) {

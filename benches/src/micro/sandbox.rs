@@ -31,6 +31,11 @@ fn enrich_route() -> String {
     step("enrich_route", "alarm_above = 1000.0")
 }
 
+/// The section of the module that adds a column.
+pub(super) fn computed_column() -> String {
+    enrich_route()
+}
+
 fn step(module: &str, config: &str) -> String {
     section(&format!("{module}.wasm"), config)
 }

@@ -29,6 +29,7 @@ pub enum Kind {
     Sql,
     Faults,
     Micro,
+    Guests,
     Scale,
     /// Something newer than this report, or older.
     Other(String),
@@ -44,6 +45,7 @@ impl Kind {
             Some("sql") => Kind::Sql,
             Some("faults") => Kind::Faults,
             Some("micro") => Kind::Micro,
+            Some("guests") => Kind::Guests,
             Some("scale") => Kind::Scale,
             Some(other) => Kind::Other(other.to_owned()),
             None if value["stages"].is_array() => Kind::Micro,
@@ -63,6 +65,7 @@ impl Kind {
             Kind::Sql => "sql",
             Kind::Faults => "faults",
             Kind::Micro => "micro",
+            Kind::Guests => "guests",
             Kind::Scale => "scale",
             Kind::Other(name) => name,
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!   file        what a result file holds         page   HTML: head, tables, links, style.css
 //!   axis        where a number stands            chart  lines as SVG      bars  bars that lie
-//!   saturation, rates, peers, faults, micro, scale: the parts of the page, one for each kind
+//!   saturation, rates, peers, faults, micro, guests, scale: the parts of the page, one for each kind
 //! ```
 //!
 //! Every number leads to its file: names of bars and first columns of tables link to the list.
@@ -13,6 +13,7 @@ mod bars;
 mod chart;
 mod faults;
 mod file;
+mod guests;
 mod micro;
 mod page;
 mod peers;
@@ -73,6 +74,7 @@ fn render(files: &[ResultFile], out: &Path) -> String {
     body.push_str(&scale::section(&of(Kind::Scale)));
     body.push_str(&faults::section(&of(Kind::Faults)));
     body.push_str(&micro::section(&of(Kind::Micro)));
+    body.push_str(&guests::section(&of(Kind::Guests)));
     body.push_str(&list(files, out));
     page::page("bridge: benches", &body)
 }
