@@ -66,12 +66,13 @@ fn in_columns(plan: &Plan, found: &Findings) -> String {
 }
 
 /// Width of the first column: the longest subject and two spaces.
-const SUBJECT: usize = 11;
+pub(super) const SUBJECT: usize = 11;
 
 /// Names longer than this push their own line's columns out, not everybody's.
 const NAME_MAX: usize = 40;
 
-fn columns(findings: &[Finding]) -> String {
+/// Findings in aligned columns.
+pub(super) fn columns(findings: &[Finding]) -> String {
     let lengths = findings.iter().map(|finding| finding.name.chars().count());
     let width = lengths.filter(|length| *length <= NAME_MAX).max().unwrap_or(0) + 2;
     let mut text = String::new();

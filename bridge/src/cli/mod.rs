@@ -1,11 +1,13 @@
 //! The command line: what may be asked, and who answers. Exit status 0 is well, 1 a fault, 2 a
-//! mistake in the configuration or in the command itself, 3 a table that is not as declared.
+//! mistake in the configuration or in the command itself, 3 a table that is not as declared, 4
+//! records that a dry run found to be dead letters.
 
 mod aside;
 mod bench;
 mod check;
 mod components;
 mod demo;
+mod dry;
 mod explain;
 mod inspect;
 mod module;
@@ -31,7 +33,8 @@ const EXIT_STATUS: &str = "Exit status:
   0  well: stopped as told, what was taken is stored and committed
   1  a fault, or something that `check` or `test` found to fail: it is said what
   2  a mistake in the configuration or in the command
-  3  `tables` only: a table is not as it is declared";
+  3  `tables` only: a table is not as it is declared
+  4  `run --dry-run` only: records would be rejected";
 
 /// Kafka records through sandboxed WebAssembly transforms into QuestDB.
 #[derive(Parser, Debug)]
@@ -57,6 +60,8 @@ enum Verb {
         /// Tells processes of one pipeline on one host apart.
         #[arg(long, env = "BRIDGE_INSTANCE", value_name = "ID")]
         instance: Option<String>,
+        #[command(flatten)]
+        dry: dry::DryArgs,
     },
     /// Read a file and knock on every door that it names; changes nothing.
     #[command(after_help = EXIT_STATUS)]
@@ -253,6 +258,8 @@ enum Failure {
     Said,
     /// It was said already: a table is not as it is declared.
     Different,
+    /// It was said already: records would be rejected.
+    Refused,
 }
 
 impl std::convert::From<Box<Mistakes>> for Failure {
@@ -293,15 +300,20 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Said) => ExitCode::FAILURE,
         Err(Failure::Different) => ExitCode::from(3),
+        Err(Failure::Refused) => ExitCode::from(4),
     }
 }
 
 fn answer(verb: Verb) -> Result<(), Failure> {
     let mut out = io::stdout();
     match verb {
-        Verb::Run { file, from, instance } => {
+        Verb::Run { file, from, instance, dry } => {
             let overrides = Overrides { from: from.map(From::start), instance };
-            Ok(run::run(Plan::load(&file, &overrides)?)?)
+            let plan = Plan::load(&file, &overrides)?;
+            match dry.dry_run {
+                true => dry::run(&plan, &dry, &mut out),
+                false => Ok(run::run(plan)?),
+            }
         }
         Verb::Check { file, json } => check::check(&file, json, &mut out),
         Verb::Explain { file } => {

@@ -92,6 +92,19 @@ pub fn show_bytes(bytes: usize) -> String {
     }
 }
 
+/// A number as people read it: in groups of three digits.
+pub fn show_count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 struct BytesVisitor;
 
 impl Visitor<'_> for BytesVisitor {
@@ -180,6 +193,14 @@ impl JsonSchema for Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_grouped_by_three() {
+        let texts = [(0, "0"), (999, "999"), (1_000, "1,000"), (5_000_000, "5,000,000")];
+        for (number, text) in texts {
+            assert_eq!(show_count(number), text);
+        }
+    }
 
     #[test]
     fn sizes_are_read() {

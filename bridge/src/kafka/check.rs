@@ -11,6 +11,7 @@ use super::topics::{REQUEST, Scout, Topic};
 use super::{Settings, create, errors};
 use crate::batch::TopicPartition;
 use crate::blame::{Blame, Fault};
+use crate::config::units::show_count;
 use crate::config::{KafkaPlan, RejectsPlan, Topics};
 use crate::sink::{Finding, FindingState};
 use crate::source::OwnedRecord;
@@ -131,7 +132,10 @@ fn check_topics(
                 let records: i64 = ends.iter().map(|(_, low, high)| high - low).sum();
                 let partitions = topic.partitions.len();
                 let plural = if partitions == 1 { "partition" } else { "partitions" };
-                let note = format!("{partitions} {plural}, {} records", grouped(records));
+                let note = format!(
+                    "{partitions} {plural}, {} records",
+                    show_count(records.unsigned_abs())
+                );
                 Finding::ok("topic", &topic.name, note)
             }
             Err(fault) => Finding::failed("topic", &topic.name, &fault),
@@ -181,7 +185,10 @@ fn check_group(scout: &Scout, plan: &KafkaPlan, topics: &[Topic]) -> Finding {
 
 /// The group's offsets, as soon as it has a coordinator that is at work: a cluster that never had
 /// a group first makes the topic of their offsets.
-fn committed(scout: &Scout, list: &TopicPartitionList) -> Result<TopicPartitionList, KafkaError> {
+pub(super) fn committed(
+    scout: &Scout,
+    list: &TopicPartitionList,
+) -> Result<TopicPartitionList, KafkaError> {
     let started = Instant::now();
     loop {
         let answer = scout.client().committed_offsets(list.clone(), REQUEST);
@@ -219,19 +226,6 @@ fn check_target(
         }
         Err(fault) => Finding::failed("rejects", target, &fault),
     }
-}
-
-/// A number as people read it.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A record of a sample, and where it lies.
@@ -296,17 +290,4 @@ pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<
 
 pub(super) fn is_final(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(|code| errors::blame(code) != Blame::World)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        let texts = [(0, "0"), (999, "999"), (1_000, "1,000"), (5_000_000, "5,000,000")];
-        for (number, text) in texts {
-            assert_eq!(grouped(number), text);
-        }
-    }
 }

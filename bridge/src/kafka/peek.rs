@@ -1,5 +1,5 @@
 //! Records read beside all groups: nobody joins, nothing is committed, nobody else notices. For
-//! whoever tries a transform on what there is.
+//! whoever tries a transform or a pipeline on what there is.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,17 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::Settings;
-use super::check::{SAMPLE_MAX, Sample, ends, is_final};
+use super::check::{SAMPLE_MAX, Sample, committed, ends, is_final};
 use super::topics::Scout;
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
-use crate::config::KafkaPlan;
+use crate::config::{KafkaPlan, Start};
 use crate::source::kafka::owned_record;
 
 /// After some records, so long without another one means that there is none.
 const QUIET: Duration = Duration::from_secs(5);
+/// Whoever asks for more is answered within this time, so that it may look at a clock.
+const ANSWER: Duration = Duration::from_millis(200);
 
 /// Offsets of a partition.
 struct Span {
@@ -29,21 +31,101 @@ struct Span {
 /// among them. Blocks.
 pub fn newest(plan: &KafkaPlan, count: usize) -> Result<Vec<Sample>, Fault> {
     let scout = Scout::of_group(&Settings::new(plan)?, &plan.group)?;
-    let mut spans = spans(&scout, plan)?;
+    let mut spans = spans(&scout, plan, &[])?;
     for span in &mut spans {
         // They may all be in one partition.
         span.from = span.from.max(span.to - count as i64);
     }
-    let mut samples = read(&scout, spans)?;
+    let mut reading = Reading::start(scout, spans)?;
+    let mut samples: Vec<Sample> = Vec::new();
+    while let Some(more) = reading.more(usize::MAX)? {
+        samples.extend(more);
+    }
     samples.sort_by_key(|sample| (sample.record.timestamp_ms, sample.offset));
     samples.drain(..samples.len().saturating_sub(count));
     Ok(samples)
 }
 
+/// What a group would read next.
+pub struct Ahead {
+    reading: Reading,
+    /// Records that waited when it was asked for; where there are transactions, or keys were
+    /// compacted, some of them are none.
+    pub waiting: u64,
+}
+
+impl Ahead {
+    /// Up to `count` records that the plan's group would read next: as many from each partition,
+    /// and more where others have fewer. What is written from now on is not among them. `ignored`
+    /// are expressions of topics that an expression must not find. Blocks.
+    pub fn of(plan: &KafkaPlan, ignored: &[String], count: u64) -> Result<Ahead, Fault> {
+        let scout = Scout::of_group(&Settings::new(plan)?, &plan.group)?;
+        let mut spans = spans(&scout, plan, ignored)?;
+        let mut list = TopicPartitionList::new();
+        for Span { name, .. } in &spans {
+            list.add_partition(&name.topic, name.partition);
+        }
+        let doing = format!("asking for the offsets of group {}", plan.group);
+        let list = committed(&scout, &list).map_err(|error| scout.fault(&doing, &error))?;
+        for span in &mut spans {
+            let element = list.find_partition(&span.name.topic, span.name.partition);
+            let known = match element.map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => Some(offset),
+                _ => None,
+            };
+            span.from = begin(plan, span, known)?;
+        }
+        let each: Vec<u64> = spans.iter().map(|span| (span.to - span.from) as u64).collect();
+        for (span, share) in spans.iter_mut().zip(shares(&each, count)) {
+            span.to = span.from + share as i64;
+        }
+        Ok(Ahead { reading: Reading::start(scout, spans)?, waiting: each.iter().sum() })
+    }
+
+    /// Some more of them, maybe none just now; `None` when there are no more. Blocks for a moment
+    /// at most.
+    pub fn more(&mut self, most: usize) -> Result<Option<Vec<Sample>>, Fault> {
+        self.reading.more(most)
+    }
+}
+
+/// Where a run would begin with a partition; see `source/kafka/start`.
+fn begin(plan: &KafkaPlan, span: &Span, known: Option<i64>) -> Result<i64, Fault> {
+    let start = match (plan.from, known) {
+        (Some(start @ (Start::Earliest | Start::Latest)), _) => start,
+        // What retention took is not there any more.
+        (_, Some(offset)) => return Ok(offset.clamp(span.from, span.to)),
+        (_, None) => plan.start,
+    };
+    match start {
+        Start::Earliest => Ok(span.from),
+        Start::Latest => Ok(span.to),
+        Start::Committed => {
+            let (name, group) = (&span.name, &plan.group);
+            Err(Fault::operator(format!("{name} has no committed offset in group {group}")).hint(
+                "start = \"earliest\" or \"latest\", or `bridge run --dry-run --from earliest`",
+            ))
+        }
+    }
+}
+
+/// How many records of each partition are read, of so many, where `count` are wanted.
+fn shares(each: &[u64], count: u64) -> Vec<u64> {
+    let mut order: Vec<usize> = (0..each.len()).collect();
+    order.sort_by_key(|at| each[*at]);
+    let (mut shares, mut left) = (vec![0; each.len()], count);
+    for (done, at) in order.into_iter().enumerate() {
+        // What the smaller ones did not use is for the larger ones.
+        shares[at] = each[at].min(left.div_ceil((each.len() - done) as u64));
+        left -= shares[at];
+    }
+    shares
+}
+
 /// All that there is in the plan's topics.
-fn spans(scout: &Scout, plan: &KafkaPlan) -> Result<Vec<Span>, Fault> {
+fn spans(scout: &Scout, plan: &KafkaPlan, ignored: &[String]) -> Result<Vec<Span>, Fault> {
     let mut spans = Vec::new();
-    for topic in scout.topics(&plan.topics, &[])? {
+    for topic in scout.topics(&plan.topics, ignored)? {
         for (partition, from, to) in ends(scout, &topic)? {
             let name = TopicPartition { topic: topic.name.as_str().into(), partition };
             spans.push(Span { name, from, to });
@@ -52,53 +134,77 @@ fn spans(scout: &Scout, plan: &KafkaPlan) -> Result<Vec<Span>, Fault> {
     Ok(spans)
 }
 
-/// The records of some spans. Blocks until all are there, or nothing comes any more: the end of a
-/// transaction is an offset without a record.
-fn read(scout: &Scout, mut spans: Vec<Span>) -> Result<Vec<Sample>, Fault> {
-    let doing = "reading records";
-    spans.retain(|span| span.from < span.to);
-    let mut list = TopicPartitionList::new();
-    for Span { name, from, .. } in &spans {
-        list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*from))
-            .map_err(|error| scout.fault(doing, &error))?;
-    }
-    let client = scout.client();
-    client.assign(&list).map_err(|error| scout.fault(doing, &error))?;
-    let mut samples: Vec<Sample> = Vec::new();
-    let mut heard = Instant::now();
-    while !spans.is_empty() {
-        let quiet = if samples.is_empty() { SAMPLE_MAX } else { QUIET };
-        match client.poll(Duration::from_millis(50)) {
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let (topic, partition) = (message.topic().into(), message.partition());
-                let name = TopicPartition { topic, partition };
-                let offset = message.offset();
-                let Some(at) = spans.iter().position(|span| span.name == name) else { continue };
-                if offset < spans[at].to {
-                    let record = owned_record(&message);
-                    samples.push(Sample { partition: name, offset, record });
-                }
-                if offset + 1 >= spans[at].to {
-                    spans.swap_remove(at);
-                }
-            }
-            Some(Err(error)) if is_final(&error) => return Err(scout.fault(doing, &error)),
-            _ if heard.elapsed() > quiet => break,
-            _ => {}
+/// Reads the records of some spans.
+struct Reading {
+    scout: Scout,
+    /// Those that are not at their end.
+    spans: Vec<Span>,
+    /// When a record came last, or the reading began.
+    heard: Instant,
+    has_any: bool,
+}
+
+const DOING: &str = "reading records";
+
+impl Reading {
+    fn start(scout: Scout, mut spans: Vec<Span>) -> Result<Reading, Fault> {
+        spans.retain(|span| span.from < span.to);
+        let mut list = TopicPartitionList::new();
+        for Span { name, from, .. } in &spans {
+            list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*from))
+                .map_err(|error| scout.fault(DOING, &error))?;
         }
+        scout.client().assign(&list).map_err(|error| scout.fault(DOING, &error))?;
+        Ok(Reading { scout, spans, heard: Instant::now(), has_any: false })
     }
-    let _ = client.unassign();
-    Ok(samples)
+
+    /// As [`Ahead::more`]. They are over when all spans are at their ends, or nothing comes any
+    /// more: the end of a transaction is an offset without a record.
+    fn more(&mut self, most: usize) -> Result<Option<Vec<Sample>>, Fault> {
+        let mut samples = Vec::new();
+        let asked = Instant::now();
+        while samples.len() < most && asked.elapsed() < ANSWER {
+            let quiet = if self.has_any { QUIET } else { SAMPLE_MAX };
+            if self.spans.is_empty() || self.heard.elapsed() > quiet {
+                let _ = self.scout.client().unassign();
+                self.spans.clear();
+                break;
+            }
+            match self.scout.client().poll(Duration::from_millis(50)) {
+                Some(Ok(message)) => {
+                    (self.heard, self.has_any) = (Instant::now(), true);
+                    let (topic, partition) = (message.topic().into(), message.partition());
+                    let name = TopicPartition { topic, partition };
+                    let offset = message.offset();
+                    let at = self.spans.iter().position(|span| span.name == name);
+                    let Some(at) = at else { continue };
+                    if offset < self.spans[at].to {
+                        let record = owned_record(&message);
+                        samples.push(Sample { partition: name, offset, record });
+                    }
+                    if offset + 1 >= self.spans[at].to {
+                        self.spans.swap_remove(at);
+                    }
+                }
+                Some(Err(error)) if is_final(&error) => {
+                    return Err(self.scout.fault(DOING, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok((!samples.is_empty() || !self.spans.is_empty()).then_some(samples))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rdkafka::ClientConfig;
+    use rdkafka::consumer::{BaseConsumer, CommitMode};
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     use super::*;
-    use crate::config::{Fetching, Start, Topics};
+    use crate::config::{Fetching, Topics};
     use crate::kafka::mock::Cluster;
 
     fn plan(cluster: &Cluster) -> KafkaPlan {
@@ -113,12 +219,14 @@ mod tests {
         }
     }
 
-    /// A topic of two partitions with ten records each.
+    /// A topic of two partitions with ten records each, of which the group has read six and none.
     fn cluster() -> Cluster {
         let cluster = Cluster::start(1).expect("a cluster of our own");
         cluster.create_topic("sensors", 2).expect("a fresh name");
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", cluster.bootstrap_servers());
+        // What a consumer is handed when it is dropped would count as read.
+        config.set("enable.auto.commit", "false").set("group.id", "g");
         let producer: BaseProducer = config.create().expect("a right configuration");
         for number in 0..20i64 {
             let value = number.to_string();
@@ -129,6 +237,10 @@ mod tests {
             producer.send(record).map_err(|(error, _)| error).expect("there is room");
         }
         producer.flush(Duration::from_secs(30)).expect("the cluster answers");
+        let member: BaseConsumer = config.create().expect("a right configuration");
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("sensors", 0, Offset::Offset(6)).expect("an offset");
+        member.commit(&list, CommitMode::Sync).expect("the cluster answers");
         cluster
     }
 
@@ -139,13 +251,54 @@ mod tests {
         places
     }
 
-    #[test]
-    fn the_newest_records_are_read_every_time() {
-        let cluster = cluster();
-        for _ in 0..2 {
-            let found = newest(&plan(&cluster), 3).expect("they are there");
-            assert_eq!(places(&found), [(0, 9), (1, 8), (1, 9)]);
+    fn ahead(plan: &KafkaPlan, count: u64) -> Result<Vec<Sample>, Fault> {
+        let mut ahead = Ahead::of(plan, &[], count)?;
+        let mut samples = Vec::new();
+        while let Some(more) = ahead.more(4)? {
+            assert!(more.len() <= 4);
+            samples.extend(more);
         }
-        assert_eq!(newest(&plan(&cluster), 1_000).expect("they are there").len(), 20);
+        Ok(samples)
+    }
+
+    #[test]
+    fn records_are_read_and_no_group_moves() {
+        let cluster = cluster();
+        let mut plan = plan(&cluster);
+        for _ in 0..2 {
+            let found = newest(&plan, 3).expect("they are there");
+            assert_eq!(places(&found), [(0, 9), (1, 8), (1, 9)]);
+            let found = ahead(&plan, 6).expect("they are there");
+            assert_eq!(places(&found), [(0, 6), (0, 7), (0, 8), (1, 0), (1, 1), (1, 2)]);
+        }
+        assert_eq!(newest(&plan, 1_000).expect("they are there").len(), 20);
+        assert_eq!(ahead(&plan, 1_000).expect("they are there").len(), 14);
+        assert_eq!(Ahead::of(&plan, &[], 2).expect("it answers").waiting, 14);
+        plan.start = Start::Committed;
+        let fault = ahead(&plan, 2).expect_err("partition 1 has no offset");
+        assert!(fault.to_string().contains("sensors/1 has no committed offset"), "{fault}");
+        plan.from = Some(Start::Earliest);
+        assert_eq!(places(&ahead(&plan, 2).expect("they are there")), [(0, 0), (1, 0)]);
+        plan.from = Some(Start::Latest);
+        assert!(ahead(&plan, 2).expect("nothing waits").is_empty());
+    }
+
+    proptest! {
+        /// Against one record after the other, each from the partition that gave fewest so far.
+        #[test]
+        fn shares_are_even(each in prop::collection::vec(0u64..20, 0..8), count in 0u64..100) {
+            let mut even = vec![0; each.len()];
+            for _ in 0..count {
+                let has_more = (0..each.len()).filter(|at| even[*at] < each[*at]);
+                let Some(at) = has_more.min_by_key(|at| even[*at]) else { break };
+                even[at] += 1;
+            }
+            let mut shares = shares(&each, count);
+            prop_assert!(shares.iter().zip(&each).all(|(share, each)| share <= each));
+            // Which of those that give one more it is makes no difference.
+            shares.sort_unstable();
+            even.sort_unstable();
+            prop_assert_eq!(shares, even);
+        }
     }
 }

@@ -47,6 +47,11 @@ impl Alarm {
         self.ask(Stop::Now);
     }
 
+    /// Whether a fault was raised.
+    pub fn has_fault(&self) -> bool {
+        self.fault.lock().expect("no one panics with it").is_some()
+    }
+
     /// The fault that was raised, if any.
     pub fn take_fault(&self) -> Option<Fault> {
         self.fault.lock().expect("no one panics with it").take()

@@ -1,13 +1,15 @@
 //! The only room that knows all the others, and the only one that spawns.
 //!
 //! `turn` makes a ring of parts and turns it; `open` makes the parts from a plan; `run` turns the
-//! rings of all pipelines until a signal comes; `tables` asks sinks alone.
+//! rings of all pipelines until a signal comes; `dry` tries records without a ring; `tables` asks
+//! sinks alone.
 
 #![expect(clippy::disallowed_methods, reason = "this is the room that spawns, and joins")]
 
 mod alarm;
 mod attendant;
 mod claiming;
+mod dry;
 mod fallback;
 #[cfg(test)]
 mod fallback_tests;
@@ -30,6 +32,7 @@ mod tables;
 mod tests;
 
 pub use alarm::{Alarm, Stop};
+pub use dry::{Dry, DryAsked, DryRejected, DryReport, DrySink, DryTally};
 pub use fallback::Switching;
 pub use handover::{Handover, Successor};
 pub use lane::{Pace, RejectGuard, Work};

@@ -35,14 +35,17 @@ pub struct Surroundings {
 }
 
 /// A pipeline whose parts are loaded but not connected.
-struct Loading {
-    names: Arc<Names>,
+pub(super) struct Loading {
+    pub(super) names: Arc<Names>,
     transforms: Vec<LoadedStep>,
     loads: LoadContext,
-    sink: SinkParts,
+    pub(super) sink: SinkParts,
     fallback: Option<(SinkParts, Switching)>,
-    also: Vec<SinkParts>,
+    pub(super) also: Vec<SinkParts>,
 }
+
+/// Transforms by name.
+pub(super) type Named = Vec<(String, Box<dyn Transform>)>;
 
 /// A transform, loaded, and what its file looked like before.
 struct LoadedStep {
@@ -50,7 +53,7 @@ struct LoadedStep {
     known: Option<String>,
 }
 
-fn load(
+pub(super) fn load(
     plan: &PipelinePlan,
     around: &Surroundings,
     meter: &Arc<PipelineMeter>,
@@ -215,42 +218,67 @@ fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fau
 /// Knocks on every door of a pipeline and changes nothing.
 pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let meter = Arc::new(PipelineMeter::default());
-    let ignored = rejects::own_topics(&plan.rejects);
-    let mut findings = match plan.source.kafka() {
-        Some(kafka) => kafka::check::check(kafka, &plan.rejects, &ignored, false),
-        None => check_source(plan),
-    };
+    let mut findings = knock_source(plan);
     match load(plan, around, &meter) {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
-            let mut transforms = Vec::new();
-            for (transform, step) in plan.transforms.iter().zip(&loading.transforms) {
-                let loaded = &step.loaded;
-                let (name, instance) = (transform.name(), loaded.instance(Arc::default()));
-                match instance {
-                    Err(fault) => findings.push(Finding::failed("transform", name, &fault)),
-                    Ok(instance) => {
-                        findings.push(Finding::ok("transform", name, loaded.summary()));
-                        transforms.push((name.to_owned(), instance));
-                    }
-                }
-            }
+            let transforms = start_transforms(plan, &loading, &mut findings);
             if transforms.len() == plan.transforms.len() {
                 try_samples(plan, &loading.names, transforms, &mut findings);
             }
-            findings.extend(around.runtime.block_on(loading.sink.sink.check(false)));
-            if let (Some(plans), Some((second, _))) = (&plan.fallback, &loading.fallback) {
-                let both = [&*loading.sink.sink, &*second.sink];
-                let looked = shared::look((plan.sink_kind, &*plan.sink), both, plans);
-                findings.extend(around.runtime.block_on(looked));
-            }
-            for SinkParts { name, sink, .. } in &loading.also {
-                let found = around.runtime.block_on(sink.check(false)).into_iter();
-                findings.extend(found.map(|finding| of_also(name, finding)));
-            }
+            knock_sinks(plan, around, &loading, &mut findings);
         }
     }
     findings
+}
+
+/// Knocks on the doors that records come by.
+pub(super) fn knock_source(plan: &PipelinePlan) -> Vec<Finding> {
+    let ignored = rejects::own_topics(&plan.rejects);
+    match plan.source.kafka() {
+        Some(kafka) => kafka::check::check(kafka, &plan.rejects, &ignored, false),
+        None => check_source(plan),
+    }
+}
+
+/// An instance of each transform; those that do not start are among the findings only.
+pub(super) fn start_transforms(
+    plan: &PipelinePlan,
+    loading: &Loading,
+    findings: &mut Vec<Finding>,
+) -> Named {
+    let mut transforms = Vec::new();
+    for (transform, step) in plan.transforms.iter().zip(&loading.transforms) {
+        let loaded = &step.loaded;
+        let (name, instance) = (transform.name(), loaded.instance(Arc::default()));
+        match instance {
+            Err(fault) => findings.push(Finding::failed("transform", name, &fault)),
+            Ok(instance) => {
+                findings.push(Finding::ok("transform", name, loaded.summary()));
+                transforms.push((name.to_owned(), instance));
+            }
+        }
+    }
+    transforms
+}
+
+/// Knocks on the doors that rows go by.
+pub(super) fn knock_sinks(
+    plan: &PipelinePlan,
+    around: &Surroundings,
+    loading: &Loading,
+    findings: &mut Vec<Finding>,
+) {
+    findings.extend(around.runtime.block_on(loading.sink.sink.check(false)));
+    if let (Some(plans), Some((second, _))) = (&plan.fallback, &loading.fallback) {
+        let both = [&*loading.sink.sink, &*second.sink];
+        let looked = shared::look((plan.sink_kind, &*plan.sink), both, plans);
+        findings.extend(around.runtime.block_on(looked));
+    }
+    for SinkParts { name, sink, .. } in &loading.also {
+        let found = around.runtime.block_on(sink.check(false)).into_iter();
+        findings.extend(found.map(|finding| of_also(name, finding)));
+    }
 }
 
 /// The finding of a sink that gets all rows as well: seen to be its own.
@@ -275,7 +303,7 @@ fn check_source(plan: &PipelinePlan) -> Vec<Finding> {
 fn try_samples(
     plan: &PipelinePlan,
     names: &Arc<Names>,
-    transforms: Vec<(String, Box<dyn Transform>)>,
+    transforms: Named,
     findings: &mut Vec<Finding>,
 ) {
     let is_there = |finding: &Finding| finding.subject == "topic";

@@ -56,6 +56,13 @@ fn state(loaded: &dyn Loaded) -> ModuleState {
     ModuleState { from, sha256, since_ms: unix_ms(), refused: None }
 }
 
+/// A module in the log: where it is from, and how its hash begins, for a new version often has the
+/// old one's name.
+fn told(loaded: &dyn Loaded) -> String {
+    let sha256 = loaded.sha256();
+    format!("{} {}", loaded.from(), sha256.get(..8).unwrap_or(sha256)).trim_end().to_owned()
+}
+
 impl Reloader {
     /// For a pipeline with these transforms, whose lanes look here.
     pub fn new(
@@ -166,8 +173,8 @@ impl Reloader {
                 pipeline = &*self.name,
                 transform = step.plan.name(),
                 "{} takes over from {} ({})",
-                loaded.from(),
-                step.now.from(),
+                told(&*loaded),
+                told(&*step.now),
                 loaded.summary()
             );
             step.meter.reloads.add(1);

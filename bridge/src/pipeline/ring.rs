@@ -148,7 +148,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
         lent_bytes,
         pool,
     });
-    let end = run(intake);
+    let (end, was_well) = run(intake, alarm);
     if end.is_err() || alarm.stop() == Stop::Now {
         parts.abandoned.send_replace(true);
         abandon(&sinks, &tasks);
@@ -156,7 +156,7 @@ pub fn turn(parts: Parts, alarm: &Arc<Alarm>, runtime: &Handle) -> Result<(), Fa
     join(threads, tasks, office, runtime);
     rest_stop.send_replace(true);
     settle(beside, runtime);
-    alarm.take_fault().map_or(end, Err)
+    alarm.take_fault().filter(|_| !was_well).map_or(end, Err)
 }
 
 /// Stops hard whoever waits.
@@ -165,9 +165,13 @@ fn abandon(sinks: &[SinkParts], tasks: &[Watched]) {
     tasks.iter().for_each(|task| task.abort.abort());
 }
 
-fn run(intake: Intake) -> Result<(), Fault> {
-    catch_unwind(AssertUnwindSafe(|| intake.run()))
-        .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))))
+/// How the intake ended; and whether that was at once because somebody asked, with nothing wrong
+/// so far: who is cut off by it has nothing to complain of.
+fn run(intake: Intake, alarm: &Alarm) -> (Result<(), Fault>, bool) {
+    let end = catch_unwind(AssertUnwindSafe(|| intake.run()))
+        .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))));
+    let was_well = end.is_ok() && alarm.stop() == Stop::Now && !alarm.has_fault();
+    (end, was_well)
 }
 
 fn claimer(sink: &dyn Sink, waker: Waker, runtime: &Handle) -> Option<Claimer> {

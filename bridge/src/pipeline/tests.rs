@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::run_with;
+use super::{Stop, run_with};
 use crate::blame::Fault;
 use crate::config::{Overrides, Plan, Surroundings};
 use crate::observe::PipelineMeter;
@@ -27,14 +28,19 @@ impl Drop for Folder {
     }
 }
 
-/// Runs one pipeline to its end; how it ended and what it counted.
-fn run(lines: &str, base: &Path) -> (Result<(), Fault>, Arc<PipelineMeter>) {
+fn plan(lines: &str, base: &Path) -> Plan {
     let text = format!("cache = false\n[pipeline.p]\n{lines}\n");
     let with = Surroundings { env: &|_| None, host: "h".into(), base };
     let plan = Plan::parse("t.toml", &text, &with, &Overrides::default());
-    let plan = plan.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    plan.unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+/// Runs one pipeline to its end; how it ended and what it counted.
+fn run(lines: &str, base: &Path) -> (Result<(), Fault>, Arc<PipelineMeter>) {
     let mut meter = None;
-    let end = run_with(plan, false, |running| meter = Some(Arc::clone(&running.meters[0].1)));
+    let end = run_with(plan(lines, base), false, |running| {
+        meter = Some(Arc::clone(&running.meters[0].1))
+    });
     (end, meter.expect("the pipeline was opened"))
 }
 
@@ -58,6 +64,28 @@ fn a_bounded_run_out_of_memory_ends_by_itself_when_all_is_stored() {
         // About what a reading takes as a line.
         let bytes = meter.bytes_stored.get() / 30_001;
         assert_eq!((60..200).contains(&bytes), encodes, "{bytes} bytes a row");
+    }
+}
+
+#[test]
+fn a_stop_at_once_that_was_asked_for_is_no_fault() {
+    let folder = Folder::new("at-once");
+    let lines = "source = { kind = \"memory\" }\nsink = { kind = \"memory\" }\n\
+                 limits = { lanes = 2 }\ntable = { name = \"t\", timestamp = \"server\" }";
+    for _ in 0..5 {
+        let mut asking = None;
+        let end = run_with(plan(lines, &folder.0), false, |running| {
+            let (alarm, meter) = (Arc::clone(&running.alarms[0]), running.meters[0].1.clone());
+            asking = Some(std::thread::spawn(move || {
+                let started = Instant::now();
+                while meter.rows_stored.get() == 0 && started.elapsed() < Duration::from_secs(60) {
+                    std::thread::yield_now();
+                }
+                alarm.ask(Stop::Now);
+            }));
+        });
+        asking.expect("the pipeline was opened").join().expect("it only asks");
+        assert!(end.is_ok(), "{end:?}");
     }
 }
 

@@ -9,6 +9,7 @@ mod job;
 pub mod kafka;
 pub mod memory;
 mod migration;
+mod notes;
 pub mod postgres;
 pub mod questdb;
 pub mod retry;
@@ -16,6 +17,7 @@ pub mod text;
 mod waiting;
 
 pub use migration::{Migration, Obstacle};
+pub use notes::{Noted, Notes};
 
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -29,7 +31,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::batch::{
-    PartitionIndex, Payload, Receipt, RecordBatch, Refusal, RowBatch, TopicPartition, Verdict,
+    Line, PartitionIndex, Payload, Receipt, RecordBatch, Refusal, RowBatch, TopicPartition, Verdict,
 };
 use crate::blame::{Blame, Fault};
 use crate::config::{KafkaPlan, Section};
@@ -231,6 +233,15 @@ pub trait Sink: Send + Sync {
     /// Runs one statement of them.
     fn migrate<'a>(&'a self, _statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
         Box::pin(async { Err(Fault::us("a statement for a sink that has no tables")) })
+    }
+
+    /// From now on what would make tables or columns is noted here and not run, and encoders go on
+    /// as if it had been. Said before the first row, and for good.
+    fn note(&self, _notes: Arc<Notes>) {}
+
+    /// The table, or topic, that a line of a payload is a row of; `None` where it is no row.
+    fn table_of(&self, payload: &Payload, _line: &Line) -> Option<Arc<str>> {
+        Some(Arc::clone(&payload.table))
     }
 
     /// An encoder for one lane.

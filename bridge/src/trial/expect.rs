@@ -51,7 +51,7 @@ impl Expected {
         match fate {
             Fate::Filtered => Expected::Filtered,
             Fate::Rows(rows) => Expected::Rows(rows.iter().map(written_row).collect()),
-            Fate::Lines(lines) => Expected::Lines(lines.iter().map(line).collect()),
+            Fate::Lines(lines) => Expected::Lines(lines.iter().map(SinkLine::shown).collect()),
             Fate::Rejected { reason, detail } => Expected::Rejected(match reason.name() {
                 // Where in a module it was, or what a parser thinks of it, is not to be kept.
                 name @ ("trap" | "deadline" | "bad-answer" | "malformed") => name.to_owned(),
@@ -69,7 +69,7 @@ impl Expected {
                     && expected.iter().zip(rows).all(|(expected, row)| is_row(expected, row))
             }
             (Expected::Lines(expected), Fate::Lines(lines)) => {
-                expected.iter().eq(lines.iter().map(line).collect::<Vec<_>>().iter())
+                expected.iter().eq(lines.iter().map(SinkLine::shown).collect::<Vec<_>>().iter())
             }
             (Expected::Rejected(expected), Fate::Rejected { reason, detail }) => {
                 said_of(reason.name(), detail).starts_with(expected.as_str())
@@ -114,13 +114,6 @@ impl Expected {
 
 fn said_of(reason: &str, detail: &str) -> String {
     format!("{reason}: {detail}")
-}
-
-fn line(line: &SinkLine) -> String {
-    match line.names_table {
-        true => line.text.clone(),
-        false => format!("{} {}", line.table, line.text),
-    }
 }
 
 fn row(row: &Map<String, Value>) -> Result<Map<String, Value>, String> {

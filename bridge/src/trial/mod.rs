@@ -30,7 +30,7 @@ pub use bench::{
 pub use cases::{CaseReport, Cases, Subject};
 pub use find::find;
 pub use plan::{Planned, of_module, of_topic};
-pub use records::{Told, batches, newest};
-pub use rig::{Fate, Fuel, Rig, Row, SinkLine, Stock, Tried};
+pub use records::{Ahead, Told, batches, newest};
+pub use rig::{Fate, Fuel, Passed, Press, Rig, Row, SinkLine, Stock, Tried, outbox};
 pub use said::{Said, written_row};
 pub use show::{beside, in_json};

@@ -54,6 +54,49 @@ pub fn newest(source: &dyn SourcePlan, count: usize) -> Result<Vec<Told>, Fault>
     Ok(told)
 }
 
+/// The records that a pipeline would read next, read beside its group.
+pub enum Ahead {
+    /// Those of topics.
+    Kafka(peek::Ahead),
+    /// The first of a source that is not Kafka, until they are fetched.
+    Other(Option<Vec<Told>>),
+}
+
+impl Ahead {
+    /// Up to `count` of them, from where the group would go on. `ignored` are expressions of topics
+    /// that an expression must not find.
+    pub fn of(source: &dyn SourcePlan, ignored: &[String], count: u64) -> Result<Ahead, Fault> {
+        if let Some(kafka) = source.kafka() {
+            return Ok(Ahead::Kafka(peek::Ahead::of(kafka, ignored, count)?));
+        }
+        let samples = source.sample(ignored, usize::try_from(count).unwrap_or(usize::MAX))?;
+        Ok(Ahead::Other(Some(samples.into_iter().map(Told::from).collect())))
+    }
+
+    /// How many waited when it was asked for, where that is known.
+    pub fn waiting(&self) -> Option<u64> {
+        match self {
+            Ahead::Kafka(ahead) => Some(ahead.waiting),
+            Ahead::Other(_) => None,
+        }
+    }
+
+    /// Some more, by partition and offset, maybe none just now; `None` when there are no more.
+    pub fn more(&mut self) -> Result<Option<Vec<Told>>, Fault> {
+        match self {
+            Ahead::Kafka(ahead) => {
+                let told = ahead.more(BATCH_RECORDS_MAX)?.map(|samples| {
+                    let mut told: Vec<Told> = samples.into_iter().map(Told::from).collect();
+                    told.sort_by(|a, b| (&a.source, a.offset).cmp(&(&b.source, b.offset)));
+                    told
+                });
+                Ok(told)
+            }
+            Ahead::Other(told) => Ok(told.take()),
+        }
+    }
+}
+
 /// Keeps the records' bytes alive.
 struct Kept(Vec<(i64, OwnedRecord)>);
 

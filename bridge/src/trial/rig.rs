@@ -14,6 +14,7 @@ use crate::batch::{Emitted, RecordBatch, RowBatch};
 use crate::blame::Fault;
 use crate::config::PipelinePlan;
 use crate::format::{DecoderContext, Format};
+use crate::limits::Limits;
 use crate::names::Names;
 use crate::observe::{PipelineMeter, TransformMeter};
 use crate::outbox::{Closing, Outbox, Pool};
@@ -41,6 +42,16 @@ pub struct SinkLine {
     pub text: String,
     /// Whether it says which table it is for.
     pub names_table: bool,
+}
+
+impl SinkLine {
+    /// As people read it: with its table in front, if it does not say it itself.
+    pub fn shown(&self) -> String {
+        match self.names_table {
+            true => self.text.clone(),
+            false => format!("{} {}", self.table, self.text),
+        }
+    }
 }
 
 /// What became of a record.
@@ -105,10 +116,21 @@ impl Stock {
     }
 }
 
-/// The encoder, and what it writes into.
-struct Press {
+/// An encoder of text, and what it writes into: rows as lines.
+pub struct Press {
     rehearsal: Rehearsal,
     outbox: Outbox,
+}
+
+/// A batch behind the transforms.
+#[derive(Debug)]
+pub struct Passed {
+    /// What came out.
+    pub rows: RowBatch,
+    /// What was refused on the way; none of it has rows.
+    pub rejects: Rejects,
+    /// Records without a value that were left out by policy.
+    pub skipped: u64,
 }
 
 /// What a batch goes through.
@@ -131,8 +153,16 @@ impl Rig {
         let instances = stock.transforms.iter().zip(&meters);
         let instances = instances.map(|(loaded, meter)| loaded.instance(Arc::clone(meter)));
         let transforms = instances.collect::<Result<_, Fault>>()?;
-        let format = plan.value.decoder(&context);
-        Ok(Rig { names, format, transforms, meters, press: None })
+        Ok(Rig { meters, ..Rig::of_parts(names, plan.value.decoder(&context), transforms) })
+    }
+
+    /// A rig of what somebody else loaded; records end as rows.
+    pub fn of_parts(
+        names: Arc<Names>,
+        format: Box<dyn Format>,
+        transforms: Vec<Box<dyn Transform>>,
+    ) -> Rig {
+        Rig { names, format, transforms, meters: Vec::new(), press: None }
     }
 
     /// A rig whose records end as lines of the pipeline's sink.
@@ -141,31 +171,23 @@ impl Rig {
         stock: &Stock,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Rig, Fault> {
-        let context = SinkContext {
-            pipeline: Arc::clone(&plan.name),
-            names: Arc::clone(&stock.names),
-            shape: Arc::new(plan.shape.clone()),
-            delivery: plan.delivery,
-            meter: Arc::new(PipelineMeter::default()),
-            runtime: runtime.clone(),
-        };
-        let closing = Closing {
-            payload_bytes_max: plan.limits.payload_bytes_max,
-            payload_rows_max: plan.limits.payload_rows_max,
-            open_bytes_max: plan.limits.open_bytes_max,
-        };
-        let outbox = Outbox::new(closing, Arc::new(Pool::default()), Instant::now());
-        let press = Some(Press { rehearsal: plan.sink.rehearse(&context), outbox });
+        let press = Some(Press::new(plan, &stock.names, runtime));
         Ok(Rig { press, ..Rig::of_rows(plan, stock)? })
+    }
+
+    /// Decodes a batch and takes it through the transforms.
+    pub fn pass(&mut self, batch: &RecordBatch) -> Result<Passed, Fault> {
+        let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+        let skipped = self.format.decode(batch, &mut rows, &mut rejects).skipped;
+        // Whatever they make is one portion, for no room is given.
+        Portions::default().next(&mut self.transforms, batch, &mut rows, &mut rejects)?;
+        Ok(Passed { rows, rejects, skipped })
     }
 
     /// What becomes of the records.
     pub fn try_on(&mut self, batch: RecordBatch) -> Result<Tried, Fault> {
-        let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
         let before: u64 = self.fuel();
-        self.format.decode(&batch, &mut rows, &mut rejects);
-        // Whatever they make is one portion, for no room is given.
-        Portions::default().next(&mut self.transforms, &batch, &mut rows, &mut rejects)?;
+        let Passed { rows, mut rejects, .. } = self.pass(&batch)?;
         let fuel = self.fuel() - before;
         let mut fates = match &mut self.press {
             Some(press) => press.lines(&batch, &rows, &mut rejects, &self.names)?,
@@ -241,9 +263,32 @@ fn emitted_row(batch: &RowBatch, emitted: &Emitted, names: &Names) -> Row {
     Row { table: None, topic, cells }
 }
 
+/// An empty outbox with a pipeline's bounds, from which nobody fetches.
+pub fn outbox(limits: &Limits) -> Outbox {
+    let closing = Closing {
+        payload_bytes_max: limits.payload_bytes_max,
+        payload_rows_max: limits.payload_rows_max,
+        open_bytes_max: limits.open_bytes_max,
+    };
+    Outbox::new(closing, Arc::new(Pool::default()), Instant::now())
+}
+
 impl Press {
+    /// One that writes as the pipeline's sink does; see [`crate::sink::SinkPlan::rehearse`].
+    pub fn new(plan: &PipelinePlan, names: &Arc<Names>, runtime: &tokio::runtime::Handle) -> Press {
+        let context = SinkContext {
+            pipeline: Arc::clone(&plan.name),
+            names: Arc::clone(names),
+            shape: Arc::new(plan.shape.clone()),
+            delivery: plan.delivery,
+            meter: Arc::new(PipelineMeter::default()),
+            runtime: runtime.clone(),
+        };
+        Press { rehearsal: plan.sink.rehearse(&context), outbox: outbox(&plan.limits) }
+    }
+
     /// The rows as the sink would be sent them.
-    fn lines(
+    pub fn lines(
         &mut self,
         batch: &RecordBatch,
         rows: &RowBatch,

@@ -35,13 +35,13 @@ pub struct Answer {
 impl Bridge {
     /// Starts `bridge` with these arguments; `http` is where it will serve metrics.
     pub fn start(arguments: &[&str], http: &str) -> Result<Self> {
-        let process = Process::spawn(binary()?, arguments.iter().copied(), [])?;
+        let process = Process::spawn(program()?, arguments.iter().copied(), [])?;
         Ok(Self { process, http: http.to_owned() })
     }
 
     /// The same, but no file of its may grow beyond so many KiB until that is lifted.
     pub fn start_confined(arguments: &[&str], http: &str, file_kib: u64) -> Result<Self> {
-        let bridge = binary()?;
+        let bridge = program()?;
         let bridge = bridge.to_str().context("targets have plain names")?;
         // The signal that goes with the bound would kill; ignored, a write fails as on a full disk.
         let script = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", file_kib * 2);
@@ -150,12 +150,12 @@ impl Drop for Bridge {
 impl Answer {
     /// Runs a command to its end.
     pub fn of(arguments: &[&str]) -> Result<Self> {
-        Self::of_program(binary()?, "bridge", arguments, COMMAND)
+        Self::of_program(program()?, "bridge", arguments, COMMAND)
     }
 
     /// Runs a bench to its end, on this bridge.
     pub fn of_bench(arguments: &[&str], within: Duration) -> Result<Self> {
-        let bridge = binary()?;
+        let bridge = program()?;
         let bridge = bridge.to_str().context("targets have plain names")?;
         let arguments = [arguments, &["--bridge", bridge, "--results", "-"]].concat();
         Self::of_program(beside("benches")?, "benches", &arguments, within)
@@ -185,7 +185,7 @@ impl Answer {
 }
 
 /// The binary under test.
-fn binary() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     let Some(path) = std::env::var_os("BRIDGE_BIN") else { return beside("bridge") };
     let path = PathBuf::from(path);
     anyhow::ensure!(path.is_file(), "no bridge at {}, where BRIDGE_BIN points", path.display());

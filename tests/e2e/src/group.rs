@@ -19,6 +19,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// A group and its topic, whose partitions all begin at offset 0.
 pub struct Group {
     consumer: BaseConsumer,
+    group: String,
     topic: String,
     partitions: i32,
 }
@@ -32,7 +33,7 @@ impl Group {
         // The connection errors of a broker that is being broken are no news to a test.
         config.set_log_level(RDKafkaLogLevel::Emerg);
         let consumer = config.create().context("making a client that looks at a group")?;
-        Ok(Self { consumer, topic: topic.to_owned(), partitions })
+        Ok(Self { consumer, group: group.to_owned(), topic: topic.to_owned(), partitions })
     }
 
     /// Next offsets by partition; 0 where nothing was committed.
@@ -49,6 +50,17 @@ impl Group {
             _ => 0,
         });
         Ok(next.collect())
+    }
+
+    /// Who is in the group, as the coordinator names them, in order.
+    pub fn members(&self) -> Result<Vec<String>> {
+        world::await_ok(ANSWER, "the group's members", || {
+            let list = self.consumer.fetch_group_list(Some(&self.group), REQUEST)?;
+            let members = list.groups().iter().flat_map(|group| group.members());
+            let mut names: Vec<String> = members.map(|member| member.id().to_owned()).collect();
+            names.sort();
+            Ok(names)
+        })
     }
 
     /// Records that the group is done with.

@@ -24,7 +24,7 @@ mod reading;
 mod setup;
 
 pub use bench::{Bench, promise};
-pub use bridge_process::{Answer, Bridge};
+pub use bridge_process::{Answer, Bridge, program};
 pub use checks::{Band, columns_of, rows_are_exact, rows_are_there, rows_missing};
 pub use group::Group;
 pub use load::{Load, paced};

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use world::Record;
 
 use crate::bench::Bench;
+use crate::bridge_process::Bridge;
+use crate::group::Group;
 
 /// The producer looks at the clock this often; a burst is what it may send in this time.
 const BEAT: Duration = Duration::from_millis(5);
@@ -72,5 +74,12 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let produced = self.thread.join().map_err(|_| anyhow!("the producer panicked"))?;
         produced.context("producing the load")
+    }
+
+    /// Ends the load and waits until the group is done with all of it. Gives its number.
+    pub fn settle(self, group: &Group, bridge: &Bridge, within: Duration) -> Result<u64> {
+        let count = self.finish(Duration::ZERO)?;
+        group.wait_drained(bridge, within)?;
+        Ok(count)
     }
 }

@@ -124,8 +124,7 @@ fn settle(
     group: &Group,
     load: Load,
 ) -> Result<()> {
-    let count = load.finish(Duration::ZERO)?;
-    group.wait_drained(bridge, DRAIN)?;
+    let count = load.settle(group, bridge, DRAIN)?;
     bridge.stop_well(ENDS)?;
     println!("{count} records");
     table_equals_topic(bench, installed, group, count)

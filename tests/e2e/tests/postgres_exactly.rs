@@ -40,8 +40,7 @@ fn settle(
     group: &Group,
     load: Load,
 ) -> Result<()> {
-    let count = load.finish(Duration::ZERO)?;
-    group.wait_drained(bridge, DRAIN)?;
+    let count = load.settle(group, bridge, DRAIN)?;
     let seen = held(postgres, &installed.setup.table)?;
     ensure!(seen == Held::all(count), "{count} records: {seen:?}");
     let behind = postgres.sql(

@@ -67,8 +67,7 @@ fn settle(
     group: &Group,
     load: Load,
 ) -> Result<()> {
-    let count = load.finish(Duration::ZERO)?;
-    group.wait_drained(bridge, DRAIN)?;
+    let count = load.settle(group, bridge, DRAIN)?;
     // What a killed process left open holds readers up until the broker ends it.
     bridge.wait(DRAIN, "each row once", || rows_are_exact(bench, &target(installed), count))?;
     let told = bridge

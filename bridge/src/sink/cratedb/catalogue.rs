@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use serde_json::Value;
 use tokio::runtime::Handle;
@@ -15,6 +15,7 @@ use super::value::Type;
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
+use crate::sink::Notes;
 use crate::sink::questdb::{Denied, quote as literal};
 use crate::sink::waiting::Waiting;
 
@@ -43,6 +44,8 @@ pub struct Catalogue {
     layouts: RwLock<Vec<Arc<Layout>>>,
     asking: tokio::sync::Mutex<()>,
     epoch: AtomicU64,
+    /// Where what would be made is only noted.
+    notes: OnceLock<Arc<Notes>>,
 }
 
 type Cells = Vec<Vec<Value>>;
@@ -66,7 +69,14 @@ impl Catalogue {
             layouts: RwLock::default(),
             asking: tokio::sync::Mutex::new(()),
             epoch: AtomicU64::new(0),
+            notes: OnceLock::new(),
         }
+    }
+
+    /// From now on nothing is made: the statements are noted here.
+    pub fn note(&self, notes: Arc<Notes>) {
+        // Only the first one who says it is heard.
+        let _ = self.notes.set(notes);
     }
 
     /// The layout of a number that an encoder was given.
@@ -104,7 +114,13 @@ impl Catalogue {
         if let Some(layout) = self.known(table).filter(|layout| has_all(&layout.known, wanted)) {
             return Ok(layout);
         }
-        let known = match self.look_up(table).await? {
+        // What was only noted is not there to be found.
+        let imagined = self.notes.get().and_then(|_| self.known(table));
+        let seen = match &imagined {
+            Some(layout) => Some(layout.known.clone()),
+            None => self.look_up(table).await?,
+        };
+        let known = match seen {
             Some(known) => known,
             None => self.make(table, wanted).await?,
         };
@@ -124,12 +140,17 @@ impl Catalogue {
 
     /// Makes a table with what is wanted of it.
     async fn make(&self, table: &str, wanted: &[Wanted]) -> Result<Known, Denied> {
-        let statement =
-            layout::create(table, &layout::whole(&self.shape, &self.key, wanted), &self.key);
+        let columns = layout::whole(&self.shape, &self.key, wanted);
+        let statement = layout::create(table, &columns, &self.key);
         if !self.shape.create.tables {
             let fault = format!("{}: table {table} does not exist", self.pipeline);
             let hint = format!("make it, or allow it with auto_create = true:\n{statement}");
             return Err(Denied::Pipeline(Fault::operator(fault).hint(hint)));
+        }
+        if let Some(notes) = self.notes.get() {
+            notes.add(&statement);
+            let columns = columns.iter().map(Wanted::imagined).collect();
+            return Ok(Known { columns, primary: self.key.columns.clone() });
         }
         self.run(&statement, &format!("making table {table}")).await?;
         tracing::info!("{}: made table {table}", self.pipeline);
@@ -168,6 +189,11 @@ impl Catalogue {
                  {columns_max}"
             );
             return Err(Denied::Record(Reason::TooManyColumns, detail));
+        }
+        if let Some(notes) = self.notes.get() {
+            missing.iter().for_each(|wanted| notes.add(&layout::add_column(table, wanted)));
+            let added: Vec<Found> = missing.into_iter().map(Wanted::imagined).collect();
+            return Ok(Known { columns: [known.columns, added].concat(), ..known });
         }
         for wanted in missing {
             let doing = format!("adding column {} to {table}", wanted.name);

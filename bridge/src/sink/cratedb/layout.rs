@@ -241,6 +241,20 @@ pub struct Wanted {
     pub kind: Type,
 }
 
+impl Wanted {
+    /// The column as it would be, had it been made.
+    pub fn imagined(&self) -> Found {
+        Found {
+            name: self.name.clone(),
+            kind: Some(self.kind.clone()),
+            shown: self.kind.sql(),
+            not_null: false,
+            has_default: false,
+            generated: false,
+        }
+    }
+}
+
 /// Columns that the shape itself asks for: the timestamp where a field feeds it, those of the
 /// record.
 pub fn own_columns(shape: &Shape) -> Vec<Wanted> {

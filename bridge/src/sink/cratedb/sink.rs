@@ -14,7 +14,7 @@ use super::layout::{self, Key, Layout};
 use crate::blame::{Blame, Fault};
 use crate::shape::Shape;
 use crate::sink::questdb::server::Broken;
-use crate::sink::{BoxFuture, Courier, Encoder, Finding, Sink, SinkContext};
+use crate::sink::{BoxFuture, Courier, Encoder, Finding, Notes, Sink, SinkContext};
 
 /// A CrateDB sink.
 pub struct CrateDb {
@@ -32,6 +32,10 @@ impl CrateDb {
 impl Sink for CrateDb {
     fn check(&self, _prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(look(&self.shared, &self.context.shape))
+    }
+
+    fn note(&self, notes: Arc<Notes>) {
+        self.shared.catalogue.note(notes);
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {

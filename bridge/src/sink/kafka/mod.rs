@@ -35,6 +35,7 @@ use super::text::{Encoders, Written};
 use super::{
     BoxFuture, Claims, Courier, Delivery, Door, Encoder, Finding, Sink, SinkContext, SinkPlan,
 };
+use crate::batch::{Line, Payload};
 use crate::blame::Fault;
 use crate::config::{KafkaPlan, Section, Topics as ReadTopics};
 use crate::kafka::settings::Settings;
@@ -243,6 +244,11 @@ impl Sink for Topics {
     fn check(&self, prepare: bool) -> BoxFuture<'_, Vec<Finding>> {
         // The client library blocks whoever asks it.
         Box::pin(async move { vec![block_in_place(|| self.look(prepare))] })
+    }
+
+    /// A payload has records for all topics, and marks that are none.
+    fn table_of(&self, _: &Payload, line: &Line) -> Option<Arc<str>> {
+        self.shared.targets.topic(line.layout)
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {

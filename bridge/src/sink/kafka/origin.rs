@@ -47,6 +47,11 @@ impl Targets {
         }) as u32
     }
 
+    /// The topic of a number.
+    pub fn topic(&self, number: u32) -> Option<Arc<str>> {
+        self.0.read().expect("no one panics with it").get(number as usize).cloned()
+    }
+
     /// All of them, by number.
     pub fn all(&self) -> Vec<Arc<str>> {
         self.0.read().expect("no one panics with it").clone()

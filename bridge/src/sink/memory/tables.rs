@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use crate::reject::Reason;
-use crate::shape::{ColumnType, Shape};
-use crate::sink::questdb::{Denied, Table, Tables, Wanted, own_columns};
+use crate::shape::Shape;
+use crate::sink::questdb::{Denied, Table, Tables, Wanted};
 
 /// Imagined tables of one sink, shared by its lanes.
 pub struct Imagined {
@@ -27,29 +27,6 @@ impl Imagined {
     pub fn ruled(self, rule: fn(&str) -> Option<String>) -> Imagined {
         Imagined { rule, ..self }
     }
-
-    /// A table as the shape would have it made.
-    fn fresh(&self, name: &str, id: i64) -> Table {
-        let shape = self.shape.of(name);
-        let stamp = &shape.timestamp_column;
-        let kind = shape.timestamp_kind().unwrap_or(ColumnType::Timestamp);
-        let mut table = Table {
-            name: name.into(),
-            id,
-            timestamp: Some((stamp.clone(), kind)),
-            columns: HashMap::from([(stamp.to_lowercase(), kind)]),
-            upsert_keys: Vec::new(),
-            wal: true,
-        };
-        add(&mut table, &own_columns(shape));
-        table
-    }
-}
-
-fn add(table: &mut Table, wanted: &[Wanted]) {
-    for column in wanted {
-        table.columns.entry(column.name.to_lowercase()).or_insert(column.kind);
-    }
 }
 
 impl Tables for Imagined {
@@ -59,12 +36,12 @@ impl Tables for Imagined {
         }
         let mut known = self.known.lock().expect("no one panics with it");
         let id = known.len() as i64;
-        let one =
-            known.entry(table.to_lowercase()).or_insert_with(|| Arc::new(self.fresh(table, id)));
+        let fresh = || Arc::new(Table::imagined(&self.shape, table, id));
+        let one = known.entry(table.to_lowercase()).or_insert_with(fresh);
         let lacks = |column: &Wanted| !one.columns.contains_key(&column.name.to_lowercase());
         if wanted.iter().any(lacks) {
             let mut more = Table::clone(one);
-            add(&mut more, wanted);
+            more.add(wanted);
             // The bound that holds in a database: a hostile producer's keys would fill the memory.
             let (columns, columns_max) = (more.columns.len(), self.shape.columns_max);
             if columns > columns_max {
@@ -84,6 +61,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Overrides, Plan, Surroundings};
+    use crate::shape::ColumnType;
 
     fn imagined(table: &str) -> Imagined {
         let text = format!("[pipeline.p]\ntopics = [\"t\"]\n[pipeline.p.table]\n{table}\n");

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use tokio::runtime::Handle;
 
@@ -14,6 +14,7 @@ use super::value::Wire;
 use crate::blame::Fault;
 use crate::reject::Reason;
 use crate::shape::Shape;
+use crate::sink::Notes;
 use crate::sink::questdb::Denied;
 use crate::sink::waiting::Waiting;
 
@@ -43,6 +44,8 @@ pub struct Catalogue {
     layouts: RwLock<Vec<Arc<Layout>>>,
     asking: tokio::sync::Mutex<()>,
     epoch: AtomicU64,
+    /// Where what would be made is only noted.
+    notes: OnceLock<Arc<Notes>>,
 }
 
 impl Catalogue {
@@ -64,7 +67,14 @@ impl Catalogue {
             layouts: RwLock::default(),
             asking: tokio::sync::Mutex::new(()),
             epoch: AtomicU64::new(0),
+            notes: OnceLock::new(),
         }
+    }
+
+    /// From now on nothing is made: the statements are noted here.
+    pub fn note(&self, notes: Arc<Notes>) {
+        // Only the first one who says it is heard.
+        let _ = self.notes.set(notes);
     }
 
     /// The layout of a number that an encoder was given.
@@ -93,7 +103,13 @@ impl Catalogue {
         if let Some(layout) = self.known(table).filter(|layout| has_all(&layout.found, wanted)) {
             return Ok(layout);
         }
-        let found = match self.look_up(table).await? {
+        // What was only noted is not there to be found.
+        let imagined = self.notes.get().and_then(|_| self.known(table));
+        let seen = match &imagined {
+            Some(layout) => Some(layout.found.clone()),
+            None => self.look_up(table).await?,
+        };
+        let found = match seen {
             Some(found) => found,
             None => self.make(table, wanted).await?,
         };
@@ -114,11 +130,16 @@ impl Catalogue {
     /// Makes a table with what is wanted of it.
     async fn make(&self, table: &str, wanted: &[Wanted]) -> Result<Vec<Found>, Denied> {
         let shape = self.shape.of(table);
-        let statement = layout::create(table, &whole(shape, &self.key, wanted), &self.key);
+        let columns = whole(shape, &self.key, wanted);
+        let statement = layout::create(table, &columns, &self.key);
         if !shape.create.tables {
             let fault = format!("{}: table {table} does not exist", self.pipeline);
             let hint = format!("make it, or allow it with auto_create = true:\n{statement}");
             return Err(Denied::Pipeline(Fault::operator(fault).hint(hint)));
+        }
+        if let Some(notes) = self.notes.get() {
+            notes.add(&statement);
+            return Ok(columns.iter().map(Wanted::imagined).collect());
         }
         self.run(&statement, &format!("making table {table}")).await?;
         tracing::info!("{}: made table {table}", self.pipeline);
@@ -154,6 +175,11 @@ impl Catalogue {
                  {columns_max}"
             );
             return Err(Denied::Record(Reason::TooManyColumns, detail));
+        }
+        if let Some(notes) = self.notes.get() {
+            missing.iter().for_each(|wanted| notes.add(&layout::add_column(table, wanted)));
+            let added = missing.into_iter().map(Wanted::imagined);
+            return Ok(found.iter().cloned().chain(added).collect());
         }
         for wanted in missing {
             let doing = format!("adding column {} to {table}", wanted.name);

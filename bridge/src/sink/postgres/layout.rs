@@ -258,6 +258,47 @@ pub struct Wanted {
     pub sql: String,
 }
 
+impl Wanted {
+    /// The column as it would be, had it been made: of the types that the bridge makes, which are
+    /// those of [`sql_type`] and of what values look like.
+    pub fn imagined(&self) -> Found {
+        let (name, digits) = match self.sql.split_once('(') {
+            Some((name, digits)) => (name, digits.trim_end_matches(')').split_once(',')),
+            None => (self.sql.as_str(), None),
+        };
+        let modifier = digits.and_then(|(precision, scale)| {
+            Some((precision.parse::<i32>().ok()? << 16 | scale.parse::<i32>().ok()?) + 4)
+        });
+        let oid = match name {
+            "boolean" => 16,
+            "bytea" => 17,
+            "bigint" => 20,
+            "smallint" => 21,
+            "integer" => 23,
+            "real" => 700,
+            "double precision" => 701,
+            "inet" => 869,
+            "double precision[]" => 1022,
+            "timestamp with time zone" => 1184,
+            "numeric" => 1700,
+            "uuid" => 2950,
+            _ => 25,
+        };
+        let modifier = modifier.unwrap_or(-1);
+        Found {
+            name: self.name.clone(),
+            oid,
+            modifier,
+            wire: Wire::of(oid, "b", name, modifier),
+            shown: self.sql.clone(),
+            not_null: false,
+            has_default: false,
+            generated: false,
+            is_domain: false,
+        }
+    }
+}
+
 /// Columns that the shape itself asks for: the timestamp where a field feeds it, those of the
 /// record, and (for a table that is made) those that are declared.
 pub fn own_columns(shape: &Shape) -> Vec<Wanted> {
@@ -442,6 +483,32 @@ pub mod tests {
         assert_eq!(layout(&shape).place(&shape, "state"), Place::At(2));
         shape.timestamp = Timestamp::Server;
         assert_eq!(layout(&shape).columns[0].name, "Site");
+    }
+
+    #[test]
+    fn what_the_bridge_would_make_it_can_write() {
+        let kinds = [
+            ColumnType::Boolean,
+            ColumnType::Byte,
+            ColumnType::Int,
+            ColumnType::Long,
+            ColumnType::Float,
+            ColumnType::Double,
+            ColumnType::Timestamp,
+            ColumnType::Uuid,
+            ColumnType::Ipv4,
+            ColumnType::Decimal(10, 2),
+            ColumnType::Array(1),
+            ColumnType::Binary,
+            ColumnType::Symbol,
+        ];
+        for kind in kinds {
+            let sql = sql_type(kind);
+            let found = Wanted { name: "x".into(), sql: sql.clone() }.imagined();
+            assert_eq!(found.wire == Some(Wire::Text), sql == "text", "{sql}: {found:?}");
+            let scaled = found.wire == Some(Wire::Numeric(Some(2)));
+            assert_eq!(scaled, sql == "numeric(10,2)", "{sql}: {found:?}");
+        }
     }
 
     #[test]

@@ -13,10 +13,11 @@ use super::failure::Failure;
 use super::layout::{self, Found, Layout, literal, own_columns, quote_all, quote_table};
 use super::link::Link;
 use super::tls::TlsMode;
+use crate::batch::{Line, Payload};
 use crate::blame::{Blame, Fault};
 use crate::shape::Shape;
 use crate::sink::{
-    BoxFuture, Claims, Courier, Encoder, Finding, FindingState, Migration, Sink, SinkContext,
+    BoxFuture, Claims, Courier, Encoder, Finding, FindingState, Migration, Notes, Sink, SinkContext,
 };
 
 /// A PostgreSQL sink.
@@ -47,6 +48,15 @@ impl Sink for Postgres {
             let mut link = self.shared.door.open().await.map_err(failed)?;
             link.ask(statement).await.map(drop).map_err(failed)
         })
+    }
+
+    fn note(&self, notes: Arc<Notes>) {
+        self.shared.catalogue.note(notes);
+    }
+
+    /// A payload has rows of all tables.
+    fn table_of(&self, _: &Payload, line: &Line) -> Option<Arc<str>> {
+        self.shared.catalogue.layout(line.layout).map(|layout| Arc::clone(&layout.table))
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {

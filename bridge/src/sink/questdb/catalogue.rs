@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use crate::reject::Reason;
 use crate::shape::Shape;
 use crate::sink::retry::Trouble;
 use crate::sink::waiting::Waiting;
-use crate::sink::{Delivery, SinkContext};
+use crate::sink::{Delivery, Notes, SinkContext};
 
 /// The first wait before a server that is away is asked again, doubled up to the longest.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -56,6 +56,8 @@ pub struct Catalogue {
     abandoned: watch::Sender<bool>,
     doubts: Arc<Doubts>,
     epoch: AtomicU64,
+    /// Where what would be made is only noted.
+    notes: OnceLock<Arc<Notes>>,
 }
 
 impl Catalogue {
@@ -75,10 +77,17 @@ impl Catalogue {
             delivery: context.delivery,
             doubts,
             epoch: AtomicU64::new(0),
+            notes: OnceLock::new(),
             known: Mutex::default(),
             asking: tokio::sync::Mutex::new(()),
             abandoned: watch::Sender::new(false),
         }
+    }
+
+    /// From now on nothing is made: the statements are noted here.
+    pub fn note(&self, notes: Arc<Notes>) {
+        // Only the first one who says it is heard.
+        let _ = self.notes.set(notes);
     }
 
     /// Everyone who waits gives up.
@@ -135,25 +144,16 @@ impl Catalogue {
         if let Some(table) = self.known(name).filter(|table| has_all(table, wanted)) {
             return Ok(table);
         }
-        let mut table = self.look_up(name).await?;
+        // What was only noted is not there to be found.
+        let imagined = self.notes.get().and_then(|_| self.known(name));
+        let mut table = match imagined {
+            Some(table) => Some(Table::clone(&table)),
+            None => self.look_up(name).await?,
+        };
         // The other lanes, and what this one knows of the table's other columns.
         let has_changed = self.known(name).is_some_and(|known| table.as_ref() != Some(&*known));
         if table.is_none() {
-            if !self.shape.of(name).create.tables {
-                return Err(Denied::Pipeline(
-                    Fault::operator(format!("{}: table {name} does not exist", self.pipeline))
-                        .hint(format!(
-                            "make it, or allow it with auto_create = true:\n{}",
-                            ddl::create(&self.shape, name, wanted)
-                        )),
-                ));
-            }
-            self.run(&ddl::create(&self.shape, name, wanted), &|why| {
-                (Reason::BadName, format!("making table {name}: {why}"))
-            })
-            .await?;
-            tracing::info!("{}: made table {name}", self.pipeline);
-            table = self.look_up(name).await?;
+            table = self.make(name, wanted).await?;
         }
         let table = table.ok_or_else(|| {
             Denied::Pipeline(Fault::world(format!("table {name} was made and is not there")))
@@ -168,6 +168,28 @@ impl Catalogue {
             self.epoch.fetch_add(1, Ordering::AcqRel);
         }
         Ok(table)
+    }
+
+    /// Makes a table, where that is allowed; as the server has it then.
+    async fn make(&self, name: &str, wanted: &[Wanted]) -> Result<Option<Table>, Denied> {
+        let statement = ddl::create(&self.shape, name, wanted);
+        if !self.shape.of(name).create.tables {
+            let fault = format!("{}: table {name} does not exist", self.pipeline);
+            let hint = format!("make it, or allow it with auto_create = true:\n{statement}");
+            return Err(Denied::Pipeline(Fault::operator(fault).hint(hint)));
+        }
+        if let Some(notes) = self.notes.get() {
+            notes.add(&statement);
+            // Numbers of the server's own tables are not below zero.
+            let known = self.known.lock().expect("no one panics with it").len();
+            let mut table = Table::imagined(&self.shape, name, -2 - known as i64);
+            table.add(wanted);
+            return Ok(Some(table));
+        }
+        self.run(&statement, &|why| (Reason::BadName, format!("making table {name}: {why}")))
+            .await?;
+        tracing::info!("{}: made table {name}", self.pipeline);
+        self.look_up(name).await
     }
 
     /// Where each row must be there once, a table that cannot see to it stops the pipeline.
@@ -212,13 +234,18 @@ impl Catalogue {
             );
             return Err(Denied::Record(Reason::TooManyColumns, detail));
         }
+        if let Some(notes) = self.notes.get() {
+            missing.iter().for_each(|wanted| notes.add(&ddl::add_column(&name, wanted)));
+            table.add(&missing);
+            return Ok(table);
+        }
         for wanted in &missing {
             self.run(&ddl::add_column(&name, wanted), &|why| {
                 (Reason::BadName, format!("adding column {} to {name}: {why}", wanted.name))
             })
             .await?;
-            table.columns.insert(wanted.name.to_lowercase(), wanted.kind);
         }
+        table.add(&missing);
         tracing::info!("{}: added {} to table {name}", self.pipeline, names.join(", "));
         Ok(table)
     }

@@ -62,7 +62,6 @@ mod tcp_tests;
 
 use std::sync::Arc;
 
-pub use ddl::own_columns;
 pub use digits::push as push_digits;
 pub use encode::IlpEncoder;
 pub use kind::{KIND, NEWEST};

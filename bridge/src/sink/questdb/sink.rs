@@ -29,8 +29,8 @@ use crate::outbox::Outbox;
 use crate::reject::Rejects;
 use crate::shape::{Metadata, Shape};
 use crate::sink::{
-    BoxFuture, Courier, CourierDoors, Delivery, Encoder, Finding, FindingState, Migration, Sink,
-    SinkContext,
+    BoxFuture, Courier, CourierDoors, Delivery, Encoder, Finding, FindingState, Migration, Notes,
+    Sink, SinkContext,
 };
 
 /// Makes an encoder for one lane.
@@ -145,6 +145,10 @@ impl Sink for QuestDb {
     fn migrate<'a>(&'a self, statement: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
         let sql = self.shared.sql();
         Box::pin(async move { sql.exec(statement).await.map(drop).map_err(|e| told(&e)) })
+    }
+
+    fn note(&self, notes: Arc<Notes>) {
+        self.catalogue.note(notes);
     }
 
     fn encoder(&self) -> Box<dyn Encoder> {

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use super::ddl::own_columns;
 use super::server::{Rows, quote};
 use crate::blame::Fault;
 use crate::reject::Reason;
-use crate::shape::ColumnType;
+use crate::shape::{ColumnType, Shape};
 
 /// A table as the database has it.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,6 +42,30 @@ impl Table {
     pub fn columns_of(about: &[Value]) -> String {
         let name = about.get(1).and_then(Value::as_str).unwrap_or_default();
         format!("SELECT \"column\", type, upsertKey FROM table_columns({})", quote(name))
+    }
+
+    /// A table that is not there, as the shape would have it made.
+    pub fn imagined(shape: &Shape, name: &str, id: i64) -> Table {
+        let shape = shape.of(name);
+        let stamp = &shape.timestamp_column;
+        let kind = shape.timestamp_kind().unwrap_or(ColumnType::Timestamp);
+        let mut table = Table {
+            name: name.into(),
+            id,
+            timestamp: Some((stamp.clone(), kind)),
+            columns: HashMap::from([(stamp.to_lowercase(), kind)]),
+            upsert_keys: shape.create.upsert_keys.clone(),
+            wal: true,
+        };
+        table.add(&own_columns(shape));
+        table
+    }
+
+    /// Adds columns that it lacks.
+    pub fn add(&mut self, wanted: &[Wanted]) {
+        for column in wanted {
+            self.columns.entry(column.name.to_lowercase()).or_insert(column.kind);
+        }
     }
 
     /// Reads what both answered.
