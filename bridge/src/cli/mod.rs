@@ -7,6 +7,7 @@ mod check;
 mod components;
 mod demo;
 mod explain;
+mod import;
 mod inspect;
 mod module;
 mod order;
@@ -89,6 +90,12 @@ enum Verb {
     Transform {
         #[command(subcommand)]
         verb: TransformVerb,
+    },
+    /// Make a configuration of the properties of a sink connector of Kafka Connect (QuestDB's, or
+    /// JDBC into PostgreSQL).
+    Import {
+        /// The properties, or the JSON of Connect's REST interface; `-` for standard input.
+        file: PathBuf,
     },
     /// Show the whole road on this machine, with nothing installed.
     Demo {
@@ -313,6 +320,7 @@ fn answer(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
         Verb::Test { cases } => test::test(&cases.files, Subject::Pipeline, cases.update, &mut out),
+        Verb::Import { file } => import::import(&file, &mut out),
         Verb::Transform { verb } => answer_transform(verb, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
