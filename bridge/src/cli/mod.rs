@@ -8,6 +8,7 @@ mod components;
 mod demo;
 mod explain;
 mod import;
+mod infer;
 mod inspect;
 mod module;
 mod order;
@@ -90,6 +91,11 @@ enum Verb {
     Transform {
         #[command(subcommand)]
         verb: TransformVerb,
+    },
+    /// Propose a table from a sample of a topic: kinds of columns, timestamp, symbols.
+    Infer {
+        #[command(flatten)]
+        asked: infer::Asked,
     },
     /// Make a configuration of the properties of a sink connector of Kafka Connect (QuestDB's, or
     /// JDBC into PostgreSQL).
@@ -320,6 +326,7 @@ fn answer(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
         Verb::Test { cases } => test::test(&cases.files, Subject::Pipeline, cases.update, &mut out),
+        Verb::Infer { asked } => infer::infer(&asked, &mut out),
         Verb::Import { file } => import::import(&file, &mut out),
         Verb::Transform { verb } => answer_transform(verb, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),

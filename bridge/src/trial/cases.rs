@@ -368,9 +368,5 @@ fn plan_of_a_pipeline(path: &Path, draft: &FileDraft) -> Result<Planned, Fault> 
             .hint("take them out, or `bridge`"));
     }
     let file = folder(path).join(draft.bridge.as_deref().unwrap_or(Path::new("")));
-    let plan = Plan::load(&file, &Overrides::default()).map_err(|mistakes| {
-        let all = mistakes.to_string();
-        Fault::operator(all.trim_start_matches("error: ").trim_end().to_owned())
-    })?;
-    only(plan, draft.pipeline.as_deref(), &path.display().to_string())
+    of_file(&file, draft.pipeline.as_deref())
 }
