@@ -26,12 +26,13 @@ pub fn import(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     // Secrets come from the environment of whoever runs it.
     let env = |_: &str| Some("it-is-set".to_owned());
     let with = Surroundings { env: &env, host: "host".to_owned(), base: Path::new(".") };
-    if let Err(mistakes) =
-        Plan::parse("bridge.toml", &imported.toml, &with, &Overrides::default())
+    if let Err(mistakes) = Plan::parse("bridge.toml", &imported.toml, &with, &Overrides::default())
     {
         eprint!("this is still to be put right:\n{mistakes}");
     }
-    eprintln!("next: save it as bridge.toml, do what its first lines say, bridge check bridge.toml");
+    eprintln!(
+        "next: save it as bridge.toml, do what its first lines say, bridge check bridge.toml"
+    );
     Ok(())
 }
 

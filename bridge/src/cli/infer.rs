@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::Failure;
-use super::module::{config, file_source};
+use super::module::{file_source, options};
 use crate::blame::Fault;
 use crate::trial::{self, Fate, Fuel, Planned, Rig, Stock};
+
+/// How `--value` is written.
+const VALUE: &str = "such as --value 'format = \"csv\", header = \"names\"'";
 
 /// What is sampled, and how it is read.
 #[derive(clap::Args, Debug)]
@@ -65,7 +68,8 @@ pub(super) fn infer(asked: &Asked, out: &mut dyn Write) -> Result<(), Failure> {
     rows.retain(|row| row.topic.is_none());
     if rows.is_empty() {
         let why = refused.map_or("there are none".to_owned(), |why| format!("the first: {why}"));
-        let message = format!("inferring a table from {records} records: no row came of them, {why}");
+        let message =
+            format!("inferring a table from {records} records: no row came of them, {why}");
         return Err(Fault::operator(message)
             .hint("--value says how records are read, such as --value 'format = \"csv\"'")
             .into());
@@ -92,7 +96,7 @@ fn head(asked: &Asked, topic: &str, out: &mut dyn Write) -> Result<String, Failu
     writeln!(out, "\n[kafka]\nbrokers = {}\n", text(&asked.brokers))?;
     writeln!(out, "[pipeline.{pipeline}]\ntopics = [{}]", text(topic))?;
     if let Some(value) = &asked.value {
-        writeln!(out, "value = {}", toml::Value::Table(config(Some(value))?))?;
+        writeln!(out, "value = {}", toml::Value::Table(options("--value", VALUE, Some(value))?))?;
     }
     writeln!(out)?;
     Ok(pipeline)
@@ -101,7 +105,7 @@ fn head(asked: &Asked, topic: &str, out: &mut dyn Write) -> Result<String, Failu
 fn planned(asked: &Asked) -> Result<Planned, Fault> {
     let mut own = toml::Table::new();
     if let Some(value) = &asked.value {
-        own.insert("value".to_owned(), config(Some(value))?.into());
+        own.insert("value".to_owned(), options("--value", VALUE, Some(value))?.into());
     }
     match (&asked.config, &asked.topic) {
         (Some(file), _) => trial::of_file(file, asked.pipeline.as_deref()),

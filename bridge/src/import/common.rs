@@ -14,7 +14,10 @@ const NEEDLESS: [(&str, &str); 7] = [
     ("errors.log.enable", "what is refused is counted, told, and kept as a dead letter"),
     ("errors.log.include.messages", "the dead letter has the whole record"),
     ("errors.deadletterqueue.topic.replication.factor", "the broker's default"),
-    ("errors.deadletterqueue.context.headers.enable", "dead letters always say where they are from"),
+    (
+        "errors.deadletterqueue.context.headers.enable",
+        "dead letters always say where they are from",
+    ),
 ];
 
 /// Translates them.
@@ -72,8 +75,13 @@ fn consumer(properties: &mut Properties, page: &mut Page) {
                 page.set("", "start", value);
             }
             "sasl.jaas.config" => jaas(&value, page),
-            "security.protocol" | "sasl.mechanism" | "client.id" | "isolation.level"
-            | "session.timeout.ms" | "heartbeat.interval.ms" | "client.rack" => {
+            "security.protocol"
+            | "sasl.mechanism"
+            | "client.id"
+            | "isolation.level"
+            | "session.timeout.ms"
+            | "heartbeat.interval.ms"
+            | "client.rack" => {
                 page.set("kafka.properties", &name, value);
             }
             "ssl.endpoint.identification.algorithm" => {

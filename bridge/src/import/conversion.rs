@@ -178,7 +178,8 @@ fn instead(class: &str) -> &'static str {
 
 /// `a:b,c:d` as a table.
 fn pairs(text: &str) -> Table {
-    let pair = |part: &str| part.split_once(':').map(|(a, b)| (a.trim().to_owned(), b.trim().into()));
+    let pair =
+        |part: &str| part.split_once(':').map(|(a, b)| (a.trim().to_owned(), b.trim().into()));
     words(text).filter_map(pair).collect()
 }
 

@@ -38,12 +38,9 @@ pub fn translate(properties: &mut Properties, page: &mut Page, class: &str) -> R
             fields: "primary.key.fields",
             debezium: true,
         },
-        false => Names {
-            user: "connection.user",
-            keys: "pk.mode",
-            fields: "pk.fields",
-            debezium: false,
-        },
+        false => {
+            Names { user: "connection.user", keys: "pk.mode", fields: "pk.fields", debezium: false }
+        }
     };
     let questdb = connection(properties, page, &names)?;
     let template = properties.take("collection.name.format");
@@ -68,11 +65,7 @@ pub fn translate(properties: &mut Properties, page: &mut Page, class: &str) -> R
 }
 
 /// `jdbc:postgresql://one:5432,two/name?user=…&sslmode=…`; whether the database is QuestDB.
-fn connection(
-    properties: &mut Properties,
-    page: &mut Page,
-    names: &Names,
-) -> Result<bool, String> {
+fn connection(properties: &mut Properties, page: &mut Page, names: &Names) -> Result<bool, String> {
     let url = properties.take("connection.url").ok_or("there is no `connection.url`")?;
     let rest = url.strip_prefix("jdbc:postgresql:").ok_or_else(|| {
         let kind = url.strip_prefix("jdbc:").and_then(|rest| rest.split(':').next());

@@ -159,17 +159,14 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_java_does() {
-        check("a=1\n  b : two words\nc three\n# no\n! no\n\nd", &[
-            ("a", "1"),
-            ("b", "two words"),
-            ("c", "three"),
-            ("d", ""),
-        ]);
-        check("a=1,\\\n   2\nb=x\\\\\nc\\=d=\\u00e4\\t", &[
-            ("a", "1,2"),
-            ("b", "x\\"),
-            ("c=d", "ä\t"),
-        ]);
+        check(
+            "a=1\n  b : two words\nc three\n# no\n! no\n\nd",
+            &[("a", "1"), ("b", "two words"), ("c", "three"), ("d", "")],
+        );
+        check(
+            "a=1,\\\n   2\nb=x\\\\\nc\\=d=\\u00e4\\t",
+            &[("a", "1,2"), ("b", "x\\"), ("c=d", "ä\t")],
+        );
         assert_eq!(Properties::read("a=1\nb=\\u00").unwrap_err().split(':').next(), Some("line 2"));
     }
 

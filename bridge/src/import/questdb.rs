@@ -59,7 +59,9 @@ fn client(text: &str, page: &mut Page) -> Result<(), String> {
     let tcp = match schema {
         "http" | "https" => false,
         "tcp" | "tcps" => true,
-        other => return Err(format!("`client.conf.string` begins with {other}::, which is not known")),
+        other => {
+            return Err(format!("`client.conf.string` begins with {other}::, which is not known"));
+        }
     };
     page.set("sink", "transport", if tcp { "tcp" } else { "http" });
     if schema.ends_with('s') {
@@ -84,11 +86,9 @@ fn client(text: &str, page: &mut Page) -> Result<(), String> {
             "protocol_version" => page.set("sink", "protocol", protocol(value)),
             _ if name.starts_with("auto_flush") || name.starts_with("init_buf") => {}
             "retry_timeout" | "request_timeout" | "request_min_throughput" | "max_buf_size" => {}
-            other => page.leave(
-                &format!("client.conf.string, {other}"),
-                "…",
-                "nothing here is like it",
-            ),
+            other => {
+                page.leave(&format!("client.conf.string, {other}"), "…", "nothing here is like it")
+            }
         }
     }
     address(&addresses, tcp, page);

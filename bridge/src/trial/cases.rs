@@ -12,13 +12,12 @@ use serde_json::Value;
 
 use super::draft::{CaseDraft, FileDraft, RecordDraft, plain, read};
 use super::expect::Expected;
-use super::plan::{Planned, one, only, planned};
+use super::plan::{Planned, of_file, one, planned};
 use super::records::{Told, batches};
 use super::rig::{Fate, Fuel, Rig, Stock};
 use super::update::{Change, updated};
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
-use crate::config::{Overrides, Plan};
 use crate::source::OwnedRecord;
 
 /// When a record is said to be from, if its case does not say: 2026-01-01T00:00:00Z.

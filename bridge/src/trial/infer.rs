@@ -17,8 +17,18 @@ const SYMBOL_BYTES_MAX: usize = 64;
 const REPEATS_MIN: usize = 4;
 /// Names of columns that hold the time of the row, the likeliest first.
 const TIMES: [&str; 12] = [
-    "timestamp", "ts", "time", "@timestamp", "event_time", "eventtime", "created_at", "datetime",
-    "date", "at", "updated_at", "occurred_at",
+    "timestamp",
+    "ts",
+    "time",
+    "@timestamp",
+    "event_time",
+    "eventtime",
+    "created_at",
+    "datetime",
+    "date",
+    "at",
+    "updated_at",
+    "occurred_at",
 ];
 /// 1990 and 2100, in seconds since 1970: numbers between them may be times.
 const SECONDS: (i64, i64) = (631_152_000, 4_102_444_800);
@@ -165,8 +175,12 @@ impl Seen {
             return Some(None);
         }
         let (low, high) = self.range.filter(|_| self.longs == all)?;
-        let units =
-            [(Unit::Seconds, 1), (Unit::Millis, 1_000), (Unit::Micros, 1_000_000), (Unit::Nanos, 1_000_000_000)];
+        let units = [
+            (Unit::Seconds, 1),
+            (Unit::Millis, 1_000),
+            (Unit::Micros, 1_000_000),
+            (Unit::Nanos, 1_000_000_000),
+        ];
         let fits = |each: i64| {
             low >= SECONDS.0.saturating_mul(each) && high < SECONDS.1.saturating_mul(each)
         };
@@ -241,7 +255,8 @@ pub fn written(proposal: &Proposal, pipeline: &str, table: &str) -> String {
                 Unit::Micros => "us",
                 Unit::Nanos => "ns",
             };
-            let _ = writeln!(text, "timestamp = {{ field = {}, unit = \"{unit}\" }}", quoted(field));
+            let _ =
+                writeln!(text, "timestamp = {{ field = {}, unit = \"{unit}\" }}", quoted(field));
         }
         Some((field, None)) => {
             let _ = writeln!(text, "timestamp = {{ field = {} }}", quoted(field));

@@ -44,10 +44,7 @@ pub fn of_topic(module: toml::Table, topic: &str, brokers: &str) -> Result<Plann
 
 /// A pipeline that only reads, by its keys; the records of a topic of these brokers, if one is
 /// given.
-pub fn of_values(
-    mut pipeline: toml::Table,
-    topic: Option<(&str, &str)>,
-) -> Result<Planned, Fault> {
+pub fn of_values(mut pipeline: toml::Table, topic: Option<(&str, &str)>) -> Result<Planned, Fault> {
     let kafka = topic.map(|(topic, brokers)| {
         pipeline.insert("topics".to_owned(), vec![topic].into());
         one("brokers", brokers)
@@ -98,7 +95,7 @@ pub(super) fn planned(
 }
 
 /// The pipeline of that name, or the only one.
-pub(super) fn only(plan: Plan, name: Option<&str>, file: &str) -> Result<Planned, Fault> {
+fn only(plan: Plan, name: Option<&str>, file: &str) -> Result<Planned, Fault> {
     let Plan { mut pipelines, base, cache, .. } = plan;
     let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.to_string()).collect();
     let at = match name {
