@@ -309,7 +309,8 @@ fn statement(proposal: &Proposal, table: &str) -> String {
         }
     }
     format!(
-        "\n# The same as a statement:\n# CREATE TABLE {} (\n{}\n# ) TIMESTAMP({}) PARTITION BY DAY WAL;\n",
+        "\n# The same as a statement:\n# CREATE TABLE {} (\n{}\n\
+         # ) TIMESTAMP({}) PARTITION BY DAY WAL;\n",
         in_sql(table),
         columns.join(",\n"),
         in_sql(time)
