@@ -20,6 +20,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod format;
+pub mod import;
 pub mod kafka;
 pub mod kind;
 pub mod limits;

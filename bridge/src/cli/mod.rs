@@ -9,6 +9,8 @@ mod components;
 mod demo;
 mod dry;
 mod explain;
+mod import;
+mod infer;
 mod inspect;
 mod module;
 mod order;
@@ -94,6 +96,17 @@ enum Verb {
     Transform {
         #[command(subcommand)]
         verb: TransformVerb,
+    },
+    /// Propose a table from a sample of a topic: kinds of columns, timestamp, symbols.
+    Infer {
+        #[command(flatten)]
+        asked: infer::Asked,
+    },
+    /// Make a configuration of the properties of a sink connector of Kafka Connect (QuestDB's, or
+    /// JDBC into PostgreSQL).
+    Import {
+        /// The properties, or the JSON of Connect's REST interface; `-` for standard input.
+        file: PathBuf,
     },
     /// Show the whole road on this machine, with nothing installed.
     Demo {
@@ -325,6 +338,8 @@ fn answer(verb: Verb) -> Result<(), Failure> {
         }
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
         Verb::Test { cases } => test::test(&cases.files, Subject::Pipeline, cases.update, &mut out),
+        Verb::Infer { asked } => infer::infer(&asked, &mut out),
+        Verb::Import { file } => import::import(&file, &mut out),
         Verb::Transform { verb } => answer_transform(verb, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),

@@ -12,13 +12,12 @@ use serde_json::Value;
 
 use super::draft::{CaseDraft, FileDraft, RecordDraft, plain, read};
 use super::expect::Expected;
-use super::plan::{Planned, one, only, planned};
+use super::plan::{Planned, of_file, one, planned};
 use super::records::{Told, batches};
 use super::rig::{Fate, Fuel, Rig, Stock};
 use super::update::{Change, updated};
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
-use crate::config::{Overrides, Plan};
 use crate::source::OwnedRecord;
 
 /// When a record is said to be from, if its case does not say: 2026-01-01T00:00:00Z.
@@ -368,9 +367,5 @@ fn plan_of_a_pipeline(path: &Path, draft: &FileDraft) -> Result<Planned, Fault> 
             .hint("take them out, or `bridge`"));
     }
     let file = folder(path).join(draft.bridge.as_deref().unwrap_or(Path::new("")));
-    let plan = Plan::load(&file, &Overrides::default()).map_err(|mistakes| {
-        let all = mistakes.to_string();
-        Fault::operator(all.trim_start_matches("error: ").trim_end().to_owned())
-    })?;
-    only(plan, draft.pipeline.as_deref(), &path.display().to_string())
+    of_file(&file, draft.pipeline.as_deref())
 }

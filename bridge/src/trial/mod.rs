@@ -13,6 +13,7 @@ mod cases;
 mod draft;
 mod expect;
 mod find;
+mod infer;
 mod plan;
 mod records;
 mod rig;
@@ -29,7 +30,8 @@ pub use bench::{
 };
 pub use cases::{CaseReport, Cases, Subject};
 pub use find::find;
-pub use plan::{Planned, of_module, of_topic};
+pub use infer::{Column, Proposal, infer, written};
+pub use plan::{Planned, of_file, of_module, of_topic, of_values};
 pub use records::{Ahead, Told, batches, newest};
 pub use rig::{Fate, Fuel, Passed, Press, Rig, Row, SinkLine, Stock, Tried, outbox};
 pub use said::{Said, written_row};

@@ -42,6 +42,25 @@ pub fn of_topic(module: toml::Table, topic: &str, brokers: &str) -> Result<Plann
     planned("the command", Path::new(""), pipeline, Some(one("brokers", brokers)))
 }
 
+/// A pipeline that only reads, by its keys; the records of a topic of these brokers, if one is
+/// given.
+pub fn of_values(mut pipeline: toml::Table, topic: Option<(&str, &str)>) -> Result<Planned, Fault> {
+    let kafka = topic.map(|(topic, brokers)| {
+        pipeline.insert("topics".to_owned(), vec![topic].into());
+        one("brokers", brokers)
+    });
+    planned("the command", Path::new(""), pipeline, kafka)
+}
+
+/// A pipeline of a configuration, as it is.
+pub fn of_file(file: &Path, name: Option<&str>) -> Result<Planned, Fault> {
+    let plan = Plan::load(file, &Overrides::default()).map_err(|mistakes| {
+        let all = mistakes.to_string();
+        Fault::operator(all.trim_start_matches("error: ").trim_end().to_owned())
+    })?;
+    only(plan, name, &file.display().to_string())
+}
+
 /// Reads the keys of a pipeline that has neither source nor sink, if they are not among them.
 /// Mistakes are told as those of `file`, with paths that begin at the pipeline.
 pub(super) fn planned(
@@ -76,7 +95,7 @@ pub(super) fn planned(
 }
 
 /// The pipeline of that name, or the only one.
-pub(super) fn only(plan: Plan, name: Option<&str>, file: &str) -> Result<Planned, Fault> {
+fn only(plan: Plan, name: Option<&str>, file: &str) -> Result<Planned, Fault> {
     let Plan { mut pipelines, base, cache, .. } = plan;
     let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.to_string()).collect();
     let at = match name {
