@@ -1,7 +1,9 @@
 //! Record bytes to rows. A format is one file (or folder) and its two lines below.
 
+mod document;
 mod json;
 mod key;
+mod number;
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -15,9 +15,7 @@
 //! others by simd-json, with its tape and buffers reused.
 
 mod array;
-mod document;
 mod flatten;
-mod number;
 mod predict;
 mod trie;
 
