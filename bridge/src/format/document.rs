@@ -188,7 +188,9 @@ mod tests {
 
         #[test]
         fn copies_are_what_was_there(
-            bytes in prop::collection::vec(any::<u8>(), 0..60), from in 0_usize..60, to in 0_usize..60,
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            from in 0_usize..60,
+            to in 0_usize..60,
         ) {
             let to = to.min(bytes.len());
             let from = from.min(to);

@@ -18,7 +18,7 @@
 //! The rules are those of InfluxData's "line protocol reference" (InfluxDB v2): a backslash escapes
 //! a comma and a space in names and tags' values, `=` in all of these but the measurement, and a
 //! quote and itself in text; before anything else it is itself. What is not exactly right is a
-//! rejected record, also where servers look away: an empty tag, two spaces, a name that comes twice.
+//! rejected record, also where servers look away: an empty tag, two spaces, a name twice.
 //!
 //! Lines of a measurement resemble one another: a name is compared with the one that stood at its
 //! place in the line before, and looked up only if it is another (`known`).
