@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::config::units::{show_bytes, show_duration};
 use crate::config::{PipelinePlan, Plan, RejectsPlan};
-use crate::format::{KeyPlan, NullValue};
+use crate::format::NullValue;
 use crate::limits::{Limits, PROCESS_BYTES};
 use crate::shape::{Part, Shape, Template, Timestamp, Written};
 use crate::sink::Delivery;
@@ -55,17 +55,7 @@ impl Page {
 
     fn rows(&mut self, pipeline: &PipelinePlan) {
         self.line("values", pipeline.value_kind.to_owned());
-        self.line(
-            "keys",
-            match &pipeline.key {
-                KeyPlan::Ignore => "ignored".to_owned(),
-                KeyPlan::String { column } => format!("text, column {column}"),
-                KeyPlan::Raw { column } => format!("text or base64, column {column}"),
-                KeyPlan::Json { prefix, column } => {
-                    format!("JSON, columns {prefix}..., a scalar in {column}")
-                }
-            },
-        );
+        self.line("keys", pipeline.key.in_words());
         let admission = pipeline.admission;
         let nulls = match admission.null_value {
             NullValue::Skip => "skipped and counted",

@@ -38,7 +38,7 @@ pub fn check(
             }
         };
         let Some(key) = key else { continue };
-        if let Some(field) = fields.into_iter().find(|field| !gives(key, field)) {
+        if let Some(field) = fields.into_iter().find(|field| !key.gives(field)) {
             let (why, help) = instead(key, field);
             return wrong(why, help);
         }
@@ -73,15 +73,6 @@ fn fields<'a>(shape: &'a Shape, column: &'a String) -> Result<Vec<&'a str>, &'st
     }
 }
 
-/// Whether a key may give a field.
-fn gives(key: &KeyPlan, field: &str) -> bool {
-    match key {
-        KeyPlan::Ignore => false,
-        KeyPlan::String { column } | KeyPlan::Raw { column } => column == field,
-        KeyPlan::Json { prefix, column } => column == field || field.starts_with(prefix.as_str()),
-    }
-}
-
 /// Why a key does not give a field, and what would be right.
 fn instead(key: &KeyPlan, field: &str) -> (String, String) {
     match key {
@@ -90,7 +81,7 @@ fn instead(key: &KeyPlan, field: &str) -> (String, String) {
             (why, format!("key = [\"{prefix}{field}\"], or prefix = \"\" in the section `key`"))
         }
         KeyPlan::Ignore => ("its key is not read".to_owned(), "add the section `key`".to_owned()),
-        KeyPlan::String { column } | KeyPlan::Raw { column } => {
+        KeyPlan::Single { column, .. } => {
             let why = format!("its key is the column `{column}`");
             (why, format!("column = \"{field}\" in the section `key`, or format = \"json\""))
         }

@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
+use super::key::KeyDraft;
 use super::plan::Fetching;
 use super::schema::{FallbackSection, FormatSection, SinkSection, SourceSection, TransformSection};
 use super::tables::DeclaredDraft;
@@ -136,34 +137,6 @@ pub enum NullValueDraft {
     /// They delete the row of their key, in a sink that can do it (`postgres` with `mode =
     /// "upsert"`).
     Delete,
-}
-
-/// What becomes of keys.
-#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Key")]
-pub struct KeyDraft {
-    /// How keys are read. Default `"string"` where the section is there.
-    pub format: Option<KeyFormatDraft>,
-    /// The column of a key that is one value. Default `"key"`.
-    pub column: Option<String>,
-    /// Put before the columns of a JSON key. Default `"key_"`.
-    pub prefix: Option<String>,
-}
-
-/// How keys are read.
-#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "KeyFormat")]
-pub enum KeyFormatDraft {
-    /// UTF-8 text.
-    String,
-    /// Any bytes: UTF-8 as it is, else base64.
-    Raw,
-    /// A JSON object or scalar.
-    Json,
-    /// Not at all.
-    Ignore,
 }
 
 /// What rows must become.

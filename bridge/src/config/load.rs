@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::draft::{
-    FileDraft, HttpDraft, KafkaDraft, KeyDraft, KeyFormatDraft, NullValueDraft, PipelineDraft,
-    RejectsDraft, StartDraft, TextOrFalse,
+    FileDraft, HttpDraft, KafkaDraft, NullValueDraft, PipelineDraft, RejectsDraft, StartDraft,
+    TextOrFalse,
 };
 use super::expand::Surroundings;
 use super::mistake::{Mistake, Mistakes};
@@ -17,7 +17,7 @@ use super::plan::{
 };
 use super::section::Section;
 use super::suggest::instead_of;
-use super::{also, deletes, fallback, limits, table, tables};
+use super::{also, deletes, fallback, key, limits, table, tables};
 use crate::format::{self, Admission, KeyPlan, NullValue};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
@@ -137,7 +137,7 @@ fn pipeline(
     let origin = draft.as_ref().and_then(|draft| source(name, section, draft, shared, &mut found));
     let value = section.below("value");
     let value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
-    let key = found.keep(key_plan(&section.below("key"), section.has("key")));
+    let key = found.keep(key::plan(section, value.as_ref().map(|(kind, _)| *kind)));
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));
     let delivery = draft.as_ref().and_then(|draft| draft.delivery).unwrap_or_default();
@@ -472,30 +472,6 @@ fn instance(name: &str, draft: Option<&TextOrFalse>, shared: &Shared<'_>) -> Opt
         (Some(TextOrFalse(Some(written))), None) => Some(written.clone()),
         (None, None) => Some(format!("{host}-{name}-0")),
     }
-}
-
-fn key_plan(section: &Section, given: bool) -> Result<KeyPlan, Mistake> {
-    let draft: KeyDraft = section.read()?;
-    let column = draft.column.unwrap_or_else(|| "key".to_owned());
-    let format = match (draft.format, given) {
-        (Some(format), _) => format,
-        (None, true) => KeyFormatDraft::String,
-        (None, false) => KeyFormatDraft::Ignore,
-    };
-    if column.is_empty() {
-        return Err(section.mistake("column", "a column needs a name"));
-    }
-    if draft.prefix.is_some() && format != KeyFormatDraft::Json {
-        return Err(section.mistake("prefix", "only keys in JSON have a prefix"));
-    }
-    Ok(match format {
-        KeyFormatDraft::Ignore => KeyPlan::Ignore,
-        KeyFormatDraft::String => KeyPlan::String { column },
-        KeyFormatDraft::Raw => KeyPlan::Raw { column },
-        KeyFormatDraft::Json => {
-            KeyPlan::Json { prefix: draft.prefix.unwrap_or_else(|| "key_".to_owned()), column }
-        }
-    })
 }
 
 fn rejects(

@@ -9,6 +9,7 @@ mod deletes;
 mod draft;
 mod expand;
 mod fallback;
+mod key;
 mod limits;
 mod load;
 mod mistake;

@@ -354,10 +354,7 @@ pub fn upsert_keys(section: &Section, shape: &Shape, key: &KeyPlan, mistakes: &m
     known.extend(shape.symbols.iter().map(String::as_str));
     known.extend(shape.columns.iter().map(|(name, _)| name.as_str()));
     known.extend(metadata_columns(shape).into_iter().map(|(_, name)| name));
-    if let KeyPlan::String { column } | KeyPlan::Raw { column } | KeyPlan::Json { column, .. } = key
-    {
-        known.push(column);
-    }
+    known.extend(key.column());
     for (index, name) in keys.iter().enumerate() {
         if !known.contains(&name.as_str()) {
             let message = format!("the upsert key `{name}` is no column that is declared");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::format::KeyPlan;
+use crate::format::{KeyPlan, Single};
 use crate::limits::MIB;
 use crate::shape::{ColumnType, Timestamp, Written};
 use crate::sink::Delivery;
@@ -53,7 +53,8 @@ fn the_example_is_read_as_it_is_meant() {
     assert_eq!(kafka(pipeline).group, "bridge-readings");
     assert_eq!(kafka(pipeline).start, Start::Earliest);
     assert_eq!(kafka(pipeline).instance.as_deref(), Some("box-readings-0"));
-    assert_eq!(pipeline.key, KeyPlan::String { column: "sensor_key".to_owned() });
+    let column = "sensor_key".to_owned();
+    assert_eq!(pipeline.key, KeyPlan::Single { single: Single::String, column });
     assert_eq!(pipeline.transforms.len(), 1);
     assert_eq!(pipeline.shape.table.fixed(), Some("readings"));
     let written = Written::Number(bridge_abi::Unit::Micros);

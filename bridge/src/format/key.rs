@@ -1,27 +1,76 @@
-//! The key's columns, appended to the cells of each row of a record.
+//! How the key becomes columns, and the reader that appends them to the cells of each row of a
+//! record.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use bridge_abi::Kind;
 use simd_json::Node;
 
-use super::json::{Flattener, Parser, Refused, cell};
-use super::{DecoderContext, KeyPlan};
+use super::json::{Flattener, Parser, cell};
+use super::single::Single;
+use super::{DecoderContext, Refused};
 use crate::batch::RowBatch;
 use crate::reject::Reason;
 
 /// Objects within one another in a key, at most.
 const DEPTH_MAX: usize = 16;
 
+/// How the key becomes columns.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum KeyPlan {
+    /// Not at all.
+    #[default]
+    Ignore,
+    /// One value in one column; a null key gives no cell.
+    Single {
+        /// What the value is.
+        single: Single,
+        /// The column.
+        column: String,
+    },
+    /// A JSON object, flattened, its columns prefixed; a JSON scalar goes into `column`.
+    Json {
+        /// Prefix of its columns, with its separator.
+        prefix: String,
+        /// The column of a scalar.
+        column: String,
+    },
+}
+
+impl KeyPlan {
+    /// The column of a key that is one value.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            KeyPlan::Ignore => None,
+            KeyPlan::Single { column, .. } | KeyPlan::Json { column, .. } => Some(column),
+        }
+    }
+
+    /// Whether the key may give a field.
+    pub fn gives(&self, field: &str) -> bool {
+        match self {
+            KeyPlan::Json { prefix, column } => column == field || field.starts_with(&**prefix),
+            _ => self.column() == Some(field),
+        }
+    }
+
+    /// What becomes of keys, for a person.
+    pub fn in_words(&self) -> String {
+        match self {
+            KeyPlan::Ignore => "ignored".to_owned(),
+            KeyPlan::Single { single, column } => format!("{}, column {column}", single.in_words()),
+            KeyPlan::Json { prefix, column } => {
+                format!("JSON, columns {prefix}..., a scalar in {column}")
+            }
+        }
+    }
+}
+
 /// Reads keys for one lane. An enum, so that a record costs a branch and no call.
 pub(super) enum KeyReader {
     /// Not at all.
     Ignore,
-    /// UTF-8 text.
-    Text { column: u16 },
-    /// Any bytes.
-    Raw { column: u16 },
+    /// One value.
+    Single { single: Single, column: u16 },
     /// JSON.
     Json(Box<JsonKey>),
 }
@@ -40,8 +89,9 @@ impl KeyReader {
         let id = |column: &String| context.names.columns.intern(column).unwrap_or(0);
         match &context.key {
             KeyPlan::Ignore => KeyReader::Ignore,
-            KeyPlan::String { column } => KeyReader::Text { column: id(column) },
-            KeyPlan::Raw { column } => KeyReader::Raw { column: id(column) },
+            KeyPlan::Single { single, column } => {
+                KeyReader::Single { single: *single, column: id(column) }
+            }
             KeyPlan::Json { prefix, column } => KeyReader::Json(Box::new(JsonKey {
                 column: id(column),
                 flattener: Flattener::new("_", prefix, Arc::clone(&context.names)),
@@ -59,22 +109,10 @@ impl KeyReader {
         let Some(key) = key else { return Ok(()) };
         match self {
             KeyReader::Ignore => {}
-            KeyReader::Text { column } => {
-                if let Err(error) = simdutf8::compat::from_utf8(key) {
-                    let at = error.valid_up_to();
-                    return Err((Reason::BadKey, format!("the key is not UTF-8 at byte {at}")));
-                }
-                let cell = rows.cell_bytes(*column, Kind::Text, 0, key);
-                rows.cells.push(cell);
-            }
-            KeyReader::Raw { column } => {
-                let cell = if simdutf8::basic::from_utf8(key).is_ok() {
-                    rows.cell_bytes(*column, Kind::Text, 0, key)
-                } else {
-                    let text = base64::engine::general_purpose::STANDARD.encode(key);
-                    rows.cell_bytes(*column, Kind::Text, 0, text.as_bytes())
-                };
-                rows.cells.push(cell);
+            KeyReader::Single { single, column } => {
+                let cell = single.cell(key, *column, rows);
+                let wrong = |(_, wrong)| (Reason::BadKey, format!("the key {wrong}"));
+                rows.cells.push(cell.map_err(wrong)?);
             }
             KeyReader::Json(json) => {
                 let JsonKey { column, flattener, parser } = &mut **json;

@@ -1,7 +1,20 @@
-//! Record bytes to rows. A format is one file (or folder) and its two lines below.
+//! Record bytes to rows. A format is one file (or folder) and its two lines below; those that put
+//! one value into one column share `single`.
+//!
+//! ```text
+//! record ──admission──▶ value ──▶ rows of the format ──▶ each with the key's columns behind it
+//! ```
 
+mod csv;
+mod document;
+mod ignore;
+mod ilp;
 mod json;
 mod key;
+mod msgpack;
+mod number;
+mod single;
+mod walk;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,8 +24,32 @@ use crate::kind::Kind;
 use crate::names::Names;
 use crate::reject::{Reason, Rejects};
 
+pub use self::key::KeyPlan;
+pub use self::single::{Simple, Single, Written};
+
 /// Every format, by name.
-pub const KINDS: &[Kind<dyn FormatPlan>] = &[json::KIND];
+pub const KINDS: &[Kind<dyn FormatPlan>] = &[
+    json::KIND,
+    csv::KIND,
+    ilp::KIND,
+    msgpack::KIND,
+    single::STRING,
+    single::RAW,
+    single::I16,
+    single::I32,
+    single::I64,
+    single::F32,
+    single::F64,
+    single::BOOL,
+    single::UUID,
+    ignore::KIND,
+];
+
+/// The format that reads nothing: a value may be so, or a key, but not both.
+pub const IGNORE: &str = ignore::KIND.name;
+
+/// Why a record is refused.
+type Refused = (Reason, String);
 
 /// A format as configured: makes one decoder for each lane.
 pub trait FormatPlan: Send + Sync + Debug {
@@ -29,31 +66,6 @@ pub struct DecoderContext {
     pub key: KeyPlan,
     /// What happens to records without a value, and to very large ones.
     pub admission: Admission,
-}
-
-/// How the key becomes columns.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum KeyPlan {
-    /// Not at all.
-    #[default]
-    Ignore,
-    /// UTF-8 text in one column; a null key gives no cell.
-    String {
-        /// The column.
-        column: String,
-    },
-    /// Text of any bytes: UTF-8 as it is, else base64, in one column.
-    Raw {
-        /// The column.
-        column: String,
-    },
-    /// A JSON object, flattened, its columns prefixed; a JSON scalar goes into `column`.
-    Json {
-        /// Prefix of its columns, with its separator.
-        prefix: String,
-        /// The column of a scalar.
-        column: String,
-    },
 }
 
 /// What happens to records without a value.
@@ -132,3 +144,25 @@ pub trait Format: Send {
         rejects: &mut Rejects,
     ) -> Decoded;
 }
+
+/// Bytes of a value shown in a message, at most.
+const SHOWN_BYTES_MAX: usize = 60;
+
+/// The refusal of a value that is no text.
+#[cold]
+fn not_utf8(value: &[u8]) -> Refused {
+    let at = simdutf8::compat::from_utf8(value).map_or_else(|wrong| wrong.valid_up_to(), str::len);
+    (Reason::InvalidUtf8, format!("not UTF-8 at byte {at}"))
+}
+
+/// The beginning of a value, for a message.
+fn quoted(bytes: &[u8]) -> String {
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]);
+    let more = if bytes.len() > SHOWN_BYTES_MAX { "…" } else { "" };
+    format!("{shown:?}{more}")
+}
+
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod testing;

@@ -42,6 +42,11 @@ fn json_that_nobody_wrote() {
 }
 
 #[test]
+fn records_of_other_formats_that_nobody_wrote() {
+    drive("decode_formats");
+}
+
+#[test]
 fn answers_that_no_guest_should_give() {
     drive("guest_rows");
 }

@@ -11,7 +11,7 @@ use bridge::batch::{
     TopicPartition,
 };
 use bridge::config::{Overrides, Plan, Section, Surroundings};
-use bridge::format::{Admission, DecoderContext, KINDS, KeyPlan, NullValue};
+use bridge::format::{Admission, DecoderContext, Format, KINDS, KeyPlan, NullValue, Single};
 use bridge::limits::MIB;
 use bridge::names::Names;
 use bridge::reject::{Reason, Rejects};
@@ -34,6 +34,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "decode_json", body: decode_json, seeds: json_seeds },
+    Target { name: "decode_formats", body: decode_formats, seeds: format_seeds },
     Target { name: "guest_rows", body: guest_rows, seeds: guest_seeds },
     Target { name: "config", body: config, seeds: config_seeds },
     Target { name: "line_protocol", body: line_protocol, seeds: line_seeds },
@@ -67,29 +68,88 @@ pub fn decode_json(bytes: &[u8]) {
     let arrays = if first & 1 == 0 { "reject" } else { "rows" };
     let depth = if first & 2 == 0 { 64 } else { 3 };
     let options = format!("top_level_array = \"{arrays}\"\ndepth_max = {depth}\n");
-    let section = Section::new("value", options.parse().expect("our own TOML"));
-    let kind = KINDS.iter().find(|kind| kind.name == "json").expect("it is a kind");
-    let plan = (kind.parse)(&section).unwrap_or_else(|mistake| panic!("{}", mistake.message));
     let key = match first & 4 {
         0 => KeyPlan::Ignore,
         _ => KeyPlan::Json { prefix: "key_".to_owned(), column: "key".to_owned() },
     };
-    let names = Arc::new(Names::default());
-    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: MIB };
-    let context = DecoderContext { names: Arc::clone(&names), key, admission };
-    let mut format = plan.decoder(&context);
+    let (mut format, names) = decoder("json", &options, key);
     let values: Vec<Vec<u8>> = rest.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
     // Twice: what the decoder learnt from the first batch must not change the second.
     let told = decoded(&mut *format, values.clone(), &names);
     assert_eq!(decoded(&mut *format, values, &names), told);
 }
 
+/// A format with these options, and the names of its columns.
+fn decoder(kind: &str, options: &str, key: KeyPlan) -> (Box<dyn Format>, Arc<Names>) {
+    let section = Section::new("value", options.parse().expect("our own TOML"));
+    let kind = KINDS.iter().find(|known| known.name == kind).expect("it is a kind");
+    let plan = (kind.parse)(&section).unwrap_or_else(|mistake| panic!("{}", mistake.message));
+    let names = Arc::new(Names::default());
+    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: MIB };
+    let context = DecoderContext { names: Arc::clone(&names), key, admission };
+    (plan.decoder(&context), names)
+}
+
+/// Formats other than JSON, and options of theirs.
+const FORMATS: [(&str, &str); 13] = [
+    ("csv", "columns = ['a', 'b', 'c']"),
+    ("csv", "default_type = 'auto'\nescape = '\\'\ntrim = true"),
+    (
+        "csv",
+        "columns = ['a', '', 'c']\ndelimiter = ';'\nquote = \"'\"\nnull = ['x', '0']\n\
+             types = { a = 'long', c = 'double' }\nbad_cell = 'text'",
+    ),
+    ("csv", "header = 'skip'\ncolumns = ['a', 'b']\ndefault_type = 'boolean'\nbad_cell = 'null'"),
+    ("ilp", ""),
+    ("ilp", "measurement = 'column'\nprecision = 's'"),
+    ("msgpack", "depth_max = 8"),
+    ("raw", ""),
+    ("i64", ""),
+    ("f64", "written = 'text'"),
+    ("bool", "written = 'text'"),
+    ("uuid", ""),
+    ("ignore", ""),
+];
+
+/// Bytes to rows by formats other than JSON: the first byte picks one, a zero byte ends a record.
+pub fn decode_formats(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let (kind, options) = FORMATS[usize::from(*first) % FORMATS.len()];
+    let key = KeyPlan::Single { single: Single::Raw, column: "key".to_owned() };
+    let (mut format, names) = decoder(kind, options, key.clone());
+    let values: Vec<Vec<u8>> = rest.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    let size = values.iter().map(Vec::len).sum::<usize>();
+    let mut tell = |values: Vec<Vec<u8>>| {
+        let mut told = vec![String::new(); values.len()];
+        let batch = batch(values);
+        let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+        format.decode(&batch, &mut rows, &mut rejects);
+        for (source, _, reason, detail) in &rejects.found {
+            assert!(!detail.is_empty(), "a reject without a word");
+            told[*source as usize].push_str(reason.name());
+        }
+        // Values and keys as they are or as base64; small numbers may be doubles of an array.
+        assert!(rows.arena.len() <= 12 * size + 64 * told.len(), "{} bytes", rows.arena.len());
+        tell_rows(&rows, &names, &mut told);
+        told
+    };
+    // One after the other as together: what was learnt from others changes nothing.
+    let together = tell(values.clone());
+    assert_eq!(tell(values.clone()), together);
+    let (mut fresh, names) = decoder(kind, options, key);
+    for (value, together) in values.into_iter().zip(together) {
+        let batch = batch(vec![value]);
+        let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+        fresh.decode(&batch, &mut rows, &mut rejects);
+        let mut told = vec![String::new()];
+        rejects.found.iter().for_each(|(_, _, reason, _)| told[0].push_str(reason.name()));
+        tell_rows(&rows, &names, &mut told);
+        assert_eq!(told[0], together);
+    }
+}
+
 /// What became of each record, in words; checks what must hold of all rows.
-fn decoded(
-    format: &mut dyn bridge::format::Format,
-    values: Vec<Vec<u8>>,
-    names: &Names,
-) -> Vec<String> {
+fn decoded(format: &mut dyn Format, values: Vec<Vec<u8>>, names: &Names) -> Vec<String> {
     let count = values.len();
     let judged: Vec<Judged> = values.iter().map(|value| judge(value)).collect();
     let batch = batch(values);
@@ -104,15 +164,28 @@ fn decoded(
         told[*source as usize].push_str(reason.name());
     }
     rejects.prune(&mut rows);
+    for row in &rows.rows {
+        let source = row.source as usize;
+        assert!(judged[source] != Judged::None, "record {source} goes on, and is no JSON");
+    }
+    tell_rows(&rows, names, &mut told);
+    told
+}
+
+/// Adds each record's rows to what is told of it; checks what must hold of all rows.
+fn tell_rows(rows: &RowBatch, names: &Names, told: &mut [String]) {
     let mut last = 0;
     for row in &rows.rows {
         assert!(row.source >= last, "rows come in the order of their records");
         last = row.source;
-        assert!(judged[last as usize] != Judged::None, "record {last} goes on, and is no JSON");
         let mut columns = BTreeSet::new();
+        let told = &mut told[last as usize];
+        let table = names.tables.name(row.table).unwrap_or_default();
+        told.push_str(&format!("{table}:"));
         for cell in rows.cells_of(row) {
             let name = names.columns.name(cell.column).expect("a column that was interned");
-            assert!(columns.insert(cell.column), "column {name} twice in a row");
+            let is_new = columns.insert(cell.column) || &*name == "key";
+            assert!(is_new, "column {name} twice in a row");
             let kind = Kind::from_u8(cell.kind).expect("a kind of cell");
             let text = match kind {
                 Kind::Text | Kind::Symbol => {
@@ -121,10 +194,9 @@ fn decoded(
                 kind if kind.points() => format!("{:?}", rows.bytes_of(cell)),
                 _ => cell.value.to_string(),
             };
-            told[row.source as usize].push_str(&format!("{name}={kind:?} {text};"));
+            told.push_str(&format!("{name}={kind:?} {text};"));
         }
     }
-    told
 }
 
 /// What the reference, another parser, takes it for.
@@ -369,6 +441,24 @@ fn json_seeds() -> Vec<Vec<u8>> {
         let mut seed = vec![options];
         seed.extend_from_slice(&records.join(&0));
         seeds.push(seed);
+    }
+    seeds
+}
+
+fn format_seeds() -> Vec<Vec<u8>> {
+    let texts: [&[u8]; 5] = [
+        b"a,b,c\r\n1,\"x \"\"y\"\"\",2.5\n-7,,1e3\0a;'b;c';d\n0;x;true\n\0\"a\\\"b\", c ,007\n",
+        b"cpu,host=a,dc=x\\ y usage=98.5,n=3i,u=7u,ok=t,s=\"say \\\"hi\\\"\" 1700000000000000000\n\
+         # comment\ncpu,host=b usage=1e-3\nmem,host=b free=1i -5\0m f=1\nm f=2",
+        b"12345678\0-2.5e7\0true\x006ba7b810-9dad-11d1-80b4-00c04fd430c8\0",
+        b"time,key\n1,2\n3,4\0time,key\n5,6\0time,other\n7,8",
+        b"\x84\xa1a\x01\xa1b\x92\xcb@\x09!\xfbTD-\x18\x02\xa1c\x81\xa1d\xc3\xa4time\xd6\xffe\x53\xf1\x00",
+    ];
+    let mut seeds = Vec::new();
+    for format in 0..FORMATS.len() as u8 {
+        for text in texts {
+            seeds.push([&[format][..], text].concat());
+        }
     }
     seeds
 }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use bridge_abi::{Cell, Kind};
 use simd_json::{Node, StaticNode};
 
-use super::{Refused, array};
+use super::array;
 use crate::batch::RowBatch;
+use crate::format::Refused;
+use crate::format::walk::CELLS_MAX;
 use crate::names::Names;
 use crate::reject::Reason;
-
-/// Cells of one record, at most.
-const CELLS_MAX: usize = 2_000;
 
 /// Turns objects into cells.
 pub(in super::super) struct Flattener {

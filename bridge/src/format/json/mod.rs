@@ -15,9 +15,7 @@
 //! others by simd-json, with its tape and buffers reused.
 
 mod array;
-mod document;
 mod flatten;
-mod number;
 mod predict;
 mod trie;
 
@@ -30,7 +28,7 @@ use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 pub(super) use self::flatten::{Flattener, cell};
 use self::predict::Predictor;
 use super::key::KeyReader;
-use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan};
+use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan, Refused};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::kind::{Kind, options};
 use crate::reject::{Reason, Rejects, Stage};
@@ -47,11 +45,11 @@ pub const KIND: Kind<dyn FormatPlan> = Kind {
 /// Options of the format `json`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Options {
+pub(super) struct Options {
     /// Stands between the names of nested objects.
     separator: String,
     /// Objects and arrays within one another, at most.
-    depth_max: usize,
+    pub(super) depth_max: usize,
     /// What an array at the top is: "reject" or "rows" (a row for each element).
     top_level_array: TopLevelArray,
 }
@@ -91,9 +89,6 @@ impl Default for Parser {
         Parser { input: Vec::new(), buffers: Buffers::default(), tape: Tape(Vec::new()) }
     }
 }
-
-/// Why a record is refused.
-pub(super) type Refused = (Reason, String);
 
 impl Parser {
     /// Parses a document and hands its tape to `read`.
@@ -170,7 +165,7 @@ fn end_of_string(document: &[u8], at: usize) -> usize {
 }
 
 /// The decoder of one lane.
-struct Decoder {
+pub(super) struct Decoder {
     admission: Admission,
     top_level_array: TopLevelArray,
     depth_max: usize,
@@ -219,7 +214,7 @@ impl Format for Decoder {
 }
 
 impl Decoder {
-    fn new(options: &Options, context: &DecoderContext) -> Decoder {
+    pub(super) fn new(options: &Options, context: &DecoderContext) -> Decoder {
         Decoder {
             admission: context.admission,
             top_level_array: options.top_level_array,
@@ -231,8 +226,9 @@ impl Decoder {
         }
     }
 
+    /// Appends the rows of a record.
     #[inline]
-    fn record(
+    pub(super) fn record(
         &mut self,
         source: u32,
         value: &[u8],
@@ -250,7 +246,7 @@ impl Decoder {
 
     /// A record that has no value.
     #[cold]
-    fn key_alone(
+    pub(super) fn key_alone(
         &mut self,
         source: u32,
         key: Option<&[u8]>,

@@ -16,11 +16,11 @@
 
 use bridge_abi::{Cell, Kind};
 
-use super::document::Document;
 use super::end_of_string;
-use super::number::{self, Number};
 use super::trie::Trie;
 use crate::batch::RowBatch;
+use crate::format::document::Document;
+use crate::format::number::{self, Number};
 
 /// What learning from one record costs. Records that never come again must not cost more than the
 /// learning saves: the predictor pays for it out of what it earns.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::batch::testing::batch;
-use crate::format::{KeyPlan, NullValue};
+use crate::format::{KeyPlan, NullValue, Single};
 use crate::names::Names;
 
 pub fn context(key: KeyPlan) -> DecoderContext {
@@ -113,7 +113,7 @@ fn an_array_at_the_top_may_be_rows() {
 
 #[test]
 fn keys_become_columns() {
-    let string = context(KeyPlan::String { column: "key".into() });
+    let string = context(KeyPlan::Single { single: Single::String, column: "key".into() });
     assert_eq!(decoded(Options::default(), &string, "k1", b"{\"a\":1}"), "a=1i key=\"k1\"");
     let json = context(KeyPlan::Json { prefix: "key_".into(), column: "key".into() });
     let got = decoded(Options::default(), &json, "{\"id\":7}", b"{\"a\":1}");

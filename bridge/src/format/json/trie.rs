@@ -9,7 +9,7 @@
 //!
 //! Invariant: no path has a column twice, for none is added that has.
 
-use super::document::Document;
+use crate::format::document::Document;
 
 /// Nodes, at most: twice the fields that a record may have.
 const NODES_MAX: usize = 4_096;

@@ -1,10 +1,29 @@
 //! A document's bytes, read eight or sixteen at once. Behind its last byte there are zeros, which
-//! stand nowhere in JSON, so that whoever reads on stops there without asking where the end is.
-//! No byte outside of the document is touched: it lies in memory that is lent.
+//! stand nowhere in JSON and mean nothing in CSV and line protocol, so that whoever reads on stops
+//! there without asking where the end is. No byte outside of the document is touched: it lies in
+//! memory that is lent.
 
 /// Eight times the same byte.
 pub(super) const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
+}
+
+/// Bytes that are looked for together; none of them is zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needles<const N: usize>([u64; N]);
+
+impl<const N: usize> Needles<N> {
+    /// Panics with a zero, for zeros stand behind a document.
+    pub(super) const fn new(bytes: [u8; N]) -> Needles<N> {
+        let mut words = [0; N];
+        let mut at = 0;
+        while at < N {
+            assert!(bytes[at] != 0, "zeros stand behind a document");
+            words[at] = all(bytes[at]);
+            at += 1;
+        }
+        Needles(words)
+    }
 }
 
 /// The bytes of one record.
@@ -91,6 +110,45 @@ impl<'a> Document<'a> {
             at += 8;
         }
     }
+
+    /// The byte at a position; zero behind the end.
+    #[inline(always)]
+    pub(super) fn byte(self, at: usize) -> u8 {
+        self.bytes.get(at).copied().unwrap_or(0)
+    }
+
+    /// The position of the first of the needles from `at` on, or the document's end.
+    #[inline(always)]
+    pub(super) fn find<const N: usize>(self, at: usize, needles: &Needles<N>) -> usize {
+        let mut at = at;
+        while at < self.bytes.len() {
+            let word = self.eight(at);
+            // Exact up to the lowest byte that it finds; only above may it see too much.
+            let same = |needle: u64| (word ^ needle).wrapping_sub(all(1)) & !(word ^ needle);
+            let found = needles.0.iter().fold(0, |found, needle| found | same(*needle));
+            let found = found & all(0x80);
+            if found != 0 {
+                return at + found.trailing_zeros() as usize / 8;
+            }
+            at += 8;
+        }
+        self.bytes.len()
+    }
+
+    /// Appends what lies between two positions of the document.
+    #[inline(always)]
+    pub(super) fn copy(self, from: usize, to: usize, out: &mut Vec<u8>) {
+        let len = to - from;
+        if len <= 16 {
+            // Sixteen at once, and what is too much taken back: faster than a copy of unknown
+            // length.
+            let end = out.len() + len;
+            out.extend_from_slice(&self.sixteen(from).to_le_bytes());
+            out.truncate(end);
+        } else {
+            out.extend_from_slice(&self.bytes[from..to]);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +168,35 @@ mod tests {
             let sixteen: [u8; 16] = padded[at..at + 16].try_into().expect("sixteen bytes");
             prop_assert_eq!(document.sixteen(at), u128::from_le_bytes(sixteen));
             prop_assert_eq!(document.eight(at), u128::from_le_bytes(sixteen) as u64);
+        }
+
+        #[test]
+        fn what_is_looked_for_is_found_first(
+            bytes in prop::collection::vec(
+                prop_oneof![3 => any::<u8>(), 2 => prop::sample::select(&b",\n\"\x01\x80+-"[..])],
+                0..40,
+            ),
+            needles in prop::array::uniform4(prop::sample::select(&b",\n\"\x01\x80x"[..])),
+            at in 0_usize..45,
+        ) {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let found = rest.iter().position(|byte| needles.contains(byte));
+            let expected = found.map_or(bytes.len(), |found| at + found);
+            let document = Document::new(&bytes);
+            prop_assert_eq!(document.find(at, &Needles::new(needles)), expected);
+        }
+
+        #[test]
+        fn copies_are_what_was_there(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            from in 0_usize..60,
+            to in 0_usize..60,
+        ) {
+            let to = to.min(bytes.len());
+            let from = from.min(to);
+            let mut out = b"before".to_vec();
+            Document::new(&bytes).copy(from, to, &mut out);
+            prop_assert_eq!(&out[6..], &bytes[from..to]);
         }
 
         #[test]

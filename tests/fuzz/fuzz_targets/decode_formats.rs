@@ -1,0 +1,4 @@
+//! Record bytes to rows, by formats other than JSON. The body is shared with the ordinary tests.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::bodies::decode_formats(bytes));
