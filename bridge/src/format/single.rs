@@ -302,7 +302,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(
+    fn checked(
         section: &Section,
         column: String,
         single: Single,
@@ -314,13 +314,13 @@ impl Plan {
     }
 
     fn text(section: &Section, single: Single) -> Result<Box<dyn FormatPlan>, Mistake> {
-        Plan::new(section, options::<TextOptions>(section)?.column, single)
+        Plan::checked(section, options::<TextOptions>(section)?.column, single)
     }
 
     fn simple(section: &Section, simple: Simple) -> Result<Box<dyn FormatPlan>, Mistake> {
         let SimpleOptions { column, written } = options(section)?;
         let written = written.unwrap_or(simple.usually_written());
-        Plan::new(section, column, Single::Simple(simple, written))
+        Plan::checked(section, column, Single::Simple(simple, written))
     }
 }
 
