@@ -110,9 +110,8 @@ impl KeyReader {
         match self {
             KeyReader::Ignore => {}
             KeyReader::Single { single, column } => {
-                let cell = single.cell(key, *column, rows);
-                let wrong = |(_, wrong)| (Reason::BadKey, format!("the key {wrong}"));
-                rows.cells.push(cell.map_err(wrong)?);
+                let read = single.append(key, *column, rows);
+                read.map_err(|(_, wrong)| (Reason::BadKey, format!("the key {wrong}")))?;
             }
             KeyReader::Json(json) => {
                 let JsonKey { column, flattener, parser } = &mut **json;

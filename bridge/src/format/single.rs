@@ -126,28 +126,29 @@ impl Simple {
         })
     }
 
-    /// The cell of these bytes, as [`Single::cell`] gives it.
-    fn cell(
+    /// Appends the cell of these bytes, as [`Single::append`] does.
+    fn append(
         self,
         written: Written,
         bytes: &[u8],
         column: u16,
         rows: &mut RowBatch,
-    ) -> Result<Cell, (Reason, String)> {
+    ) -> Result<(), (Reason, String)> {
         let read = match written {
             Written::Binary => self.binary(bytes),
             Written::Text => self.text(bytes),
         };
-        let (kind, value) = match read {
-            Some(Read::I64(value)) => (CellKind::I64, value as u64),
-            Some(Read::F64(value)) => (CellKind::F64, value.to_bits()),
-            Some(Read::Bool(value)) => (CellKind::Bool, u64::from(value)),
-            Some(Read::Uuid(text)) => {
-                return Ok(rows.cell_bytes(column, CellKind::Text, 0, &text));
-            }
+        let plain =
+            |kind: CellKind, value: u64| Cell { column, kind: kind as u8, flags: 0, len: 0, value };
+        let cell = match read {
+            Some(Read::I64(value)) => plain(CellKind::I64, value as u64),
+            Some(Read::F64(value)) => plain(CellKind::F64, value.to_bits()),
+            Some(Read::Bool(value)) => plain(CellKind::Bool, u64::from(value)),
+            Some(Read::Uuid(text)) => rows.cell_bytes(column, CellKind::Text, 0, &text),
             None => return Err((Reason::Malformed, misread(self, written, bytes))),
         };
-        Ok(Cell { column, kind: kind as u8, flags: 0, len: 0, value })
+        rows.cells.push(cell);
+        Ok(())
     }
 
     /// What the bytes should be, for a message.
@@ -178,28 +179,33 @@ enum Read {
 }
 
 impl Single {
-    /// The cell of these bytes; or what is wrong with them, as the end of a sentence.
-    #[inline]
-    pub(super) fn cell(
+    /// Appends the cell of these bytes; or says what is wrong with them, as the end of a sentence.
+    #[inline(always)]
+    pub(super) fn append(
         self,
         bytes: &[u8],
         column: u16,
         rows: &mut RowBatch,
-    ) -> Result<Cell, (Reason, String)> {
+    ) -> Result<(), (Reason, String)> {
         match self {
-            Single::String => match simdutf8::compat::from_utf8(bytes) {
-                Ok(_) => Ok(rows.cell_bytes(column, CellKind::Text, 0, bytes)),
-                Err(error) => {
+            Single::String => {
+                if let Err(error) = simdutf8::compat::from_utf8(bytes) {
                     let at = error.valid_up_to();
-                    Err((Reason::InvalidUtf8, format!("is not UTF-8 at byte {at}")))
+                    return Err((Reason::InvalidUtf8, format!("is not UTF-8 at byte {at}")));
                 }
-            },
-            Single::Raw => Ok(match simdutf8::basic::from_utf8(bytes) {
-                Ok(_) => rows.cell_bytes(column, CellKind::Text, 0, bytes),
-                Err(_) => base64_cell(bytes, column, rows),
-            }),
-            Single::Simple(simple, written) => simple.cell(written, bytes, column, rows),
+                let cell = rows.cell_bytes(column, CellKind::Text, 0, bytes);
+                rows.cells.push(cell);
+            }
+            Single::Raw => {
+                let cell = match simdutf8::basic::from_utf8(bytes) {
+                    Ok(_) => rows.cell_bytes(column, CellKind::Text, 0, bytes),
+                    Err(_) => base64_cell(bytes, column, rows),
+                };
+                rows.cells.push(cell);
+            }
+            Single::Simple(simple, written) => simple.append(written, bytes, column, rows)?,
         }
+        Ok(())
     }
 
     /// What it is, for a person.
@@ -296,7 +302,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(
+    fn checked(
         section: &Section,
         column: String,
         single: Single,
@@ -308,13 +314,13 @@ impl Plan {
     }
 
     fn text(section: &Section, single: Single) -> Result<Box<dyn FormatPlan>, Mistake> {
-        Plan::new(section, options::<TextOptions>(section)?.column, single)
+        Plan::checked(section, options::<TextOptions>(section)?.column, single)
     }
 
     fn simple(section: &Section, simple: Simple) -> Result<Box<dyn FormatPlan>, Mistake> {
         let SimpleOptions { column, written } = options(section)?;
         let written = written.unwrap_or(simple.usually_written());
-        Plan::new(section, column, Single::Simple(simple, written))
+        Plan::checked(section, column, Single::Simple(simple, written))
     }
 }
 
@@ -334,9 +340,8 @@ struct Reader {
 impl ReadValue for Reader {
     #[inline]
     fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
-        let cell = self.single.cell(value, self.column, out.rows);
-        let cell = cell.map_err(|(reason, wrong)| (reason, format!("the value {wrong}")))?;
-        out.rows.cells.push(cell);
+        let read = self.single.append(value, self.column, out.rows);
+        read.map_err(|(reason, wrong)| (reason, format!("the value {wrong}")))?;
         out.end_row(0)
     }
 }

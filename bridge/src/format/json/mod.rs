@@ -226,9 +226,8 @@ impl Decoder {
         }
     }
 
-    /// Appends the rows of a record.
     #[inline]
-    pub(super) fn record(
+    fn record(
         &mut self,
         source: u32,
         value: &[u8],
@@ -259,7 +258,7 @@ impl Decoder {
     }
 
     /// By the tape.
-    fn parse(
+    pub(super) fn parse(
         &mut self,
         source: u32,
         value: &[u8],
