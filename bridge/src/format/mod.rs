@@ -1,21 +1,36 @@
 //! Record bytes to rows. A format is one file (or folder) and its two lines below.
 
+mod avro;
 mod json;
 mod key;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::{RecordBatch, RowBatch};
+use crate::blame::Fault;
 use crate::kind::Kind;
 use crate::names::Names;
 use crate::reject::{Reason, Rejects};
+use crate::schemas::Doors;
 
 /// Every format, by name.
-pub const KINDS: &[Kind<dyn FormatPlan>] = &[json::KIND];
+pub const KINDS: &[Kind<dyn FormatPlan>] = &[json::KIND, avro::KIND];
+
+/// Why a record is refused.
+type Refused = (Reason, String);
 
 /// A format as configured: makes one decoder for each lane.
 pub trait FormatPlan: Send + Sync + Debug {
+    /// Relative paths start from here.
+    fn rebase(&mut self, _base: &Path) {}
+
+    /// Reads the files that it needs. What it asks of servers from now on it waits for.
+    fn open(&self, _doors: Doors) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// A decoder for one lane.
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format>;
 }
@@ -120,15 +135,17 @@ pub struct Decoded {
     pub skipped: u64,
 }
 
-/// Decodes batches. One instance for each lane; pure CPU.
+/// Decodes batches. One instance for each lane; pure CPU, but for a schema that nobody has met
+/// (`schemas`).
 pub trait Format: Send {
     /// Appends the rows of all records, in order; refuses those that are not of this format. A
     /// record of which only the key is admitted is a row of its key's columns.
     /// Never panics, never stops at a bad record, allocates nothing per record in steady state.
+    /// An error is none of the records'.
     fn decode(
         &mut self,
         records: &RecordBatch,
         rows: &mut RowBatch,
         rejects: &mut Rejects,
-    ) -> Decoded;
+    ) -> Result<Decoded, Fault>;
 }

@@ -138,7 +138,7 @@ impl Lane {
     fn fill(&mut self, batch: RecordBatch, pace: Pace) -> Result<(), Fault> {
         self.outbox.set_pace(pace.now, pace.linger);
         self.rows.clear();
-        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects);
+        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects)?;
         for transform in &mut self.transforms {
             self.rejects.prune(&mut self.rows);
             transform.apply(&batch, &mut self.rows, &mut self.rejects)?;

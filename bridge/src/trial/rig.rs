@@ -163,7 +163,7 @@ impl Rig {
     pub fn try_on(&mut self, batch: RecordBatch) -> Result<Tried, Fault> {
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
         let before: u64 = self.fuel();
-        self.format.decode(&batch, &mut rows, &mut rejects);
+        self.format.decode(&batch, &mut rows, &mut rejects)?;
         for transform in &mut self.transforms {
             rejects.prune(&mut rows);
             transform.apply(&batch, &mut rows, &mut rejects)?;

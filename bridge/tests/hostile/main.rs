@@ -42,6 +42,11 @@ fn json_that_nobody_wrote() {
 }
 
 #[test]
+fn avro_that_nobody_wrote() {
+    drive("decode_avro");
+}
+
+#[test]
 fn answers_that_no_guest_should_give() {
     drive("guest_rows");
 }
