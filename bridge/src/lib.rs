@@ -31,6 +31,7 @@ pub mod outbox;
 pub mod pipeline;
 pub mod reject;
 pub mod rejects;
+pub mod schemas;
 pub mod shape;
 pub mod sink;
 pub mod source;

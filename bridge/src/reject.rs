@@ -64,6 +64,8 @@ reasons! {
     Empty = "empty",
     /// Not what the format says it is.
     Malformed = "malformed",
+    /// Nobody has the schema that it was written with.
+    UnknownSchema = "unknown-schema",
     /// Text that is not UTF-8.
     InvalidUtf8 = "invalid-utf8",
     /// Nested deeper than the bound.

@@ -136,7 +136,8 @@ fn pipeline(
     let draft: Option<PipelineDraft> = found.keep(section.read());
     let origin = draft.as_ref().and_then(|draft| source(name, section, draft, shared, &mut found));
     let value = section.below("value");
-    let value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
+    let mut value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
+    value.iter_mut().for_each(|(_, value)| value.rebase(shared.with.base));
     let key = found.keep(key::plan(section, value.as_ref().map(|(kind, _)| *kind)));
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));

@@ -5,6 +5,7 @@
 //! record ──admission──▶ value ──▶ rows of the format ──▶ each with the key's columns behind it
 //! ```
 
+mod avro;
 mod csv;
 mod document;
 mod ignore;
@@ -17,12 +18,15 @@ mod single;
 mod walk;
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::batch::{RecordBatch, RowBatch};
+use crate::blame::Fault;
 use crate::kind::Kind;
 use crate::names::Names;
 use crate::reject::{Reason, Rejects};
+use crate::schemas::Doors;
 
 pub use self::key::KeyPlan;
 pub use self::single::{Simple, Single, Written};
@@ -30,6 +34,7 @@ pub use self::single::{Simple, Single, Written};
 /// Every format, by name.
 pub const KINDS: &[Kind<dyn FormatPlan>] = &[
     json::KIND,
+    avro::KIND,
     csv::KIND,
     ilp::KIND,
     msgpack::KIND,
@@ -53,6 +58,14 @@ type Refused = (Reason, String);
 
 /// A format as configured: makes one decoder for each lane.
 pub trait FormatPlan: Send + Sync + Debug {
+    /// Relative paths start from here.
+    fn rebase(&mut self, _base: &Path) {}
+
+    /// Reads the files that it needs. What it asks of servers from now on it waits for.
+    fn open(&self, _doors: Doors) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// A decoder for one lane.
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format>;
 }
@@ -132,17 +145,19 @@ pub struct Decoded {
     pub skipped: u64,
 }
 
-/// Decodes batches. One instance for each lane; pure CPU.
+/// Decodes batches. One instance for each lane; pure CPU, but for a schema that nobody has met
+/// (`schemas`).
 pub trait Format: Send {
     /// Appends the rows of all records, in order; refuses those that are not of this format. A
     /// record of which only the key is admitted is a row of its key's columns.
     /// Never panics, never stops at a bad record, allocates nothing per record in steady state.
+    /// An error is none of the records'.
     fn decode(
         &mut self,
         records: &RecordBatch,
         rows: &mut RowBatch,
         rejects: &mut Rejects,
-    ) -> Decoded;
+    ) -> Result<Decoded, Fault>;
 }
 
 /// Bytes of a value shown in a message, at most.

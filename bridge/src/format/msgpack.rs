@@ -22,6 +22,7 @@ use super::json;
 use super::walk::walk;
 use super::{Admission, Decoded, DecoderContext, Format, FormatPlan, Refused, quoted};
 use crate::batch::{RecordBatch, RowBatch};
+use crate::blame::Fault;
 use crate::kind::{Kind, options};
 use crate::reject::{Reason, Rejects};
 
@@ -65,15 +66,15 @@ impl Format for Decoder {
         records: &RecordBatch,
         rows: &mut RowBatch,
         rejects: &mut Rejects,
-    ) -> Decoded {
+    ) -> Result<Decoded, Fault> {
         let Decoder { admission, depth_max, json, text } = self;
-        walk(*admission, records, rows, rejects, |source, value, key, rows| {
+        Ok(walk(*admission, records, rows, rejects, |source, value, key, rows| {
             let Some(value) = value else { return json.key_alone(source, key, rows) };
             text.clear();
             to_json(value, *depth_max, text)?;
             // By the tape: a second caller of what is predicted would cost JSON itself.
             json.parse(source, text, key, rows)
-        })
+        }))
     }
 }
 

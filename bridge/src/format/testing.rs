@@ -40,7 +40,8 @@ impl Bench {
     pub fn told_of(&mut self, key: &str, value: impl AsRef<[u8]>) -> String {
         let records = batch(vec![(Some(key.into()), Some(value.as_ref().to_vec()))]);
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-        self.decoder.decode(&records, &mut rows, &mut rejects);
+        let decoded = self.decoder.decode(&records, &mut rows, &mut rejects);
+        decoded.expect("only records are at fault");
         if let Some((_, stage, reason, detail)) = rejects.found.first() {
             assert!(rows.rows.is_empty() && rows.cells.is_empty(), "it leaves nothing");
             return format!("{} {}: {detail}", stage.name(), reason.name());

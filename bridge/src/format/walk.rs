@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::key::KeyReader;
 use super::{Admission, Admitted, Decoded, DecoderContext, Format, Refused};
 use crate::batch::{RecordBatch, Row, RowBatch};
+use crate::blame::Fault;
 use crate::reject::{Rejects, Stage};
 
 /// Cells of one row that come from the value, at most; with the key's they fit a row's count.
@@ -76,9 +77,9 @@ impl<R: ReadValue> Format for Walker<R> {
         records: &RecordBatch,
         rows: &mut RowBatch,
         rejects: &mut Rejects,
-    ) -> Decoded {
+    ) -> Result<Decoded, Fault> {
         let Walker { admission, key: reader, values } = self;
-        walk(*admission, records, rows, rejects, |source, value, key, rows| {
+        Ok(walk(*admission, records, rows, rejects, |source, value, key, rows| {
             let (number, start, key_cells) = (0, rows.cells.len(), None);
             let reader = &mut *reader;
             let mut out = Out { rows, reader, key, source, number, start, key_cells };
@@ -86,7 +87,7 @@ impl<R: ReadValue> Format for Walker<R> {
                 Some(value) => values.read(value, &mut out),
                 None => out.end_row(0),
             }
-        })
+        }))
     }
 }
 
@@ -157,7 +158,7 @@ mod tests {
             batch_of(&[("k", Some("a b")), ("l", Some("c no")), ("m", None), ("n", Some("d"))]);
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
         let decoded = walker.decode(&records, &mut rows, &mut rejects);
-        assert_eq!(decoded.skipped, 1);
+        assert_eq!(decoded.expect("only records are at fault").skipped, 1);
         let shown = bench.shown(&rows);
         assert_eq!(
             shown,

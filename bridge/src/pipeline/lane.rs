@@ -140,7 +140,7 @@ impl Lane {
     fn fill(&mut self, batch: RecordBatch, pace: Pace) -> Result<(), Fault> {
         self.outbox.set_pace(pace.now, pace.linger);
         self.rows.clear();
-        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects);
+        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects)?;
         let (mut kept, mut rejected) = (0, 0);
         loop {
             let Lane { portions, transforms, rows, rejects, .. } = &mut *self;

@@ -20,6 +20,7 @@ use crate::kafka::check::Sample;
 use crate::names::Names;
 use crate::observe::{Counter, PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
+use crate::schemas::Doors;
 use crate::sink::{Finding, FindingState, Sink, SinkContext, SinkPlan};
 use crate::source::Opened;
 use crate::transform::{LoadContext, Loaded, Transform};
@@ -129,6 +130,12 @@ pub fn open(
     for way in [&sink].into_iter().chain(second).chain(&also) {
         prepare(&plan.name, &way.sink, &around.runtime)?;
     }
+    let (abandoned, abandoned_seen) = watch::channel(false);
+    plan.value.open(Doors {
+        pipeline: Arc::clone(&plan.name),
+        meter: Arc::clone(meter),
+        abandoned: abandoned_seen.clone(),
+    })?;
     let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
     let (benches, reloader) = benches(plan, &context, transforms, loads, meter)?;
     let ignored = rejects::own_topics(&plan.rejects);
@@ -136,7 +143,6 @@ pub fn open(
     if let Some(group) = group {
         sink.sink.join(group);
     }
-    let (abandoned, abandoned_seen) = watch::channel(false);
     let letters = DeadLetters {
         pipeline: Arc::clone(&plan.name),
         shelf: rejects::shelf(&plan.rejects, plan.source.kafka())?,

@@ -47,7 +47,7 @@ impl Bench {
         let mut kept = vec![Share::default(); self.transforms.len()];
         for batch in by_partition(samples) {
             let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-            self.format.decode(&batch, &mut rows, &mut rejects);
+            self.format.decode(&batch, &mut rows, &mut rejects)?;
             let (all, refused) = (batch.len(), rejects.found.len());
             let topic = Arc::clone(&batch.source.topic);
             let why = rejects

@@ -110,7 +110,7 @@ fn run(rig: &mut Rig, batch: &RecordBatch, time: Duration) -> Result<(f64, f64),
         rows.clear();
         rejects.found.clear();
         let begun = Instant::now();
-        rig.format.decode(batch, &mut rows, &mut rejects);
+        rig.format.decode(batch, &mut rows, &mut rejects)?;
         rejects.prune(&mut rows);
         let read = Instant::now();
         for transform in &mut rig.transforms {

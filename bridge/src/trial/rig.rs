@@ -178,7 +178,7 @@ impl Rig {
     /// Decodes a batch and takes it through the transforms.
     pub fn pass(&mut self, batch: &RecordBatch) -> Result<Passed, Fault> {
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-        let skipped = self.format.decode(batch, &mut rows, &mut rejects).skipped;
+        let skipped = self.format.decode(batch, &mut rows, &mut rejects)?.skipped;
         // Whatever they make is one portion, for no room is given.
         Portions::default().next(&mut self.transforms, batch, &mut rows, &mut rejects)?;
         Ok(Passed { rows, rejects, skipped })

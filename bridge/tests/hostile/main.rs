@@ -47,6 +47,11 @@ fn records_of_other_formats_that_nobody_wrote() {
 }
 
 #[test]
+fn avro_that_nobody_wrote() {
+    drive("decode_avro");
+}
+
+#[test]
 fn answers_that_no_guest_should_give() {
     drive("guest_rows");
 }

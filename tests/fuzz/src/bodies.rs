@@ -35,6 +35,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "decode_json", body: decode_json, seeds: json_seeds },
     Target { name: "decode_formats", body: decode_formats, seeds: format_seeds },
+    Target { name: "decode_avro", body: decode_avro, seeds: avro_seeds },
     Target { name: "guest_rows", body: guest_rows, seeds: guest_seeds },
     Target { name: "config", body: config, seeds: config_seeds },
     Target { name: "line_protocol", body: line_protocol, seeds: line_seeds },
@@ -123,7 +124,7 @@ pub fn decode_formats(bytes: &[u8]) {
         let mut told = vec![String::new(); values.len()];
         let batch = batch(values);
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-        format.decode(&batch, &mut rows, &mut rejects);
+        format.decode(&batch, &mut rows, &mut rejects).expect("only records are at fault");
         for (source, _, reason, detail) in &rejects.found {
             assert!(!detail.is_empty(), "a reject without a word");
             told[*source as usize].push_str(reason.name());
@@ -140,7 +141,7 @@ pub fn decode_formats(bytes: &[u8]) {
     for (value, together) in values.into_iter().zip(together) {
         let batch = batch(vec![value]);
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-        fresh.decode(&batch, &mut rows, &mut rejects);
+        fresh.decode(&batch, &mut rows, &mut rejects).expect("only records are at fault");
         let mut told = vec![String::new()];
         rejects.found.iter().for_each(|(_, _, reason, _)| told[0].push_str(reason.name()));
         tell_rows(&rows, &names, &mut told);
@@ -154,7 +155,7 @@ fn decoded(format: &mut dyn Format, values: Vec<Vec<u8>>, names: &Names) -> Vec<
     let judged: Vec<Judged> = values.iter().map(|value| judge(value)).collect();
     let batch = batch(values);
     let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-    format.decode(&batch, &mut rows, &mut rejects);
+    format.decode(&batch, &mut rows, &mut rejects).expect("only records are at fault");
     let mut told = vec![String::new(); count];
     for (source, _, reason, detail) in &rejects.found {
         assert!(!detail.is_empty(), "a reject without a word");
@@ -512,4 +513,60 @@ fn config_seeds() -> Vec<Vec<u8>> {
          limits = { lanes = 2, drain = '5s', batch_bytes_max = '1MiB', reject_share_max = 0.5 }\n",
     ];
     files.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Schemas whose values are hard: they hold themselves, maps name columns, items have no size.
+const AVRO_SCHEMAS: [&str; 3] = [
+    r#"{"type":"record","name":"L","fields":[{"name":"v","type":"int"},{"name":"next","type":["null","L"]},
+        {"name":"m","type":{"type":"map","values":["null","double","L",{"type":"array","items":"L"}]}}]}"#,
+    r#"{"type":"array","items":["null",{"type":"array","items":["null","long"]},
+        {"type":"record","name":"E","fields":[]},{"type":"map","values":"bytes"}]}"#,
+    r#"{"type":"record","name":"R","fields":[
+        {"name":"a","type":{"type":"array","items":{"type":"array","items":["null","float"]}}},
+        {"name":"d","type":{"type":"bytes","logicalType":"decimal","precision":40,"scale":9}},
+        {"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]}},
+        {"name":"f","type":{"type":"fixed","name":"D","size":12,"logicalType":"duration"}},
+        {"name":"s","type":["string",{"type":"record","name":"S","fields":[{"name":"x","type":"string"}]}]}]}"#,
+];
+
+/// Bytes to rows: the first byte picks a schema, and whether it is read as itself or as another.
+pub fn decode_avro(bytes: &[u8]) {
+    let Some((first, value)) = bytes.split_first() else { return };
+    let schema = AVRO_SCHEMAS[usize::from(*first) % AVRO_SCHEMAS.len()];
+    let mut options = format!("framing = \"bare\"\nschema = '''{schema}'''\n");
+    if first & 0x80 != 0 {
+        let reader = r#"{"type":"record","name":"R","fields":[{"name":"s","type":["null","string"]},
+            {"name":"next","type":"int","default":3}]}"#;
+        options.push_str(&format!("reader_schema = '''{reader}'''\n"));
+    }
+    let section = Section::new("value", options.parse().expect("our own TOML"));
+    let kind = KINDS.iter().find(|kind| kind.name == "avro").expect("it is a kind");
+    let plan = (kind.parse)(&section).unwrap_or_else(|mistake| panic!("{}", mistake.message));
+    let names = Arc::new(Names::default());
+    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: MIB };
+    let context = DecoderContext { names: Arc::clone(&names), key: KeyPlan::Ignore, admission };
+    let mut format = plan.decoder(&context);
+    let batch = batch(vec![value.to_vec()]);
+    let mut told = BTreeSet::new();
+    for _ in 0..2 {
+        let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+        format.decode(&batch, &mut rows, &mut rejects).expect("only records are at fault");
+        assert_eq!(rows.rows.len() + rejects.found.len(), 1, "a row or a reject");
+        assert!(rows.arena.len() <= value.len() * 64 + 128 * 1024, "too much is made of it");
+        let mut columns = BTreeSet::new();
+        for cell in rows.rows.iter().flat_map(|row| rows.cells_of(row)) {
+            assert!(columns.insert(cell.column), "a column twice in a row");
+            bridge_abi::value::decode(&rows.arena, 0, cell).expect("a cell as it must be");
+        }
+        told.insert(format!("{:?} {:?}", rows.cells, rejects.found));
+    }
+    assert_eq!(told.len(), 1, "the same twice");
+}
+
+fn avro_seeds() -> Vec<Vec<u8>> {
+    let list = b"\x00\x02\x02\x04\x00\x00\x02\x02k\x02\x00\x00\x00\x00\x00\x00\xf8\x3f\x00";
+    let items = b"\x01\x08\x00\x02\x04\x00\x02\x06\x00\x04\x06\x02\x02k\x02\xff\x00\x00";
+    let record =
+        [b"\x02\x02\x02\x00\x00\x00\x04\x30\x39\x02".as_slice(), &[1; 12], b"\x00\x04ab"].concat();
+    vec![list.to_vec(), items.to_vec(), record]
 }

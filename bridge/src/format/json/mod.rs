@@ -30,6 +30,7 @@ use self::predict::Predictor;
 use super::key::KeyReader;
 use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan, Refused};
 use crate::batch::{RecordBatch, Row, RowBatch};
+use crate::blame::Fault;
 use crate::kind::{Kind, options};
 use crate::reject::{Reason, Rejects, Stage};
 
@@ -181,7 +182,7 @@ impl Format for Decoder {
         records: &RecordBatch,
         rows: &mut RowBatch,
         rejects: &mut Rejects,
-    ) -> Decoded {
+    ) -> Result<Decoded, Fault> {
         let mut decoded = Decoded::default();
         for (index, record) in records.iter().enumerate() {
             let source = index as u32;
@@ -209,7 +210,7 @@ impl Format for Decoder {
                 rejects.push(source, Stage::Format, reason, detail);
             }
         }
-        decoded
+        Ok(decoded)
     }
 }
 

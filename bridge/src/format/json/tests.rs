@@ -24,7 +24,7 @@ pub fn told(decoder: &mut dyn Format, context: &DecoderContext, value: &[u8]) ->
 fn shown(decoder: &mut dyn Format, context: &DecoderContext, key: &str, value: &[u8]) -> String {
     let records = batch(vec![(Some(key.into()), Some(value.to_vec()))]);
     let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-    decoder.decode(&records, &mut rows, &mut rejects);
+    decoder.decode(&records, &mut rows, &mut rejects).expect("only records are at fault");
     if let Some((_, stage, reason, detail)) = rejects.found.first() {
         assert!(rows.rows.is_empty(), "a rejected record leaves no row");
         return format!("{} {}: {detail}", stage.name(), reason.name());
@@ -129,7 +129,8 @@ fn null_values_are_skipped_or_rejected() {
     let records = batch(vec![(None, None)]);
     let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
     let decode = |context: &DecoderContext, rows: &mut RowBatch, rejects: &mut Rejects| {
-        Options::default().decoder(context).decode(&records, rows, rejects)
+        let decoded = Options::default().decoder(context).decode(&records, rows, rejects);
+        decoded.expect("only records are at fault")
     };
     assert_eq!(decode(&context, &mut rows, &mut rejects).skipped, 1);
     assert!(rejects.is_empty());
@@ -150,7 +151,7 @@ fn null_values_may_be_rows_of_their_keys() {
     ]);
     let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
     let decoded = Options::default().decoder(&context).decode(&records, &mut rows, &mut rejects);
-    assert_eq!(decoded.skipped, 0);
+    assert_eq!(decoded.expect("only records are at fault").skipped, 0);
     let shown: Vec<String> = rows
         .rows
         .iter()
@@ -178,7 +179,8 @@ proptest! {
         let context = context(KeyPlan::Ignore);
         let records = batch(vec![(None, Some(value.into_bytes()))]);
         let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-        Options::default().decoder(&context).decode(&records, &mut rows, &mut rejects);
+        let mut decoder = Options::default().decoder(&context);
+        decoder.decode(&records, &mut rows, &mut rejects).expect("only records are at fault");
         prop_assert!(rejects.is_empty());
         let cells = rows.cells_of(&rows.rows[0]);
         prop_assert_eq!(cells[0].value as i64, int);
