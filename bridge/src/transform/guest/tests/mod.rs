@@ -11,6 +11,7 @@ mod kept;
 mod model;
 mod refusals;
 mod shadow;
+mod typed;
 
 use std::sync::Arc;
 
