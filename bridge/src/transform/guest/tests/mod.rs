@@ -1,6 +1,7 @@
 //! The fence from outside: modules go in, rows come out. Hostile modules are written as text;
 //! the examples of `transforms/` are what the build made of them.
 
+mod attacks;
 mod builtins;
 mod emits;
 mod examples;
