@@ -8,7 +8,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const MODULES: &[&str] = &["drop_cold", "enrich_route", "split_readings", "alarms", "faulty"];
+const MODULES: &[&str] =
+    &["drop_cold", "enrich_route", "split_readings", "alarms", "dew_point", "faulty"];
 /// Those that come along in every bridge, as `builtin:NAME`.
 const BUILTINS: &[&str] = &["filter", "route", "convert", "redact", "dedup", "sample", "explode"];
 
@@ -29,6 +30,7 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
     watch(&root.join("transforms"));
     watch(&root.join("transforms-sdk/abi"));
+    watch(&root.join("transforms-sdk/derive"));
     watch(&root.join("transforms-sdk/expr"));
     watch(&root.join("transforms-sdk/rust"));
 

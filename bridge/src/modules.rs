@@ -66,5 +66,7 @@ pub const ENRICH_ROUTE: &[u8] = wasm!("enrich_route");
 pub const SPLIT_READINGS: &[u8] = wasm!("split_readings");
 /// Writes an alarm to a topic for what is too hot: `{"max_celsius": 60.0, "topic": "alarms"}`.
 pub const ALARMS: &[u8] = wasm!("alarms");
+/// Reads and writes structs: `{"muggy_above": 16.0}`.
+pub const DEW_POINT: &[u8] = wasm!("dew_point");
 /// For tests of the fence: traps, loops, lies and grows when told to.
 pub const FAULTY: &[u8] = wasm!("faulty");

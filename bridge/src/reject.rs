@@ -150,6 +150,10 @@ impl Kept {
     }
 }
 
+/// Bytes of a detail. A longer one says nothing more, and must fit into a header where the value
+/// was cut; a transform gives one to each of its records, and they wait with the letters.
+pub const DETAIL_BYTES_MAX: usize = 2_048;
+
 /// Collects the refused records of one batch: by index, for their bytes are still at hand.
 #[derive(Debug, Default)]
 pub struct Rejects {
@@ -158,9 +162,14 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    /// Refuses the record at `source` of the batch.
+    /// Refuses the record at `source` of the batch; of a detail that is too long the start counts.
     pub fn push(&mut self, source: u32, stage: Stage, reason: Reason, detail: impl Into<String>) {
-        self.found.push((source, stage, reason, detail.into()));
+        let mut detail = detail.into();
+        if detail.len() > DETAIL_BYTES_MAX {
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+            detail.shrink_to_fit();
+        }
+        self.found.push((source, stage, reason, detail));
     }
 
     /// Whether none was refused.

@@ -55,6 +55,7 @@ pub const LANGUAGES: &[Language] = &[
         },
         sdk: files! {
             "sdk/abi/Cargo.toml": "rust/template/abi.toml",
+            "sdk/derive/Cargo.toml": "rust/template/derive.toml",
             "sdk/rust/Cargo.toml": "rust/template/sdk.toml",
             "sdk/abi/src/build.rs": "abi/src/build.rs",
             "sdk/abi/src/emit.rs": "abi/src/emit.rs",
@@ -63,6 +64,7 @@ pub const LANGUAGES: &[Language] = &[
             "sdk/abi/src/read.rs": "abi/src/read.rs",
             "sdk/abi/src/validate.rs": "abi/src/validate.rs",
             "sdk/abi/src/value.rs": "abi/src/value.rs",
+            "sdk/derive/src/lib.rs": "derive/src/lib.rs",
             "sdk/rust/src/draft.rs": "rust/src/draft.rs",
             "sdk/rust/src/emit.rs": "rust/src/emit.rs",
             "sdk/rust/src/guest.rs": "rust/src/guest.rs",
@@ -71,6 +73,7 @@ pub const LANGUAGES: &[Language] = &[
             "sdk/rust/src/lib.rs": "rust/src/lib.rs",
             "sdk/rust/src/output.rs": "rust/src/output.rs",
             "sdk/rust/src/record.rs": "rust/src/record.rs",
+            "sdk/rust/src/row.rs": "rust/src/row.rs",
             "sdk/rust/src/run.rs": "rust/src/run.rs",
             "sdk/rust/src/testing/harness.rs": "rust/src/testing/harness.rs",
             "sdk/rust/src/testing/memory.rs": "rust/src/testing/memory.rs",

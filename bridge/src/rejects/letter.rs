@@ -17,7 +17,7 @@
 use jiff::Timestamp;
 
 use crate::batch::TopicPartition;
-use crate::reject::{Reason, Reject, Stage};
+use crate::reject::{DETAIL_BYTES_MAX, Reason, Reject, Stage};
 use crate::source::NameOf;
 
 /// The names of all headers that a letter may have, in their order.
@@ -33,9 +33,6 @@ pub const HEADERS: [&str; 10] = [
     "bridge.pipeline",
     "bridge.truncated",
 ];
-
-/// A detail longer than this says nothing more; the header must fit where the value was cut.
-const DETAIL_BYTES_MAX: usize = 2_048;
 
 /// A refused record, by name.
 #[derive(Clone, Debug)]
@@ -91,10 +88,7 @@ impl Letter {
         stamp: &Stamp,
         truncated: Option<usize>,
     ) -> Vec<(&'static str, String)> {
-        let mut end = self.detail.len().min(DETAIL_BYTES_MAX);
-        while !self.detail.is_char_boundary(end) {
-            end -= 1;
-        }
+        let end = self.detail.floor_char_boundary(DETAIL_BYTES_MAX);
         let mut headers = vec![
             ("bridge.reason", self.reason.name().to_owned()),
             ("bridge.stage", self.stage.name().to_owned()),

@@ -41,6 +41,16 @@ const WORDS: &[&[u8]] = &[
     b"\\ ",
     b"1i",
     b"7t",
+    b"(",
+    b")",
+    b" and ",
+    b" not ",
+    b" || ",
+    b"cast(a as int)",
+    b"case when ",
+    b" end",
+    b" like '%",
+    b"'",
 ];
 
 /// A stream of inputs, the same for the same seed.

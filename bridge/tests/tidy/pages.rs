@@ -149,6 +149,33 @@ fn rust_in_the_pages_is_the_examples_own() {
 }
 
 #[test]
+fn attacks_have_their_tests() {
+    let holders =
+        ["bridge/src/transform/guest/tests/", "tests/e2e/tests/fence", "tests/e2e/src/attacks"];
+    let is_holder = |path: &str| holders.iter().any(|start| path.starts_with(start));
+    let sources: String =
+        files(".rs").into_iter().filter(|(path, _)| is_holder(path)).map(|file| file.1).collect();
+    let page = file("docs/sandbox.md");
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let held: Vec<(&str, Vec<&str>)> = rows
+        .filter_map(|row| row.trim_end_matches(" |").rsplit_once(" | "))
+        .map(|(attack, tests)| (attack, tests.split('`').skip(1).step_by(2).collect()))
+        .collect();
+    assert!(held.len() > 20, "the attacks are in a table");
+    let mut complaints = Vec::new();
+    for (attack, tests) in held {
+        if tests.is_empty() {
+            complaints.push(format!("docs/sandbox.md: nothing holds {attack}"));
+        }
+        let missing = tests.iter().filter(|test| {
+            !sources.contains(&format!("fn {test}()")) && !sources.contains(&format!("\"{test}\""))
+        });
+        complaints.extend(missing.map(|test| format!("docs/sandbox.md: there is no {test}")));
+    }
+    check(&complaints);
+}
+
+#[test]
 fn dead_letters_are_documented() {
     let page = file("docs/operate.md");
     let reasons = Reason::ALL.iter().map(|reason| reason.name());

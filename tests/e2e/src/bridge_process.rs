@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use world::{Process, Signal};
 
 use crate::metrics::{self, Metrics};
@@ -36,6 +36,20 @@ impl Bridge {
     /// Starts `bridge` with these arguments; `http` is where it will serve metrics.
     pub fn start(arguments: &[&str], http: &str) -> Result<Self> {
         let process = Process::spawn(program()?, arguments.iter().copied(), [])?;
+        Ok(Self { process, http: http.to_owned() })
+    }
+
+    /// The same, with two of the machine's cores and no more.
+    pub fn start_on_two_cores(arguments: &[&str], http: &str) -> Result<Self> {
+        let cores = std::thread::available_parallelism().context("asking for cores")?.get();
+        ensure!(cores >= 2, "two cores are needed, and there is one");
+        if cores == 2 {
+            return Self::start(arguments, http);
+        }
+        let bridge = binary()?;
+        let bridge = bridge.to_str().context("targets have plain names")?;
+        let command = [&["--cpu-list", "0,1", bridge], arguments].concat();
+        let process = Process::spawn("taskset", command, [])?;
         Ok(Self { process, http: http.to_owned() })
     }
 

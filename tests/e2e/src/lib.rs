@@ -7,11 +7,13 @@
 //!     Load     records at a pace        Group    committed offsets and lag
 //!     Reading  a record made from its number, so that SQL can check every row
 //!     moves    partitions that change hands under load
+//!     attacks  modules that attack the fence, and how each ends
 //! ```
 //!
 //! The binary under test is `BRIDGE_BIN`, or `bridge` in the folder above the test's own.
 //! `E2E_LONG=1` gives the tests their full durations and rounds.
 
+pub mod attacks;
 mod bench;
 mod bridge_process;
 mod checks;

@@ -17,9 +17,15 @@ use bridge::names::Names;
 use bridge::reject::{Reason, Rejects};
 use bridge::sink::questdb::reader::{self, Field, Line, Unit};
 use bridge::ticket::{Lost, Ticket};
-use bridge_abi::emit::Emitted;
-use bridge_abi::validate::{Answer, Checked, Limits, Walk};
-use bridge_abi::{Kind, Value};
+use bridge_abi::Kind;
+
+#[path = "answers.rs"]
+mod answers;
+#[path = "expressions.rs"]
+mod expressions;
+
+pub use answers::{guest_answers, guest_rows, verdict};
+pub use expressions::expression;
 
 /// A target: its name, what it does, and bytes to begin with.
 pub struct Target {
@@ -36,7 +42,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decode_json", body: decode_json, seeds: json_seeds },
     Target { name: "decode_formats", body: decode_formats, seeds: format_seeds },
     Target { name: "decode_avro", body: decode_avro, seeds: avro_seeds },
-    Target { name: "guest_rows", body: guest_rows, seeds: guest_seeds },
+    Target { name: "guest_rows", body: guest_rows, seeds: answers::row_seeds },
+    Target { name: "guest_answers", body: guest_answers, seeds: answers::answer_seeds },
+    Target { name: "expression", body: expression, seeds: expressions::seeds },
     Target { name: "config", body: config, seeds: config_seeds },
     Target { name: "line_protocol", body: line_protocol, seeds: line_seeds },
 ];
@@ -216,77 +224,6 @@ fn judge(value: &[u8]) -> Judged {
     }
 }
 
-const LIMITS: Limits = Limits {
-    actions_max: 64,
-    cells_max: 128,
-    row_cells_max: 32,
-    bytes_max: 4096,
-    max_column: 40,
-    max_table: 2,
-    max_topic: Some(2),
-};
-
-/// A guest's answer: eight bytes say what it returned, the rest is its memory.
-pub fn guest_rows(bytes: &[u8]) {
-    let Some((head, memory)) = bytes.split_first_chunk::<8>() else { return };
-    let [a, b, c, d, count, records, consumed, _] = head.map(u32::from);
-    let actions = a | b << 8 | c << 16 | d << 24;
-    let answer = Answer { actions, count, records, consumed };
-    let Ok(mut walk) = Walk::new(memory, &answer, &LIMITS) else { return };
-    let (mut cells_seen, mut headers_seen) = (0, 0);
-    let (mut settled, mut last) = (BTreeSet::new(), 0);
-    // The first fault ends the answer.
-    while let Ok(Some(checked)) = walk.next() {
-        let (record, table, cells) = match checked {
-            Checked::Keep { record, table } => (record, table, None),
-            Checked::Reject { record, reason } => {
-                assert!(reason.len() <= memory.len());
-                (record, 0, None)
-            }
-            Checked::Patch { record, table, cells } => (record, table, Some((cells, true))),
-            Checked::Row { record, table, cells } => (record, table, Some((cells, false))),
-            Checked::Emit { record, topic, emitted } => {
-                assert!(record >= last && record < consumed);
-                last = record;
-                headers_seen += check_emitted(topic, &emitted, memory.len());
-                assert!(cells_seen + headers_seen <= LIMITS.cells_max);
-                continue;
-            }
-        };
-        assert!(record >= last && record < consumed && table <= LIMITS.max_table);
-        last = record;
-        let is_row = matches!(cells, Some((_, false)));
-        assert!(is_row || settled.insert(record), "record {record} is settled twice");
-        let mut columns = BTreeSet::new();
-        for cell in cells.into_iter().flat_map(|(cells, _)| cells) {
-            let Ok(cell) = cell else { return };
-            cells_seen += 1;
-            assert!(cells_seen + headers_seen <= LIMITS.cells_max);
-            assert!(cell.column > 0 && cell.column <= LIMITS.max_column);
-            assert!(columns.insert(cell.column), "column {} twice", cell.column);
-            if let Value::Text(text) | Value::Symbol(text) = cell.value {
-                assert!(std::str::from_utf8(text.as_bytes()).is_ok());
-            }
-        }
-    }
-}
-
-/// What must hold of a record for a topic; the number of its headers.
-fn check_emitted(topic: u16, emitted: &Emitted<'_>, memory: usize) -> u32 {
-    assert!(topic > 0 && Some(topic) <= LIMITS.max_topic, "topic {topic}");
-    let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-    let mut bytes = part(emitted.key) + part(emitted.value);
-    for (name, value) in emitted.headers() {
-        assert!(std::str::from_utf8(name.as_bytes()).is_ok());
-        bytes += name.len() + part(value);
-    }
-    assert!(bytes as u64 <= LIMITS.bytes_max);
-    assert!(part(emitted.key).max(part(emitted.value)) <= memory);
-    assert!(emitted.partition.is_none_or(|number| number >= 0));
-    assert!(emitted.timestamp_ms.is_none_or(|ms| ms >= 0));
-    emitted.headers().len() as u32
-}
-
 /// A configuration: refused in words, or a plan whose sums do not overflow.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -462,47 +399,6 @@ fn format_seeds() -> Vec<Vec<u8>> {
         }
     }
     seeds
-}
-
-fn guest_seeds() -> Vec<Vec<u8>> {
-    use bridge_abi::build;
-    use bridge_abi::{Action, Cell, HeaderFields, RECORD_VALUE_NULL, RecordFields};
-    let mut memory = vec![0; 1024];
-    let actions = [
-        Action { kind: 1, flags: 0, target: 0, record: 0, ptr: 0, len: 0 },
-        Action { kind: 3, flags: 0, target: 1, record: 1, ptr: 256, len: 2 },
-        Action { kind: 2, flags: 0, target: 0, record: 1, ptr: 288, len: 2 },
-        Action { kind: 5, flags: 0, target: 2, record: 1, ptr: 704, len: 64 },
-        Action { kind: 4, flags: 0, target: 0, record: 2, ptr: 512, len: 5 },
-    ];
-    for (index, action) in actions.iter().enumerate() {
-        build::write_action(&mut memory, 64 + index * 16, action).expect("room");
-    }
-    let cells = [
-        Cell { column: 1, kind: Kind::Text as u8, flags: 0, len: 5, value: 512 },
-        Cell { column: 2, kind: Kind::F64 as u8, flags: 0, len: 0, value: 7 },
-        Cell { column: 3, kind: Kind::Timestamp as u8, flags: 2, len: 0, value: 7 },
-        Cell { column: 4, kind: Kind::Array as u8, flags: 0, len: 24, value: 640 },
-    ];
-    build::write_cells(&mut memory, 256, &cells, 0).expect("room");
-    build::write_bytes(&mut memory, 512, b"hello").expect("room");
-    memory[640..648].copy_from_slice(&[1, 0, 0, 0, 2, 0, 0, 0]);
-    let record = RecordFields {
-        partition: 1,
-        timestamp_ms: 7,
-        key: 512,
-        key_len: 5,
-        flags: RECORD_VALUE_NULL,
-        headers: 768,
-        header_count: 1,
-        ..RecordFields::default()
-    };
-    build::write_record(&mut memory, 704, &record).expect("room");
-    let header = HeaderFields { name: 513, name_len: 2, value: 514, value_len: 3 };
-    build::write_header(&mut memory, 768, &header).expect("room");
-    let mut seed = vec![64, 0, 0, 0, 5, 3, 3, 0];
-    seed.extend_from_slice(&memory);
-    vec![seed]
 }
 
 fn config_seeds() -> Vec<Vec<u8>> {

@@ -45,11 +45,13 @@ mod host;
 mod init;
 mod output;
 mod record;
+pub mod row;
 mod run;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
 pub use bridge_abi::{Array, Unit, Value};
+pub use bridge_derive::Row;
 pub use draft::Draft;
 pub use emit::Emit;
 pub use host::{Level, count, gauge, log};

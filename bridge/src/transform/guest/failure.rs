@@ -9,6 +9,9 @@ use super::host::Host;
 use super::limits::FRAMES_MAX;
 use crate::reject::Reason;
 
+/// Bytes of a function's name, and of a file's, that are told.
+const NAME_SHOWN_BYTES: usize = 120;
+
 /// Why a call came to nothing.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -93,7 +96,7 @@ fn frames(backtrace: &WasmBacktrace, text: &mut String) {
         }
         let inlined = frame.symbols().iter().filter_map(|symbol| symbol.name()).next();
         names.push(match inlined.or_else(|| frame.func_name()) {
-            Some(name) => name.chars().take(120).collect(),
+            Some(name) => name[..name.floor_char_boundary(NAME_SHOWN_BYTES)].to_owned(),
             None => format!("function {}", frame.func_index()),
         });
     }
@@ -116,10 +119,12 @@ fn is_of_an_sdk(file: &str) -> bool {
     ["/bridge.h", "/bridge.zig"].iter().any(|name| file.ends_with(name))
 }
 
-/// The last three parts of a path: `drop_cold/src/lib.rs` tells modules apart.
+/// The last three parts of a path: `drop_cold/src/lib.rs` tells modules apart. As short as a name
+/// is, for the module may say anything.
 fn end_of(file: &str) -> &str {
     let third = file.rmatch_indices('/').map(|(at, _)| at + 1).nth(2);
-    &file[third.unwrap_or(0)..]
+    let long = file.ceil_char_boundary(file.len().saturating_sub(NAME_SHOWN_BYTES));
+    &file[third.unwrap_or(0).max(long)..]
 }
 
 #[cfg(test)]
@@ -137,5 +142,7 @@ mod tests {
         assert_eq!(end_of("/a/b/faulty/src/lib.rs"), "faulty/src/lib.rs");
         assert_eq!(end_of("./faulty/src/lib.rs"), "faulty/src/lib.rs");
         assert_eq!(end_of("lib.rs"), "lib.rs");
+        let long = "ä".repeat(1_000);
+        assert_eq!(end_of(&format!("/a/{long}b")).len(), NAME_SHOWN_BYTES - 1);
     }
 }

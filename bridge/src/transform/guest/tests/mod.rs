@@ -1,6 +1,7 @@
 //! The fence from outside: modules go in, rows come out. Hostile modules are written as text;
 //! the examples of `transforms/` are what the build made of them.
 
+mod attacks;
 mod builtins;
 mod emits;
 mod examples;
@@ -11,6 +12,7 @@ mod kept;
 mod model;
 mod refusals;
 mod shadow;
+mod typed;
 
 use std::sync::Arc;
 

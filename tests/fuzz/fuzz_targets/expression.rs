@@ -1,0 +1,4 @@
+//! An expression, read and run. The body is shared with the ordinary tests.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::bodies::expression(bytes));
