@@ -162,11 +162,7 @@ pub fn main(options: &Options) -> Result<()> {
 }
 
 /// What stages cost, those whose name is wanted.
-fn each(
-    entries: &[Entry],
-    options: &Options,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<Vec<Cost>> {
+fn each(entries: &[Entry], options: &Options, wanted: impl Fn(&str) -> bool) -> Result<Vec<Cost>> {
     let mut costs = Vec::new();
     for entry in entries {
         let mut stage = (entry.make)(options.transport)?;

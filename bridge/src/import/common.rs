@@ -23,7 +23,7 @@ const NEEDLESS: [(&str, &str); 7] = [
 /// Translates them.
 pub fn translate(properties: &mut Properties, page: &mut Page) {
     page.set_with("kafka", "brokers", "localhost:9092", "the worker's `bootstrap.servers`");
-    page.to_do("`kafka.brokers`: a connector's properties do not have them");
+    page.remind("`kafka.brokers`: a connector's properties do not have them");
     let topics = properties.take_list("topics");
     if let Some(regex) = properties.take("topics.regex") {
         page.set("", "topics_regex", regex);
@@ -33,7 +33,7 @@ pub fn translate(properties: &mut Properties, page: &mut Page) {
     let group = format!("connect-{}", page.connector());
     let said = "the connector's own, so that the bridge goes on where it stopped";
     page.set_with("", "group", group, said);
-    page.to_do("stop the connector before the bridge starts: both are members of one group");
+    page.remind("stop the connector before the bridge starts: both are members of one group");
     errors(properties, page);
     consumer(properties, page);
     conversion::value(properties, page);

@@ -163,7 +163,7 @@ fn keys(properties: &mut Properties, page: &mut Page, names: &Names, questdb: bo
         "upsert" => {
             page.set("sink", "mode", "upsert");
             if key.is_empty() {
-                page.to_do("`sink.key`: the columns of the primary key");
+                page.remind("`sink.key`: the columns of the primary key");
             }
             page.set("sink", "key", key);
         }

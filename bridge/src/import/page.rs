@@ -64,7 +64,7 @@ impl Page {
             let own = path.strip_prefix("pipeline.{}").map(|own| own.trim_start_matches('.'));
             own.unwrap_or(path) == section
         };
-        let at = SECTIONS.iter().position(|path| is(&path)).expect("one of those above");
+        let at = SECTIONS.iter().position(is).expect("one of those above");
         match self.lines.iter_mut().find(|(old, name, ..)| *old == at && name == key) {
             // Said twice, as by two transforms of Connect: tables grow, all else is replaced.
             Some((.., old @ Value::Table(_), _)) if value.is_table() => {
@@ -77,14 +77,14 @@ impl Page {
     }
 
     /// Something that a person has to do.
-    pub fn to_do(&mut self, what: impl Into<String>) {
+    pub fn remind(&mut self, what: impl Into<String>) {
         self.to_do.push(what.into());
     }
 
     /// A secret: a variable of the environment in its place, for the file is read by many.
     pub fn secret(&mut self, section: &str, key: &str, variable: &str) {
         self.set(section, key, format!("${{{variable}}}"));
-        self.to_do(format!("set {variable} in the environment, or use `{key}_file`"));
+        self.remind(format!("set {variable} in the environment, or use `{key}_file`"));
     }
 
     /// A property that has nothing to say here.

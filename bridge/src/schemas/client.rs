@@ -47,7 +47,7 @@ enum Identity {
     /// The address's own, if it has one.
     Address,
     Header(HeaderValue),
-    Tokens(Tokens),
+    Tokens(Box<Tokens>),
 }
 
 /// A schema, as both requests answer it.
@@ -90,7 +90,7 @@ impl Client {
                 let token = reveal(token, "registry.token_file")?;
                 Identity::Header(header(format!("Bearer {token}")).map_err(wrong)?)
             }
-            Credentials::Oauth(oauth) => Identity::Tokens(Tokens::new(oauth.clone())),
+            Credentials::Oauth(oauth) => Identity::Tokens(Box::new(Tokens::new(oauth.clone()))),
         };
         let tokens = match &plan.credentials {
             Credentials::Oauth(oauth) => Some(&oauth.token_url),

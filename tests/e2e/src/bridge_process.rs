@@ -46,7 +46,7 @@ impl Bridge {
         if cores == 2 {
             return Self::start(arguments, http);
         }
-        let bridge = binary()?;
+        let bridge = program()?;
         let bridge = bridge.to_str().context("targets have plain names")?;
         let command = [&["--cpu-list", "0,1", bridge], arguments].concat();
         let process = Process::spawn("taskset", command, [])?;

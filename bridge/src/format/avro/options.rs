@@ -82,7 +82,7 @@ pub struct AvroOptions {
 #[derive(Clone, Debug)]
 pub enum Written {
     /// What a registry has under their id.
-    Registered(RegistryPlan),
+    Registered(Box<RegistryPlan>),
     /// All with this.
     Bare(Text),
     /// With one of these.
@@ -144,7 +144,7 @@ impl Options {
                             schema_file = \"x.avsc\"";
                 return Err(section.mistake("registry", message).help(help));
             };
-            return Ok(Written::Registered(registry.plan(section, "registry")?));
+            return Ok(Written::Registered(Box::new(registry.plan(section, "registry")?)));
         }
         for (key, given) in [
             ("registry", self.registry.is_some()),

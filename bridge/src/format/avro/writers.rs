@@ -43,7 +43,7 @@ impl Schemas {
     /// Nothing is read or asked yet.
     pub fn new(options: Arc<AvroOptions>) -> Schemas {
         let registry = match &options.written {
-            Written::Registered(plan) => Some(Registry::new(plan.clone())),
+            Written::Registered(plan) => Some(Registry::new((**plan).clone())),
             Written::Bare(_) | Written::SingleObject(_) => None,
         };
         Schemas { options, registry, given: OnceLock::new() }
