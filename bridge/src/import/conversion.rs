@@ -43,8 +43,35 @@ pub fn value(properties: &mut Properties, page: &mut Page) {
             page.set("value", "format", format);
             page.set("value", "column", "value");
         }
+        None if class(&converter) == "AvroConverter" => {
+            page.set("value", "format", "avro");
+            registry(&options, page);
+        }
         None => page.leave("value.converter", &converter, "no format here is like it"),
     }
+}
+
+/// Where a converter's schemas are.
+fn registry(options: &[(String, String)], page: &mut Page) {
+    let mut registry = Table::new();
+    for (name, value) in options {
+        match name.as_str() {
+            "schema.registry.url" => {
+                let urls: Vec<&str> = words(value).collect();
+                let url = match &urls[..] {
+                    [one] => Value::from(*one),
+                    more => Value::from(more.to_vec()),
+                };
+                registry.insert("url".to_owned(), url);
+            }
+            _ => page.leave(
+                &format!("value.converter.{name}"),
+                if name.contains("auth") { "…" } else { value },
+                "the keys of `value.registry` say how it is reached",
+            ),
+        }
+    }
+    page.set("value", "registry", registry);
 }
 
 /// Connect's JSON has its schema beside it unless told otherwise.

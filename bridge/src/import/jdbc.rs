@@ -130,20 +130,24 @@ fn growth(properties: &mut Properties, page: &mut Page, names: &Names) {
     page.set("table", "add_columns", evolve);
 }
 
+/// Keys become no columns.
+fn without_key(properties: &mut Properties) {
+    properties.take_below("key.converter");
+}
+
 fn keys(properties: &mut Properties, page: &mut Page, names: &Names, questdb: bool) {
     let fields = properties.take_list(names.fields);
     let mode = properties.take(names.keys).unwrap_or_else(|| "none".to_owned());
     let insert = properties.take("insert.mode").unwrap_or_else(|| "insert".to_owned());
     let mut key = fields.clone();
     match mode.as_str() {
-        "none" | "record_value" => {
-            properties.take_below("key.converter");
-        }
+        "none" | "record_value" => without_key(properties),
         "record_key" => match &fields[..] {
             [column] => conversion::key(properties, page, column, ""),
             _ => conversion::key(properties, page, "key", ""),
         },
         "kafka" => {
+            without_key(properties);
             if key.is_empty() {
                 let parts = ["topic", "partition", "offset"];
                 key = parts.map(|part| format!("__connect_{part}")).to_vec();

@@ -84,7 +84,12 @@ impl Page {
     /// A secret: a variable of the environment in its place, for the file is read by many.
     pub fn secret(&mut self, section: &str, key: &str, variable: &str) {
         self.set(section, key, format!("${{{variable}}}"));
-        self.remind(format!("set {variable} in the environment, or use `{key}_file`"));
+        let keys_of_files = ["password", "token", "auth_private_key"];
+        let file = match section == "sink" && keys_of_files.contains(&key) {
+            true => format!(", or use `{key}_file`"),
+            false => String::new(),
+        };
+        self.remind(format!("set {variable} in the environment{file}"));
     }
 
     /// A property that has nothing to say here.

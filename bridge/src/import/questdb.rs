@@ -72,9 +72,9 @@ fn client(text: &str, page: &mut Page) -> Result<(), String> {
         let (name, value) = option.split_once('=').ok_or_else(wrong)?;
         match name {
             "addr" => addresses.extend(value.split(',').map(|one| one.trim().to_owned())),
-            "username" | "user" if tcp => page.set("sink", "auth_key_id", plain(value)),
+            "username" | "user" if tcp => key(value, page),
             "username" | "user" => page.set("sink", "username", plain(value)),
-            "token" if tcp => page.secret("sink", "auth_private_key", "QUESTDB_PRIVATE_KEY"),
+            "token" if tcp => {}
             "token" => page.secret("sink", "token", "QUESTDB_TOKEN"),
             "password" | "pass" => page.secret("sink", "password", "QUESTDB_PASSWORD"),
             "tls_verify" => page.set("sink", "tls_verify", value != "unsafe_off"),
@@ -93,6 +93,14 @@ fn client(text: &str, page: &mut Page) -> Result<(), String> {
     }
     address(&addresses, tcp, page);
     Ok(())
+}
+
+/// The key of line protocol over TCP: a client needs its private part alone, the bridge all of it.
+fn key(id: &str, page: &mut Page) {
+    page.set("sink", "auth_key_id", plain(id));
+    page.secret("sink", "auth_private_key", "QUESTDB_PRIVATE_KEY");
+    page.secret("sink", "auth_public_key_x", "QUESTDB_PUBLIC_KEY_X");
+    page.secret("sink", "auth_public_key_y", "QUESTDB_PUBLIC_KEY_Y");
 }
 
 fn protocol(version: &str) -> Value {
@@ -127,8 +135,7 @@ fn legacy(properties: &mut Properties, page: &mut Page) {
     let username = properties.take("username");
     if properties.take("token").is_some() {
         let key_id = username.unwrap_or_else(|| "admin".to_owned());
-        page.set("sink", "auth_key_id", plain(&key_id));
-        page.secret("sink", "auth_private_key", "QUESTDB_PRIVATE_KEY");
+        key(&key_id, page);
     }
     if properties.take_bool("tls", false) {
         page.set("sink", "tls", true);
