@@ -3,7 +3,7 @@
 //! ```text
 //!   file        what a result file holds         page   HTML: head, tables, links, style.css
 //!   axis        where a number stands            chart  lines as SVG      bars  bars that lie
-//!   saturation, rates, peers, faults, micro, guests, scale: the parts of the page, one for each kind
+//!   saturation, rates, peers, faults, micro, guests, scale: the parts of the page, one a kind
 //! ```
 //!
 //! Every number leads to its file: names of bars and first columns of tables link to the list.

@@ -352,7 +352,11 @@ fn ours(schema: &str, more: &str, value: Vec<u8>) -> Result<BTreeMap<String, Str
     for cell in 0..row.cell_count {
         let alone = Row { cells: row.cells + u32::from(cell), cell_count: 1, ..row };
         let shown = show(&context, &rows, &alone);
-        let (name, value) = shown.split_once('=').expect("it has a name");
+        // A key of a map may hold any letter.
+        let name = context.names.columns.name(rows.cells_of(&alone)[0].column);
+        let name = name.expect("it has a name");
+        let value = shown.strip_prefix(&*name).and_then(|rest| rest.strip_prefix('='));
+        let value = value.expect("names and values are shown so");
         if value == "null" {
             continue;
         }
@@ -361,7 +365,7 @@ fn ours(schema: &str, more: &str, value: Vec<u8>) -> Result<BTreeMap<String, Str
         let is_json = cell.kind == bridge_abi::Kind::Text as u8 && text.starts_with(['[', '{']);
         let json = serde_json::from_str::<Value>(text).ok().filter(|_| is_json);
         let value = json.map_or_else(|| value.to_owned(), |json| sorted(json).to_string());
-        assert!(out.insert(name.to_owned(), value).is_none(), "{name} comes twice");
+        assert!(out.insert(name.to_string(), value).is_none(), "{name} comes twice");
     }
     Ok(out)
 }
