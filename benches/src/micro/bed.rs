@@ -74,6 +74,11 @@ pub(super) fn take_modules_from(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// From now on they are those that are built with the bridge.
+pub(super) fn take_own_modules() {
+    *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = MODULES;
+}
+
 /// One pipeline whose parts are used one by one.
 pub(super) struct Bed {
     plan: PipelinePlan,

@@ -96,14 +96,16 @@ pub(super) struct Compiled {
     pub(super) cached: bool,
 }
 
-/// Compiles a module, or takes its machine code out of the cache.
+/// Compiles a module, or takes its machine code out of the cache: a folder, and the hash of the
+/// module.
 pub(super) fn compile(
     engine: &Engine,
     bytes: &[u8],
-    cache: Option<&Path>,
+    cache: Option<(&Path, &str)>,
 ) -> Result<Compiled, String> {
     let start = Instant::now();
-    let file = cache.and_then(own_folder).map(|folder| folder.join(file_name(engine, bytes)));
+    let file = cache
+        .and_then(|(folder, sha256)| Some(own_folder(folder)?.join(file_name(engine, sha256))));
     if let Some(module) = file.as_deref().and_then(|file| read(engine, file)) {
         return Ok(Compiled { module, took: start.elapsed(), cached: true });
     }
@@ -149,13 +151,11 @@ pub(super) fn own_folder(folder: &Path) -> Option<&Path> {
 }
 
 /// By content, and by everything that makes machine code another: version, settings, processor.
-fn file_name(engine: &Engine, bytes: &[u8]) -> PathBuf {
+fn file_name(engine: &Engine, sha256: &str) -> PathBuf {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    let content = digest::digest(&digest::SHA256, bytes);
-    let content: String = content.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{content}-{:016x}.code", hasher.finish()).into()
+    format!("{sha256}-{:016x}.code", hasher.finish()).into()
 }
 
 /// Bytes of the checksum in front of the machine code.
@@ -189,6 +189,7 @@ fn keep(module: &Module, file: &Path) -> wasmtime::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transform::guest::origin::sha256;
 
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
@@ -208,11 +209,16 @@ mod tests {
         }
     }
 
+    fn compiled(folder: &Folder, bytes: &[u8]) -> Compiled {
+        let sha256 = sha256(bytes);
+        let cache = Some((folder.0.as_path(), sha256.as_str()));
+        compile(shared().expect("an engine"), bytes, cache).expect("compiles")
+    }
+
     #[test]
     fn code_is_kept_and_damage_is_noticed() {
-        let engine = shared().expect("an engine");
         let folder = Folder::new("code");
-        let cached = |bytes| compile(engine, bytes, Some(&folder.0)).expect("compiles").cached;
+        let cached = |bytes| compiled(&folder, bytes).cached;
         assert!(!cached(MODULE));
         assert!(cached(MODULE));
         let file = fs::read_dir(&folder.0).expect("made").next().expect("one").expect("it").path();
@@ -228,12 +234,11 @@ mod tests {
 
     #[test]
     fn a_folder_that_others_can_write_to_is_no_cache() {
-        let engine = shared().expect("an engine");
         let folder = Folder::new("open");
         DirBuilder::new().mode(0o777).create(&folder.0).expect("made");
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).expect("ours");
         for _ in 0..2 {
-            assert!(!compile(engine, MODULE, Some(&folder.0)).expect("compiles").cached);
+            assert!(!compiled(&folder, MODULE).cached);
         }
         assert_eq!(fs::read_dir(&folder.0).expect("there").count(), 0);
     }

@@ -179,7 +179,7 @@ impl Guest {
                 batch.rows.rejects.push(source, Stage::Transform, Reason::TooLarge, detail);
                 return Ok(Step::Took(1));
             }
-            Err(failure) => return failed(1, failure, instance),
+            Err((count, failure)) => return failed(count, failure, instance),
         };
         let returned = match instance.call(count, time) {
             Ok(returned) => returned,
@@ -271,13 +271,14 @@ impl Batch<'_> {
 }
 
 /// Copies rows in, as many as fit into an arena that grows to its usual size for a whole call,
-/// and beyond it for a single row. `None` if not even one row can be made to fit.
+/// and beyond it for a single row. `None` if not even one row can be made to fit. A failure is that
+/// of so many rows: of one, where it alone needed more.
 fn copy_in(
     instance: &mut Instance,
     input: &Input<'_>,
     range: Range<usize>,
     time: Duration,
-) -> Result<Option<usize>, Failure> {
+) -> Result<Option<usize>, (usize, Failure)> {
     let whole = range.len().min(CALL_RECORDS_MAX);
     loop {
         let count = instance.fill(input, range.clone());
@@ -289,12 +290,19 @@ fn copy_in(
         if larger <= ARENA_USUAL && instance.could_grow(larger) {
             // Whatever the answer, the arena has to be filled again; and after a refusal it is
             // not asked for again.
-            instance.grow(larger, larger, time)?;
+            let guilty = if count > 0 { whole } else { 1 };
+            instance.grow(larger, larger, time).map_err(|failure| (guilty, failure))?;
         } else if count > 0 {
             return Ok(Some(count));
         } else {
             let least = bytes_of(input, &input.rows.rows[range.start], instance.wants());
-            if arena >= least || !instance.grow(least, least.next_power_of_two(), time)? {
+            let grown = match arena >= least {
+                true => false,
+                false => instance
+                    .grow(least, least.next_power_of_two(), time)
+                    .map_err(|failure| (1, failure))?,
+            };
+            if !grown {
                 return Ok(None);
             }
         }

@@ -210,7 +210,9 @@ fn load(
     let (file, bytes) = (found.name.as_str(), &*found.bytes);
     let engine = if metered { engine::metered() } else { engine::shared() };
     let engine = engine.map_err(Fault::us)?;
-    let compiled = engine::compile(engine, bytes, context.cache.as_deref()).map_err(|error| {
+    let sha256 = found.sha256();
+    let cache = context.cache.as_deref().map(|folder| (folder, sha256.as_str()));
+    let compiled = engine::compile(engine, bytes, cache).map_err(|error| {
         Fault::operator(format!("transform {file} is no module that can run here: {error}"))
             .hint("build it for wasm32-unknown-unknown or wasm32-wasip1, as a core module")
     })?;
@@ -243,7 +245,7 @@ fn load(
         template: Arc::new(template),
         on_failure: meant.on_failure,
         from: found.name.clone(),
-        sha256: found.sha256(),
+        sha256,
         bytes: bytes.len(),
         took: compiled.took,
         cached: compiled.cached,

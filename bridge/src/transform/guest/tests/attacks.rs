@@ -161,6 +161,17 @@ fn an_arena_that_is_none_costs_the_record_that_needs_it() {
 }
 
 #[test]
+fn an_arena_that_fails_for_many_records_costs_none() {
+    let module = keeps("", "").replace("(then (i32.const 0))", "(then unreachable)");
+    let mut bench = Bench::text(&module, "");
+    let text: &'static str = Box::leak("x".repeat(300).into_boxed_str());
+    let rows: Vec<_> = (0..1_000).map(|_| vec![("a", Said::Text(text))]).collect();
+    assert_eq!(bench.run(&rows).expect("goes on").len(), 1_000);
+    assert!(bench.refused().is_empty(), "each fits into the arena that there is");
+    assert!(bench.meter.replaced.get() > 0, "it was asked for more, and failed");
+}
+
+#[test]
 fn tables_end_where_they_are_told_to() {
     let grows = "(drop (table.grow $t (ref.null func) (i32.const 60000)))
         (if (i32.gt_u (table.size $t) (i32.const 65536))
