@@ -20,7 +20,7 @@ use bridge::outbox::{Closing, Outbox, Pool};
 use bridge::reject::Rejects;
 use bridge::sink::{Encoder, SinkContext};
 use bridge::ticket::{Lost, Ticket};
-use bridge::transform::{LoadContext, Loaded, Transform};
+use bridge::transform::{LoadContext, Loaded, Portions, Transform};
 use world::Directory;
 
 use crate::harness::scenario::{Scenario, Sensors};
@@ -196,12 +196,8 @@ impl Rows {
         transforms: &mut [Box<dyn Transform>],
         batch: &RecordBatch,
     ) -> Result<()> {
-        for transform in transforms {
-            self.rejects.prune(&mut self.rows);
-            transform.apply(batch, &mut self.rows, &mut self.rejects).map_err(said)?;
-        }
-        self.rejects.prune(&mut self.rows);
-        Ok(())
+        let Rows { rows, rejects } = self;
+        Portions::default().next(transforms, batch, rows, rejects).map(drop).map_err(said)
     }
 
     /// Whether nothing was refused and so many rows are there.

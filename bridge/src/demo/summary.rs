@@ -10,6 +10,7 @@ use super::TABLES;
 use super::load::Played;
 use super::target::Target;
 use crate::blame::Fault;
+use crate::config::units::show_count;
 use crate::observe::PipelineMeter;
 use crate::sink::questdb::Rows;
 
@@ -100,11 +101,11 @@ impl Summary {
         writeln!(
             out,
             "\nbridge demo: {} rows/s for {:.1} s\n",
-            grouped(self.rows_per_s),
+            show_count(self.rows_per_s),
             self.seconds
         )?;
         let mut row = |name: &str, count: u64, note: &str| {
-            writeln!(out, "  {name:<9} {:>12}   {note}", grouped(count))
+            writeln!(out, "  {name:<9} {:>12}   {note}", show_count(count))
         };
         row(
             "in",
@@ -127,7 +128,7 @@ impl Summary {
         )?;
         writeln!(out, "\n  into {}", self.destination)?;
         for (table, count, rows) in &self.tables {
-            writeln!(out, "\n  {table}, {} rows, the last of them:", grouped(*count))?;
+            writeln!(out, "\n  {table}, {} rows, the last of them:", show_count(*count))?;
             write_rows(out, rows)?;
         }
         writeln!(out, "\nNext:")?;
@@ -180,19 +181,6 @@ fn cell(value: &Value) -> String {
         }
         other => other.to_string(),
     }
-}
-
-/// A number as people read it.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -68,13 +68,13 @@ impl Format for Decoder {
         rejects: &mut Rejects,
     ) -> Result<Decoded, Fault> {
         let Decoder { admission, depth_max, json, text } = self;
-        Ok(walk(*admission, records, rows, rejects, |source, value, key, rows| {
+        walk(*admission, records, rows, rejects, |source, value, key, rows| {
             let Some(value) = value else { return json.key_alone(source, key, rows) };
             text.clear();
             to_json(value, *depth_max, text)?;
             // By the tape: a second caller of what is predicted would cost JSON itself.
             json.parse(source, text, key, rows)
-        }))
+        })
     }
 }
 

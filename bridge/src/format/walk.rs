@@ -79,7 +79,7 @@ impl<R: ReadValue> Format for Walker<R> {
         rejects: &mut Rejects,
     ) -> Result<Decoded, Fault> {
         let Walker { admission, key: reader, values } = self;
-        Ok(walk(*admission, records, rows, rejects, |source, value, key, rows| {
+        walk(*admission, records, rows, rejects, |source, value, key, rows| {
             let (number, start, key_cells) = (0, rows.cells.len(), None);
             let reader = &mut *reader;
             let mut out = Out { rows, reader, key, source, number, start, key_cells };
@@ -87,20 +87,32 @@ impl<R: ReadValue> Format for Walker<R> {
                 Some(value) => values.read(value, &mut out),
                 None => out.end_row(0),
             }
-        }))
+        })
+    }
+}
+
+/// Why a record gives no row: its own fault, or that of all.
+pub(super) enum Stopped {
+    Record(Refused),
+    Pipeline(Fault),
+}
+
+impl From<Refused> for Stopped {
+    fn from(refused: Refused) -> Stopped {
+        Stopped::Record(refused)
     }
 }
 
 /// Walks over a batch: `read` appends the rows of a record by its number, its value (`None`: only
-/// its key counts) and its key. What it appended before an error is taken back.
+/// its key counts) and its key. What it appended before it refused the record is taken back.
 #[inline]
-pub(super) fn walk(
+pub(super) fn walk<E: Into<Stopped>>(
     admission: Admission,
     records: &RecordBatch,
     rows: &mut RowBatch,
     rejects: &mut Rejects,
-    mut read: impl FnMut(u32, Option<&[u8]>, Option<&[u8]>, &mut RowBatch) -> Result<(), Refused>,
-) -> Decoded {
+    mut read: impl FnMut(u32, Option<&[u8]>, Option<&[u8]>, &mut RowBatch) -> Result<(), E>,
+) -> Result<Decoded, Fault> {
     let mut decoded = Decoded::default();
     for (index, record) in records.iter().enumerate() {
         let source = index as u32;
@@ -117,14 +129,18 @@ pub(super) fn walk(
             }
         };
         let marks = (rows.rows.len(), rows.cells.len(), rows.arena.len());
-        if let Err((reason, detail)) = read(source, value, record.key, rows) {
-            rows.rows.truncate(marks.0);
-            rows.cells.truncate(marks.1);
-            rows.arena.truncate(marks.2);
-            rejects.push(source, Stage::Format, reason, detail);
+        match read(source, value, record.key, rows).map_err(E::into) {
+            Ok(()) => {}
+            Err(Stopped::Record((reason, detail))) => {
+                rows.rows.truncate(marks.0);
+                rows.cells.truncate(marks.1);
+                rows.arena.truncate(marks.2);
+                rejects.push(source, Stage::Format, reason, detail);
+            }
+            Err(Stopped::Pipeline(fault)) => return Err(fault),
         }
     }
-    decoded
+    Ok(decoded)
 }
 
 #[cfg(test)]

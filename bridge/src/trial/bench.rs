@@ -8,6 +8,7 @@ use super::rig::{Fate, Fuel, Rig, Stock};
 use crate::batch::{RecordBatch, RowBatch};
 use crate::blame::Fault;
 use crate::reject::Rejects;
+use crate::transform::Portions;
 
 /// Runs, of which the median counts: a busy machine disturbs some of them.
 pub const RUNS: usize = 7;
@@ -113,10 +114,7 @@ fn run(rig: &mut Rig, batch: &RecordBatch, time: Duration) -> Result<(f64, f64),
         rig.format.decode(batch, &mut rows, &mut rejects)?;
         rejects.prune(&mut rows);
         let read = Instant::now();
-        for transform in &mut rig.transforms {
-            transform.apply(batch, &mut rows, &mut rejects)?;
-            rejects.prune(&mut rows);
-        }
+        Portions::default().next(&mut rig.transforms, batch, &mut rows, &mut rejects)?;
         transforming += read.elapsed();
         reading += read - begun;
         records += batch.len();

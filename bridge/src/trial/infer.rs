@@ -3,11 +3,13 @@
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::ops::Range;
 
 use bridge_abi::Unit;
 
 use super::rig::Row;
 use super::said::Said;
+use crate::sink::questdb::{from_iso, nanos_of, unit_by_magnitude};
 
 /// Distinct texts of a column that are kept; with more it is no symbol.
 const DISTINCT_MAX: usize = 1_000;
@@ -31,7 +33,7 @@ const TIMES: [&str; 12] = [
     "occurred_at",
 ];
 /// 1990 and 2100, in seconds since 1970: numbers between them may be times.
-const SECONDS: (i64, i64) = (631_152_000, 4_102_444_800);
+const SECONDS: Range<i128> = 631_152_000..4_102_444_800;
 
 /// What was seen of a column.
 #[derive(Debug, Default)]
@@ -175,16 +177,10 @@ impl Seen {
             return Some(None);
         }
         let (low, high) = self.range.filter(|_| self.longs == all)?;
-        let units = [
-            (Unit::Seconds, 1),
-            (Unit::Millis, 1_000),
-            (Unit::Micros, 1_000_000),
-            (Unit::Nanos, 1_000_000_000),
-        ];
-        let fits = |each: i64| {
-            low >= SECONDS.0.saturating_mul(each) && high < SECONDS.1.saturating_mul(each)
-        };
-        units.into_iter().find(|(_, each)| fits(*each)).map(|(unit, _)| Some(unit))
+        let unit = unit_by_magnitude(low);
+        let seconds = |value: i64| i128::from(value) * nanos_of(unit) / nanos_of(Unit::Seconds);
+        let fits = |value| SECONDS.contains(&seconds(value));
+        (unit == unit_by_magnitude(high) && fits(low) && fits(high)).then_some(Some(unit))
     }
 
     /// The type that takes every value that was seen.
@@ -239,9 +235,9 @@ impl Seen {
     }
 }
 
-/// Whether text is an instant as ISO 8601 has it: the bridge reads it without a pattern.
+/// Whether text is an instant that the bridge reads without a pattern, and no bare number.
 fn is_instant(text: &str) -> bool {
-    text.len() >= 10 && text.parse::<jiff::Timestamp>().is_ok()
+    text.len() >= 10 && from_iso(text).is_some()
 }
 
 /// The section of a table, in TOML, and its `CREATE TABLE` as a comment below.

@@ -37,11 +37,12 @@ use self::flatten::Paths;
 use self::options::AvroOptions;
 use self::writers::{Found, Schemas, Writers};
 use super::key::KeyReader;
-use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan, Refused};
+use super::walk::{Stopped, walk};
+use super::{Admission, Decoded, DecoderContext, Format, FormatPlan};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
 use crate::kind::Kind;
-use crate::reject::{Rejects, Stage};
+use crate::reject::Rejects;
 use crate::schemas::Doors;
 
 /// The format's entry in its room's table.
@@ -97,18 +98,6 @@ struct Decoder {
     writers: Writers,
 }
 
-/// Why a record gives no row: its own fault, or that of all.
-enum Stopped {
-    Record(Refused),
-    Pipeline(Fault),
-}
-
-impl From<Refused> for Stopped {
-    fn from(refused: Refused) -> Stopped {
-        Stopped::Record(refused)
-    }
-}
-
 impl Format for Decoder {
     fn decode(
         &mut self,
@@ -116,35 +105,10 @@ impl Format for Decoder {
         rows: &mut RowBatch,
         rejects: &mut Rejects,
     ) -> Result<Decoded, Fault> {
-        let mut decoded = Decoded::default();
         self.writers.turn_to(&records.source.topic);
-        for (index, record) in records.iter().enumerate() {
-            let source = index as u32;
-            let value = match self.admission.admit(record.value) {
-                Ok(Admitted::Value(value)) => Some(value),
-                Ok(Admitted::Key) => None,
-                Ok(Admitted::Skipped) => {
-                    decoded.skipped += 1;
-                    continue;
-                }
-                Err((reason, detail)) => {
-                    rejects.push(source, Stage::Intake, reason, detail);
-                    continue;
-                }
-            };
-            let marks = (rows.rows.len(), rows.cells.len(), rows.arena.len());
-            match self.row(source, value, record.key, rows) {
-                Ok(()) => {}
-                Err(Stopped::Record((reason, detail))) => {
-                    rows.rows.truncate(marks.0);
-                    rows.cells.truncate(marks.1);
-                    rows.arena.truncate(marks.2);
-                    rejects.push(source, Stage::Format, reason, detail);
-                }
-                Err(Stopped::Pipeline(fault)) => return Err(fault),
-            }
-        }
-        Ok(decoded)
+        walk(self.admission, records, rows, rejects, |source, value, key, rows| {
+            self.row(source, value, key, rows)
+        })
     }
 }
 
