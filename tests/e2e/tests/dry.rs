@@ -69,7 +69,11 @@ fn a_dry_run_leaves_everything_as_it_was() {
             ensure!(made.len() == 1 && made[0].starts_with(&create), "{made:?}");
             ensure!(made[0].contains("\"ok\" BOOLEAN"), "{made:?}");
             ensure!(said(&answer, "rejected") == ["bad-timestamp  5"], "{}", answer.stdout);
-            ensure!(answer.stdout.contains(&format!("  {topic}/0@")), "{}", answer.stdout);
+            // Of whichever partitions came first.
+            let places = answer.stdout.lines().filter(|line| {
+                line.trim_start().strip_prefix(topic).is_some_and(|rest| rest.starts_with('/'))
+            });
+            ensure!(places.count() == 3, "{}", answer.stdout);
             ensure!(said(&answer, "such as").len() == 3, "{}", answer.stdout);
         }
         ensure!(tables(bench, table)? == 0, "the dry run made {table}");
