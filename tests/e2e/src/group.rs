@@ -30,6 +30,9 @@ impl Group {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bench.kafka.brokers()).set("group.id", group);
         config.set("reconnect.backoff.max.ms", "200");
+        // A topic that was asked about while the broker was still making it stays known without its
+        // partitions for this long.
+        config.set("metadata.max.age.ms", "1000");
         // The connection errors of a broker that is being broken are no news to a test.
         config.set_log_level(RDKafkaLogLevel::Emerg);
         let consumer = config.create().context("making a client that looks at a group")?;
