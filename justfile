@@ -37,7 +37,7 @@ pages:
 
 # instructions and fuel of a record against those that were committed; needs valgrind
 ratchet *args:
-    cargo run --quiet --config benches/ratchet/profile.toml -p benches -- micro --ratchet {{args}}
+    ./scripts/ratchet {{args}}
 
 # licences, bans and advisories of dependencies; needs cargo-deny
 deny:

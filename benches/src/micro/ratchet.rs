@@ -22,9 +22,8 @@ use super::{BATCH_RECORDS, Stage, bed, fuel};
 /// The figures that were committed.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ratchet/figures.json");
 /// How the program must have been built and started, for figures to be comparable.
-const COMMAND: &str =
-    "cargo run --config benches/ratchet/profile.toml -p benches -- micro --ratchet";
-/// Set by that configuration.
+const COMMAND: &str = "scripts/ratchet";
+/// Set by it.
 const MARK: &str = "BENCHES_RATCHET";
 /// Rounds over a batch of the shorter run.
 const ROUNDS: usize = 16;

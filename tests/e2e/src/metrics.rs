@@ -66,19 +66,3 @@ pub(crate) fn get(address: &str, path: &str) -> Result<(u16, String)> {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     Ok((status.with_context(|| format!("no status in {head:?}"))?, body.to_owned()))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_and_adds_up() {
-        let text = "# HELP a b\na{x=\"1\",reason=\"trap\"} 2\na{x=\"2\"} 3.5\n\nb 1e3\n";
-        let metrics = Metrics::parse(text).expect("it is the format");
-        assert_eq!(metrics.sum("a").expect("it is there"), 5.5);
-        assert_eq!(metrics.sum_with("a", "reason=\"trap\"").expect("it is there"), 2.0);
-        assert_eq!(metrics.sum("b").expect("it is there"), 1000.0);
-        assert!(metrics.sum("c").is_err());
-        assert!(Metrics::parse("a{x=\"1\" 2 three").is_err());
-    }
-}

@@ -78,25 +78,3 @@ impl Reading {
         Record::new(self.json()).key(self.sensor()).partition(partition)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn is_what_it_says() {
-        for seq in [0, 1, 2, 123_456, 999_999] {
-            let reading = Reading(seq);
-            let value: serde_json::Value =
-                serde_json::from_str(&reading.json()).expect("it is JSON");
-            assert_eq!(value["seq"], seq);
-            assert_eq!(value["ts"], reading.ts_us());
-            assert_eq!(value["temperature"], reading.centi() as f64 / 100.0);
-            assert_eq!(value["humidity"], (200 + seq % 600) as f64 / 10.0);
-            assert_eq!(value["pressure"], (9_800 + seq % 500) as f64 / 10.0);
-            assert_eq!(value["sensor"], reading.sensor());
-            assert_eq!(value["site"], reading.site());
-            assert_eq!(value["ok"], seq % 3 == 0);
-        }
-    }
-}

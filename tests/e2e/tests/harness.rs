@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Band, Bench, Group, Load, Reading, promise, rows_are_exact, rows_are_there};
+use e2e::{Band, Bench, Group, Load, Metrics, Reading, promise, rows_are_exact, rows_are_there};
 
 const SOON: Duration = Duration::from_secs(20);
 /// How long a check of a wrong table may hope.
@@ -103,4 +103,31 @@ fn a_load_keeps_its_pace_and_a_group_its_lag() {
         ensure!(group.committed()? == 0 && group.lag()? == count as i64, "the lag is wrong");
         Ok(())
     });
+}
+
+#[test]
+fn metrics_are_read_and_added_up() {
+    let text = "# HELP a b\na{x=\"1\",reason=\"trap\"} 2\na{x=\"2\"} 3.5\n\nb 1e3\n";
+    let metrics = Metrics::parse(text).expect("it is the format");
+    assert_eq!(metrics.sum("a").expect("it is there"), 5.5);
+    assert_eq!(metrics.sum_with("a", "reason=\"trap\"").expect("it is there"), 2.0);
+    assert_eq!(metrics.sum("b").expect("it is there"), 1000.0);
+    assert!(metrics.sum("c").is_err());
+    assert!(Metrics::parse("a{x=\"1\" 2 three").is_err());
+}
+
+#[test]
+fn a_reading_is_what_it_says() {
+    for seq in [0, 1, 2, 123_456, 999_999] {
+        let reading = Reading(seq);
+        let value: serde_json::Value = serde_json::from_str(&reading.json()).expect("it is JSON");
+        assert_eq!(value["seq"], seq);
+        assert_eq!(value["ts"], reading.ts_us());
+        assert_eq!(value["temperature"], reading.centi() as f64 / 100.0);
+        assert_eq!(value["humidity"], (200 + seq % 600) as f64 / 10.0);
+        assert_eq!(value["pressure"], (9_800 + seq % 500) as f64 / 10.0);
+        assert_eq!(value["sensor"], reading.sensor());
+        assert_eq!(value["site"], reading.site());
+        assert_eq!(value["ok"], seq % 3 == 0);
+    }
 }
