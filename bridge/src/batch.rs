@@ -5,6 +5,8 @@
 //! source ──RecordBatch──▶ lane [RowBatch] ──Payload──▶ courier ──Receipt──▶ intake
 //! ```
 
+mod origin;
+mod rewrapped;
 #[cfg(test)]
 pub mod testing;
 
@@ -15,6 +17,8 @@ use std::time::Instant;
 
 use bridge_abi::{Cell, Kind};
 
+pub use self::origin::Origin;
+pub use self::rewrapped::{Rewrapped, Room};
 use crate::limits::{LINE_BYTES, RECORD_BYTES};
 use crate::reject::Reason;
 use crate::ticket::{Share, Ticket};
@@ -156,7 +160,7 @@ impl Records {
 
     /// The records together with what keeps their bytes alive.
     pub fn owned_by(self, owner: Box<dyn Owner>) -> Taken {
-        Taken { heads: self.heads, bytes: self.bytes, owner }
+        Taken { heads: self.heads, bytes: self.bytes, owner, origin: None }
     }
 }
 
@@ -165,6 +169,7 @@ pub struct Taken {
     heads: Vec<Head>,
     bytes: usize,
     owner: Box<dyn Owner>,
+    origin: Option<Origin>,
 }
 
 impl Taken {
@@ -188,8 +193,12 @@ impl Taken {
         self.bytes + self.heads.len() * RECORD_BYTES
     }
 
-    /// Offset of the first record and the offset after the last; `None` if there are none.
+    /// Offset of the first record and the offset after the last, in the log that was read; `None`
+    /// if nothing was.
     pub fn span(&self) -> Option<(i64, i64)> {
+        if let Some(origin) = &self.origin {
+            return Some(origin.span);
+        }
         Some((self.heads.first()?.offset, self.heads.last()?.offset + 1))
     }
 
@@ -200,6 +209,17 @@ impl Taken {
         (of(self.heads.first()), of(self.heads.last()))
     }
 
+    /// Leaves out the records from offset `end` on.
+    pub fn cut(&mut self, end: i64) {
+        let kept = self.heads.partition_point(|head| head.offset < end);
+        // SAFETY: the bytes belong to `self.owner` by the promise made to `Records::push`.
+        let len = |head: &Head| unsafe {
+            head.key.get().map_or(0, <[u8]>::len) + head.value.get().map_or(0, <[u8]>::len)
+        };
+        self.bytes -= self.heads[kept..].iter().map(len).sum::<usize>();
+        self.heads.truncate(kept);
+    }
+
     /// A batch of them, once the ledger has issued a ticket; for the first sink.
     pub fn into_batch(
         self,
@@ -208,6 +228,10 @@ impl Taken {
         ticket: Ticket,
         route: Route,
     ) -> RecordBatch {
+        let (partition, source, route) = match self.origin {
+            Some(origin) => origin.instead(),
+            None => (partition, source, route),
+        };
         RecordBatch {
             partition,
             source,
@@ -345,6 +369,9 @@ pub struct Emitted {
     pub headers: Range<usize>,
 }
 
+/// Flag of a text cell behind the transforms: it stays text, whatever its column is declared as.
+pub const AS_TEXT: u8 = 1;
+
 /// Name and value of an emitted record's header.
 pub type EmittedHeader = (Range<usize>, Option<Range<usize>>);
 
@@ -368,6 +395,40 @@ pub struct RowBatch {
     pub more: bool,
     /// Rows that a transform which stopped has not looked at, from the first of a record on.
     pub rest: Vec<Row>,
+    /// Records whose rows delete the rows of their keys, besides those without a value. Whatever
+    /// transforms make of such a record deletes as well.
+    pub deleting: RecordSet,
+}
+
+/// Records of a batch, by their indexes: a bit for each. An empty set is asked at no cost.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RecordSet(Vec<u64>);
+
+impl RecordSet {
+    /// Adds a record.
+    pub fn insert(&mut self, record: u32) {
+        let word = record as usize / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (record % 64);
+    }
+
+    /// Whether a record is one of them.
+    #[inline]
+    pub fn has(&self, record: u32) -> bool {
+        self.0.get(record as usize / 64).is_some_and(|word| word >> (record % 64) & 1 != 0)
+    }
+
+    /// Becomes the same as another, keeping its room.
+    pub fn copy(&mut self, from: &RecordSet) {
+        self.0.clone_from(&from.0);
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
 }
 
 impl RowBatch {
@@ -379,6 +440,7 @@ impl RowBatch {
         self.emitted.clear();
         self.headers.clear();
         self.rest.clear();
+        self.deleting.clear();
         self.more = false;
     }
 
@@ -435,7 +497,8 @@ pub struct Line {
     pub partition: PartitionIndex,
     /// Number of the row among those of its record.
     pub row: u32,
-    /// The encoder's number for its columns, where rows of several tables share a payload.
+    /// The encoder's number for its columns, where rows of several tables share a payload; where
+    /// rows say themselves what they are, for what it held the table then.
     pub layout: u32,
     /// Position after the line's last byte in the payload.
     pub end: u32,

@@ -84,6 +84,8 @@ reasons! {
     BadKey = "bad-key",
     /// A row without any column.
     NoColumns = "no-columns",
+    /// Two of its fields would be one column.
+    TwoFields = "two-fields",
     /// A transform refused it.
     RefusedByTransform = "refused-by-transform",
     /// A transform trapped on it.
@@ -159,6 +161,8 @@ pub const DETAIL_BYTES_MAX: usize = 2_048;
 pub struct Rejects {
     /// (index in the record batch, stage, reason, detail), at most one for each record.
     pub found: Vec<(u32, Stage, Reason, String)>,
+    /// Values that became null because their column does not take them, by `on_bad = "null"`.
+    pub nulled: u64,
 }
 
 impl Rejects {

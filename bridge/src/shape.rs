@@ -2,9 +2,18 @@
 //! the record itself. Plain data, checked when the plan is made; encoders compile it for each
 //! table that they meet.
 
+mod path;
+mod values;
+
 use std::fmt;
 
 use bridge_abi::Unit;
+use jiff::tz::TimeZone;
+
+pub use self::path::{Path, Step};
+pub use self::values::{
+    Apart, Arrays, Decimals, EmptyArray, EmptyText, Explode, OnBad, Pick, Reading, Values,
+};
 
 /// The shape of a pipeline's rows.
 #[derive(Clone, Debug)]
@@ -15,16 +24,22 @@ pub struct Shape {
     pub timestamp: Timestamp,
     /// The designated timestamp's own column name in tables that the bridge makes.
     pub timestamp_column: String,
-    /// Columns that are symbols in tables that the bridge makes (names after renaming).
+    /// Where its local times are read; UTC if not said.
+    pub timestamp_zone: Option<TimeZone>,
+    /// Columns that are symbols in tables that the bridge makes (names after mapping).
     pub symbols: Vec<String>,
-    /// Columns with a declared type (names after renaming).
+    /// Columns with a declared type (names after mapping).
     pub columns: Vec<(String, ColumnType)>,
-    /// (name in the record, name in the table).
-    pub rename: Vec<(String, String)>,
-    /// Only these columns (names in the record), if given.
-    pub only: Option<Vec<String>>,
-    /// Not these columns (names in the record).
+    /// (flattened name in the record, name in the table).
+    pub mapping: Vec<(String, String)>,
+    /// Whether fields that the mapping does not name become no columns.
+    pub mapping_only: bool,
+    /// Not these columns (flattened names in the record).
     pub drop: Vec<String>,
+    /// Which arrays are taken apart.
+    pub apart: Apart,
+    /// What is said of values.
+    pub values: Values,
     /// Columns that come from the record itself.
     pub metadata: Metadata,
     /// A row that would give its table more columns than this is rejected.
@@ -72,13 +87,14 @@ impl Shape {
 
     /// The column that a field of the record becomes; `None` if it does not become one.
     pub fn column_of(&self, field: &str) -> Option<String> {
-        if self.drop.iter().any(|name| name == field)
-            || self.only.as_ref().is_some_and(|only| only.iter().all(|name| name != field))
-        {
+        if self.drop.iter().any(|name| name == field) {
             return None;
         }
-        let renamed = self.rename.iter().find(|(from, _)| from == field);
-        Some(renamed.map_or(field, |(_, to)| to).to_owned())
+        match self.mapping.iter().find(|(from, _)| from == field) {
+            Some((_, to)) => Some(to.clone()),
+            None if self.mapping_only => None,
+            None => Some(field.to_owned()),
+        }
     }
 
     /// The type that a column was declared with, if any.
@@ -437,11 +453,14 @@ impl Shape {
             table: Template::parse(table).expect("a name"),
             timestamp: Timestamp::Kafka,
             timestamp_column: "timestamp".into(),
+            timestamp_zone: None,
             symbols: vec![],
             columns: vec![],
-            rename: vec![],
-            only: None,
+            mapping: vec![],
+            mapping_only: false,
             drop: vec![],
+            apart: Apart::default(),
+            values: Values::default(),
             metadata: Metadata::default(),
             columns_max: 500,
             deletes: false,

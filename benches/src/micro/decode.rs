@@ -6,22 +6,32 @@ use bridge::format::Format;
 
 use super::Stage;
 use super::bed::{Bed, Rows};
+use super::written::FORMATS;
 
 pub(super) struct Decode {
+    name: &'static str,
     format: Box<dyn Format>,
     rows: Rows,
 }
 
 impl Decode {
+    /// JSON.
     pub(super) fn new() -> Result<Decode> {
         let bed = Bed::new("")?;
-        Ok(Decode { format: bed.decoder(), rows: Rows::default() })
+        Ok(Decode { name: "decode", format: bed.decoder(), rows: Rows::default() })
+    }
+
+    /// One of the other formats.
+    pub(super) fn of<const AT: usize>() -> Result<Decode> {
+        let format = &FORMATS[AT];
+        let bed = Bed::new(format.sections)?;
+        Ok(Decode { name: format.stage, format: bed.decoder(), rows: Rows::default() })
     }
 }
 
 impl Stage for Decode {
     fn name(&self) -> &str {
-        "decode"
+        self.name
     }
 
     fn work(&mut self, batch: &RecordBatch) -> Result<()> {

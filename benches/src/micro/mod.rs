@@ -23,6 +23,7 @@ mod ratchet;
 mod sandbox;
 mod shape;
 mod watch;
+mod written;
 
 use std::path::PathBuf;
 
@@ -39,6 +40,7 @@ use fence::{InTurn, Trapping};
 use ledger::Books;
 use sandbox::Sandbox;
 pub use watch::Cost;
+use written::FORMATS;
 
 /// `micro`.
 #[derive(clap::Args, Debug)]
@@ -111,8 +113,13 @@ struct Entry {
 }
 
 /// Every stage, in the order of a lane.
-const STAGES: [Entry; 12] = [
+const STAGES: [Entry; 17] = [
     Entry::new(|_| Ok(Box::new(Decode::new()?))),
+    Entry::format::<0>(),
+    Entry::format::<1>(),
+    Entry::format::<2>(),
+    Entry::format::<3>(),
+    Entry::format::<4>(),
     Entry::new(|_| Ok(Box::new(Sandbox::keep()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::drop()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::computed()?))),
@@ -138,6 +145,11 @@ const FENCE: [Entry; 5] = [
 impl Entry {
     const fn new(make: fn(Transport) -> Result<Box<dyn Stage>>) -> Entry {
         Entry { make, write: bed::sensors }
+    }
+
+    /// Decoding another format than JSON.
+    const fn format<const AT: usize>() -> Entry {
+        Entry { write: FORMATS[AT].write, ..Entry::new(|_| Ok(Box::new(Decode::of::<AT>()?))) }
     }
 }
 

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use bridge::batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use super::decode::Decode;
 use super::encode::Encode;
 use super::ledger::Books;
-use super::{BATCH_RECORDS, Stage, bed, fuel};
+use super::{BATCH_RECORDS, Entry, Stage, bed, fuel};
+use crate::harness::Transport;
 
 /// The figures that were committed.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ratchet/figures.json");
@@ -30,15 +32,17 @@ const ROUNDS: usize = 16;
 /// A figure may move by so much.
 const PERCENT: f64 = 3.0;
 
-/// A stage that is counted, by its name.
-type Make = fn() -> Result<Box<dyn Stage>>;
-
 /// Stages without a sandbox: its machine code is made for the processor at hand.
-const STAGES: [(&str, Make); 4] = [
-    ("decode", || Ok(Box::new(Decode::new()?))),
-    ("encode v1", || Ok(Box::new(Encode::new(1, false)?))),
-    ("encode v2", || Ok(Box::new(Encode::new(2, false)?))),
-    ("ledger", || Ok(Box::new(Books::default()))),
+const STAGES: [Entry; 9] = [
+    Entry::new(|_| Ok(Box::new(Decode::new()?))),
+    Entry::format::<0>(),
+    Entry::format::<1>(),
+    Entry::format::<2>(),
+    Entry::format::<3>(),
+    Entry::format::<4>(),
+    Entry::new(|_| Ok(Box::new(Encode::new(1, false)?))),
+    Entry::new(|_| Ok(Box::new(Encode::new(2, false)?))),
+    Entry::new(|_| Ok(Box::new(Books::default()))),
 ];
 
 /// What is compared.
@@ -86,13 +90,14 @@ fn in_words(file: &str) -> String {
 fn count() -> Result<Figures> {
     let mut counted = Figures::default();
     if has_the_processor() {
-        for (stage, make) in STAGES {
-            let (short, long) = (instructions(stage, ROUNDS)?, instructions(stage, 2 * ROUNDS)?);
-            let batches = bed::batches(BATCH_RECORDS as u64, BATCH_RECORDS, bed::sensors);
-            let (per, count) = make()?.per(&batches);
+        for entry in &STAGES {
+            let stage = (entry.make)(Transport::Http)?;
+            let name = stage.name();
+            let (short, long) = (instructions(name, ROUNDS)?, instructions(name, 2 * ROUNDS)?);
+            let (per, count) = stage.per(&batches(entry));
             let one = round((long - short) as f64 / ROUNDS as f64 / count);
-            eprintln!("{stage:16} {one:10.1} instructions a {per}");
-            counted.instructions.insert(stage.to_owned(), one);
+            eprintln!("{name:16} {one:10.1} instructions a {per}");
+            counted.instructions.insert(name.to_owned(), one);
         }
     } else {
         eprintln!("instructions are not compared: they are those of x86-64 with AVX2");
@@ -103,6 +108,11 @@ fn count() -> Result<Figures> {
         counted.fuel.insert(module.to_owned(), fuel);
     }
     Ok(counted)
+}
+
+/// The one that is worked on.
+fn batches(entry: &Entry) -> Vec<RecordBatch> {
+    bed::batches(BATCH_RECORDS as u64, BATCH_RECORDS, entry.write)
 }
 
 /// To a tenth: less is of no interest, and makes noise in diffs.
@@ -144,11 +154,17 @@ fn collected(said: &str) -> Option<u64> {
 }
 
 /// What is counted: so many rounds of a stage over one batch, and nothing else that varies.
-pub(super) fn count_one(stage: &str, rounds: usize) -> Result<()> {
-    let make = STAGES.iter().find(|(name, _)| *name == stage);
-    let (_, make) = make.ok_or_else(|| anyhow!("no stage that is counted is called `{stage}`"))?;
-    let mut stage = make()?;
-    let batches = bed::batches(BATCH_RECORDS as u64, BATCH_RECORDS, bed::sensors);
+pub(super) fn count_one(name: &str, rounds: usize) -> Result<()> {
+    for entry in &STAGES {
+        let stage = (entry.make)(Transport::Http)?;
+        if stage.name() == name {
+            return work(stage, &batches(entry), rounds);
+        }
+    }
+    bail!("no stage that is counted is called `{name}`")
+}
+
+fn work(mut stage: Box<dyn Stage>, batches: &[RecordBatch], rounds: usize) -> Result<()> {
     stage.prepare(&batches[0])?;
     for _ in 0..rounds {
         stage.work(&batches[0])?;
@@ -250,10 +266,15 @@ mod tests {
         let text = std::fs::read_to_string(FILE).expect("the figures are there");
         let committed: Figures = serde_json::from_str(&text).expect("they are figures");
         let names: Vec<&str> = committed.instructions.keys().map(String::as_str).collect();
-        assert_eq!(names, STAGES.map(|(name, _)| name), "in this order");
-        for (name, _) in STAGES {
-            count_one(name, 1).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let mut known: Vec<String> = Vec::new();
+        for entry in &STAGES {
+            let stage = (entry.make)(Transport::Http).expect("it can be made");
+            known.push(stage.name().to_owned());
+            count_one(stage.name(), 1)
+                .unwrap_or_else(|error| panic!("{}: {error:#}", stage.name()));
         }
+        known.sort();
+        assert_eq!(names, known);
         let fuel = fuel::all().expect("modules run");
         let names: Vec<&str> = committed.fuel.keys().map(String::as_str).collect();
         assert_eq!(names, fuel.iter().map(|(name, _)| *name).collect::<Vec<_>>());

@@ -9,7 +9,7 @@ use super::encode::Encode;
 const ALL: &str = "name = \"{topic}_{field.site}\"
 timestamp = { field = \"ts\", unit = \"us\" }
 symbols = [\"device\", \"site\"]
-rename = { sensor = \"device\", temperature = \"celsius\" }
+mapping = { sensor = \"device\", temperature = \"celsius\" }
 drop = [\"humidity\"]
 columns = { celsius = \"double\", pressure = \"double\", seq = \"long\" }
 metadata = true

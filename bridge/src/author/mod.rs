@@ -56,6 +56,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::Folder;
 
     #[test]
     fn names_are_good_everywhere() {
@@ -67,27 +68,9 @@ mod tests {
         }
     }
 
-    /// A folder of its own for a test; gone when the test is over.
-    struct Parent(PathBuf);
-
-    impl Parent {
-        fn new(test: &str) -> Parent {
-            let name = format!("bridge-author-{test}-{}", std::process::id());
-            let parent = std::env::temp_dir().join(name);
-            fs::create_dir_all(&parent).expect("a folder for a test");
-            Parent(parent)
-        }
-    }
-
-    impl Drop for Parent {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn a_missing_compiler_is_named_and_how_to_get_it() {
-        let parent = Parent::new("tools");
+        let parent = Folder::new("author-tools");
         let compilers = [
             ("rust", "`cargo`", "rustup target add"),
             ("c", "`zig` or `clang` with `wasm-ld`", "pip install ziglang"),
@@ -114,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_project_has_its_name_and_no_other_mark() {
-        let parent = Parent::new("new");
+        let parent = Folder::new("author-new");
         let parent = &parent.0;
         for language in LANGUAGES {
             let name = format!("try_{}", language.name);

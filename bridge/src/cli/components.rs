@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::config::{file_schema, options_of};
+use crate::config::{COMPRESSION_SAID, file_schema, options_of};
 use crate::kind::Kind;
 use crate::modules::{self, BUILTIN};
 use crate::{format, sink, source, transform};
@@ -48,6 +48,7 @@ fn rooms() -> [(&'static str, &'static str, &'static str, Vec<Entry>); 4] {
 /// The sections that are not a kind's: (path, definition in the schema).
 const SECTIONS: &[(&str, &str)] = &[
     ("kafka", "Kafka"),
+    ("kafka.sasl", "Sasl"),
     ("http", "Http"),
     ("pipeline.NAME", "Pipeline"),
     ("pipeline.NAME.key", "Key"),
@@ -120,6 +121,9 @@ pub fn markdown() -> String {
     }
     for (room, section, key, kinds) in rooms() {
         let _ = writeln!(page, "\n## {room}\n\nThe section `{section}`, chosen by `{key}`.");
+        if room == "format" {
+            let _ = writeln!(page, "\nAll have `compression`: {COMPRESSION_SAID}");
+        }
         for kind in kinds {
             let _ = writeln!(page, "\n### {}\n\n{}.\n", kind.name, sentence(kind.summary));
             let _ = writeln!(page, "```toml\n{}\n```\n", kind.example.trim());

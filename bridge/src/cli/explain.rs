@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use jiff::tz::TimeZone;
+
 use crate::config::units::{show_bytes, show_duration};
 use crate::config::{PipelinePlan, Plan, RejectsPlan};
 use crate::format::NullValue;
 use crate::limits::{Limits, PROCESS_BYTES};
-use crate::shape::{Part, Shape, Template, Timestamp, Written};
+use crate::shape::{Arrays, EmptyArray, OnBad, Part, Shape, Template, Timestamp, Written};
 use crate::sink::Delivery;
 
 /// The whole plan.
@@ -55,7 +57,9 @@ impl Page {
 
     fn rows(&mut self, pipeline: &PipelinePlan) {
         self.line("values", pipeline.value_kind.to_owned());
+        pipeline.value.explain().into_iter().for_each(|line| self.line("", line));
         self.line("keys", pipeline.key.in_words());
+        pipeline.key.explain().into_iter().for_each(|line| self.line("", line));
         let admission = pipeline.admission;
         let nulls = match admission.null_value {
             NullValue::Skip => "skipped and counted",
@@ -111,23 +115,51 @@ impl Page {
         self.line("table", template(&shape.table));
         self.line("timestamp", timestamp(shape));
         self.columns(shape);
-        let renamed: Vec<String> =
-            shape.rename.iter().map(|(old, new)| format!("{old} to {new}")).collect();
-        if !renamed.is_empty() {
-            self.line("renamed", renamed.join(", "));
-        }
-        if let Some(only) = &shape.only {
-            self.line("only", only.join(", "));
+        let shown = |(field, column): &(String, String)| match field == column {
+            true => field.clone(),
+            false => format!("{field} to {column}"),
+        };
+        let mapped: Vec<String> = shape.mapping.iter().map(shown).collect();
+        if !mapped.is_empty() || shape.mapping_only {
+            let what = if shape.mapping_only { "mapped, only" } else { "mapped" };
+            self.line(what, mapped.join(", "));
         }
         if !shape.drop.is_empty() {
             self.line("dropped", shape.drop.join(", "));
         }
+        self.values(shape);
         self.metadata(shape);
         self.made(shape, has_partitions);
         for declared in &shape.declared {
             self.line("declared table", declared.name.clone());
             self.columns(&declared.shape);
             self.made(&declared.shape, has_partitions);
+        }
+    }
+
+    /// What becomes of arrays, times and values that do not fit, where that is said.
+    fn values(&mut self, shape: &Shape) {
+        if let Some(explode) = &shape.apart.explode {
+            let empty = match explode.empty {
+                EmptyArray::Row => "one row without elements",
+                EmptyArray::Skip => "no row without elements",
+            };
+            self.line("rows", format!("one for each element of {}; {empty}", explode.array));
+        }
+        if shape.apart.arrays == Arrays::Parallel {
+            self.line("arrays of objects", "become parallel arrays".to_owned());
+        }
+        for reading in &shape.values.readings {
+            let (column, written) = (&reading.column, written(&reading.written));
+            let zone = zone(reading.zone.as_ref());
+            self.line("times", format!("{column} ({written}), local ones in {zone}"));
+        }
+        let own = shape.values.on_bad_of.iter().map(|(name, own)| format!("{name} {own:?}"));
+        let own: Vec<String> = own.collect();
+        if shape.values.on_bad != OnBad::Reject || !own.is_empty() {
+            let all = format!("{:?}", shape.values.on_bad);
+            let said = [vec![all], own].concat().join("; ").to_lowercase();
+            self.line("values that do not fit", said);
         }
     }
 
@@ -292,16 +324,33 @@ fn template(template: &Template) -> String {
     template.0.iter().map(part).collect()
 }
 
+fn written(written: &Written) -> String {
+    match written {
+        Written::Auto => "ISO 8601, or a number by its magnitude".to_owned(),
+        Written::Number(unit) => format!("{unit:?}").to_lowercase(),
+        Written::Pattern(pattern) => format!("text as {pattern}"),
+    }
+}
+
+fn zone(zone: Option<&TimeZone>) -> String {
+    match zone {
+        None => "UTC".to_owned(),
+        Some(zone) => match zone.iana_name() {
+            Some(name) => name.to_owned(),
+            None => zone.to_offset(jiff::Timestamp::UNIX_EPOCH).to_string(),
+        },
+    }
+}
+
 fn timestamp(shape: &Shape) -> String {
     let column = &shape.timestamp_column;
     match &shape.timestamp {
         Timestamp::Field { field, written } => {
-            let written = match written {
-                Written::Auto => "ISO 8601, or a number by its magnitude".to_owned(),
-                Written::Number(unit) => format!("{unit:?}").to_lowercase(),
-                Written::Pattern(pattern) => format!("text as {pattern}"),
+            let local = match &shape.timestamp_zone {
+                Some(own) => format!(", local ones in {}", zone(Some(own))),
+                None => String::new(),
             };
-            format!("{column}, from the field {field} ({written})")
+            format!("{column}, from the field {field} ({}){local}", self::written(written))
         }
         Timestamp::Composed { fields, pattern } => {
             format!("{column}, from {} (text as {pattern})", fields.join(" and "))

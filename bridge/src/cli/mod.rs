@@ -9,11 +9,15 @@ mod components;
 mod demo;
 mod dry;
 mod explain;
+mod grid;
 mod import;
 mod infer;
 mod inspect;
 mod module;
 mod order;
+mod produce;
+mod query;
+mod replay;
 mod run;
 mod tables;
 mod test;
@@ -23,17 +27,18 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::blame::Fault;
-use crate::config::{self, Mistakes, Overrides, Plan, Start};
+use crate::config::{self, Mistakes, Overrides, Plan, Start, Until};
 use crate::observe::log;
 use crate::trial::Subject;
 
 /// Said at the end of the help of what runs for long or in scripts.
 const EXIT_STATUS: &str = "Exit status:
   0  well: stopped as told, what was taken is stored and committed
-  1  a fault, or something that `check` or `test` found to fail: it is said what
+  1  a fault, or something that `check` or `test` found to fail: it is said what; `produce`: a
+     record is not known to be delivered
   2  a mistake in the configuration or in the command
   3  `tables` only: a table is not as it is declared
   4  `run --dry-run` only: records would be rejected";
@@ -56,9 +61,13 @@ enum Verb {
     Run {
         /// The configuration.
         file: PathBuf,
-        /// Start every partition here, this once, whatever was committed.
-        #[arg(long, value_enum)]
-        from: Option<From>,
+        /// Start partitions here, this once, whatever was committed: earliest, latest, a time,
+        /// "6h ago", "1000 before end", or offsets such as "0=120,1=77".
+        #[arg(long, value_name = "PLACE", value_parser = Start::parse)]
+        from: Option<Start>,
+        /// Read up to here, store all of it, and end: now, or a time.
+        #[arg(long, value_name = "END", value_parser = Until::parse)]
+        until: Option<Until>,
         /// Tells processes of one pipeline on one host apart.
         #[arg(long, env = "BRIDGE_INSTANCE", value_name = "ID")]
         instance: Option<String>,
@@ -101,6 +110,25 @@ enum Verb {
     Infer {
         #[command(flatten)]
         asked: infer::Asked,
+    },
+    /// Send the lines of a file or a pipe as records of a topic, as they are or written in a
+    /// format, with a schema if it has one.
+    #[command(after_help = EXIT_STATUS)]
+    Produce {
+        #[command(flatten)]
+        asked: Box<produce::Asked>,
+    },
+    /// Send dead letters back to the topics that their records came from, each once, or through
+    /// their pipeline.
+    #[command(after_help = EXIT_STATUS)]
+    Replay {
+        #[command(flatten)]
+        asked: Box<replay::Asked>,
+    },
+    /// Read a topic like a table: rows for which a condition is true, without a group.
+    Query {
+        #[command(flatten)]
+        asked: query::Asked,
     },
     /// Make a configuration of the properties of a sink connector of Kafka Connect (QuestDB's, or
     /// JDBC into PostgreSQL).
@@ -244,23 +272,6 @@ enum TransformVerb {
     },
 }
 
-#[derive(Clone, Copy, ValueEnum, Debug)]
-enum From {
-    Earliest,
-    Latest,
-    Committed,
-}
-
-impl From {
-    fn start(self) -> Start {
-        match self {
-            From::Earliest => Start::Earliest,
-            From::Latest => Start::Latest,
-            From::Committed => Start::Committed,
-        }
-    }
-}
-
 /// Why a command did not do what it was asked.
 enum Failure {
     /// The configuration is wrong.
@@ -320,8 +331,8 @@ pub fn main() -> ExitCode {
 fn answer(verb: Verb) -> Result<(), Failure> {
     let mut out = io::stdout();
     match verb {
-        Verb::Run { file, from, instance, dry } => {
-            let overrides = Overrides { from: from.map(From::start), instance };
+        Verb::Run { file, from, until, instance, dry } => {
+            let overrides = Overrides { from, until, instance };
             let plan = Plan::load(&file, &overrides)?;
             match dry.dry_run {
                 true => dry::run(&plan, &dry, &mut out),
@@ -339,8 +350,11 @@ fn answer(verb: Verb) -> Result<(), Failure> {
         Verb::Tables { verb: TablesVerb::Apply { file } } => tables::apply(&file, &mut out),
         Verb::Test { cases } => test::test(&cases.files, Subject::Pipeline, cases.update, &mut out),
         Verb::Infer { asked } => infer::infer(&asked, &mut out),
+        Verb::Produce { asked } => produce::produce(&asked, &mut out),
+        Verb::Replay { asked } => replay::replay(&asked, &mut out),
         Verb::Import { file } => import::import(&file, &mut out),
         Verb::Transform { verb } => answer_transform(verb, &mut out),
+        Verb::Query { asked } => query::query(&asked, &mut out),
         Verb::Demo { seconds, json } => demo::demo(seconds, json, &mut out),
         Verb::Components { json: true, .. } => Ok(writeln!(out, "{:#}", components::json())?),
         Verb::Components { markdown: true, .. } => {

@@ -3,7 +3,7 @@
 
 use super::mistake::Mistake;
 use super::section::Section;
-use crate::format::KeyPlan;
+use crate::format::{Deletions, KeyPlan};
 use crate::shape::{Shape, Timestamp};
 use crate::sink::SinkPlan;
 
@@ -46,6 +46,45 @@ pub fn check(
     Ok(())
 }
 
+/// Holds a sink against what a format asks that marks rows as deleting others. Such a row has all
+/// columns of its table that are known, so that any of these may be of the sink's key.
+pub fn marked(
+    section: &Section,
+    shape: &Shape,
+    sink: &dyn SinkPlan,
+    deletions: &Deletions,
+) -> Result<(), Mistake> {
+    let columns = match sink.deletes() {
+        Ok(columns) => columns,
+        Err(unable) if deletions.must => {
+            let help = "deletes = \"row\" and deleted = \"deleted\", or kind = \"postgres\" with \
+                        mode = \"upsert\"";
+            return Err(section.mistake("value.deletes", unable.message).help(help));
+        }
+        Err(_) if !deletions.told => {
+            let message = "the sink deletes nothing, and rows of deletions would look like all \
+                           others";
+            let help = "add deleted = \"deleted\" to the value's section, or deletes = \"skip\"";
+            return Err(section.mistake("value", message).help(help));
+        }
+        Err(_) => return Ok(()),
+    };
+    for (index, column) in columns.iter().enumerate() {
+        let why = match fields(shape, column) {
+            Err(why) => why,
+            Ok(fields) => match fields.iter().any(|field| deletions.own.iter().any(|o| o == field))
+            {
+                true => "it differs between a row and what deletes it",
+                false => continue,
+            },
+        };
+        let message = format!("a deletion cannot find its row by `{column}`: {why}");
+        let mistake = section.mistake(&format!("sink.key.{index}"), message);
+        return Err(mistake.help("name columns of the table that changes, such as its primary key"));
+    }
+    Ok(())
+}
+
 /// The fields of the record that a column is made of; or why a record without a value has
 /// another value there than the row that it deletes.
 fn fields<'a>(shape: &'a Shape, column: &'a String) -> Result<Vec<&'a str>, &'static str> {
@@ -65,18 +104,18 @@ fn fields<'a>(shape: &'a Shape, column: &'a String) -> Result<Vec<&'a str>, &'st
     if is(&own.topic) || is(&own.partition) || header {
         return Ok(Vec::new());
     }
-    let renamed = shape.rename.iter().find(|(_, new)| new == column);
-    let field = renamed.map_or(column, |(old, _)| old);
+    let mapped = shape.mapping.iter().find(|(_, new)| new == column);
+    let field = mapped.map_or(column, |(old, _)| old);
     match shape.column_of(field).as_ref() == Some(column) {
         true => Ok(vec![field]),
-        false => Err("`rename`, `only` or `drop` leaves it out"),
+        false => Err("`mapping_only` or `drop` leaves it out"),
     }
 }
 
 /// Why a key does not give a field, and what would be right.
 fn instead(key: &KeyPlan, field: &str) -> (String, String) {
     match key {
-        KeyPlan::Json { prefix, .. } => {
+        KeyPlan::Json { prefix, .. } | KeyPlan::Schema { prefix, .. } => {
             let why = format!("columns of its key begin with `{prefix}`");
             (why, format!("key = [\"{prefix}{field}\"], or prefix = \"\" in the section `key`"))
         }
@@ -118,7 +157,7 @@ mod tests {
         fine("[pipeline.readings.key]\nformat = \"json\"\nprefix = \"\"", "\"a\", \"b\"");
         fine("[pipeline.readings.key]\nformat = \"json\"", "\"key_a\", \"key\"");
         fine(
-            "[pipeline.readings.key]\n[pipeline.readings.table]\nrename = { key = \"id\" }\n\
+            "[pipeline.readings.key]\n[pipeline.readings.table]\nmapping = { key = \"id\" }\n\
              metadata = { topic = \"t\", headers = { h = \"tenant\" } }",
             "\"id\", \"t\", \"tenant\"",
         );
@@ -128,6 +167,20 @@ mod tests {
              timestamp = { field = \"ts\", column = \"at\" }",
             "\"at\"",
         );
+    }
+
+    /// A key by a schema: the value's registry is its own.
+    const AVRO: &str = "[pipeline.readings.value]\nformat = \"avro\"\nregistry.url = \"http://r\"\n\
+                        [pipeline.readings.key]\nformat = \"avro\"";
+
+    #[test]
+    fn a_key_by_a_schema_gives_its_fields() {
+        fine(AVRO, "\"key_id\", \"key\"");
+        fine(&format!("{AVRO}\nprefix = \"\""), "\"id\", \"site\"");
+        let json = "[pipeline.readings.key]\nformat = \"json-schema\"";
+        fine(json, "\"key_id\"");
+        refused(AVRO, "\"id\"", &["sink.key.0", "begin with `key_`", "\"key_id\""]);
+        refused(json, "\"id\"", &["begin with `key_`", "prefix = \"\""]);
     }
 
     #[test]
@@ -187,6 +240,56 @@ error: pipeline.readings.sink.mode: rows are deleted by their key, and `mode = "
   |
 7 | mode = "append"
   |        ^^^^^^^^ mode = "upsert" and such as key = ["id"]
+"#,
+        );
+    }
+
+    /// A pipeline that reads changes, into this sink.
+    fn changes(value: &str, sink: &str) -> String {
+        readings(&format!(
+            "[pipeline.readings.value]\nformat = \"debezium\"\n{value}\n[pipeline.readings.sink]\n\
+             {sink}"
+        ))
+    }
+
+    const UPSERT: &str = "kind = \"postgres\"\nmode = \"upsert\"\nkey = [\"id\"]";
+
+    #[test]
+    fn a_format_that_marks_deletions_has_a_sink_that_does_them() {
+        let deletes = |value: &str, sink: &str| {
+            let plan = parse(&changes(value, sink)).unwrap_or_else(|error| panic!("{error}"));
+            plan.pipelines[0].shape.deletes
+        };
+        assert!(deletes("", UPSERT));
+        assert!(deletes("deletes = \"delete\"", UPSERT));
+        assert!(!deletes("deletes = \"skip\"", UPSERT));
+        assert!(!deletes("deletes = \"row\"\ndeleted = \"gone\"", UPSERT));
+        let append = "kind = \"postgres\"\nmode = \"append\"";
+        assert!(!deletes("deleted = \"gone\"", append));
+        let both =
+            format!("{UPSERT}\n[[pipeline.readings.also]]\nkind = \"questdb\"\naddress = \"a:9\"");
+        assert!(deletes("op = \"op\"", &both));
+        let said = parse(&changes("", &both)).expect_err("one of both stores deletions as rows");
+        assert!(said.to_string().contains("would look like all others"), "{said}");
+        let own = UPSERT.replace("\"id\"", "\"id\", \"source_lsn\"");
+        let said = parse(&changes("source = [\"lsn\"]", &own)).expect_err("it differs");
+        assert!(said.to_string().contains("cannot find its row by `source_lsn`"), "{said}");
+        let time = UPSERT.replace("\"id\"", "\"timestamp\"");
+        let said = parse(&changes("", &time)).expect_err("it is a time of its own");
+        assert!(said.to_string().contains("a time of its own"), "{said}");
+    }
+
+    #[test]
+    fn a_deletion_that_no_sink_does_is_shown_where_it_stands() {
+        check(
+            &changes("deletes = \"delete\"", "kind = \"questdb\"\naddress = \"a:9000\""),
+            r#"
+error: pipeline.readings.value.deletes: this sink deletes nothing
+ --> bridge.toml:5:11
+  |
+5 | deletes = "delete"
+  |           ^^^^^^^^
+  = help: deletes = "row" and deleted = "deleted", or kind = "postgres" with mode = "upsert"
 "#,
         );
     }

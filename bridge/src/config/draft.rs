@@ -9,12 +9,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 
+use super::columns::{ColumnDraft, ExplodeDraft, OnlyDraft};
+use super::group::Partitions;
 use super::key::KeyDraft;
-use super::plan::Fetching;
+use super::reach::KafkaDraft;
 use super::schema::{FallbackSection, FormatSection, SinkSection, SourceSection, TransformSection};
+use super::start::{OutOfRange, Start, Until};
 use super::tables::DeclaredDraft;
 use super::units::{Bytes, Span};
 use crate::observe::admin::Admission;
+use crate::shape::{Arrays, Decimals, EmptyText, OnBad};
 use crate::sink::Delivery;
 
 /// A configuration file of the bridge.
@@ -35,20 +39,6 @@ pub struct FileDraft {
     /// The folder in which compiled modules are kept between runs, or `false` for none. Default:
     /// `bridge` in the user's cache folder.
     pub cache: Option<TextOrFalse>,
-}
-
-/// How Kafka is reached.
-#[derive(serde::Deserialize, JsonSchema, Default, Debug)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Kafka")]
-pub struct KafkaDraft {
-    /// Addresses of some brokers, with commas: `"one:9092,two:9092"`. Default `"localhost:9092"`.
-    pub brokers: Option<String>,
-    /// Who fetches a source's records: `"auto"` (default: the bridge itself where it can, at a
-    /// fraction of the CPU) or `"library"` (librdkafka); see docs/kafka.md.
-    pub fetch: Option<Fetching>,
-    /// Any property of librdkafka, such as `"security.protocol" = "SASL_SSL"`.
-    pub properties: Named<Scalar>,
 }
 
 /// Where metrics and health are served.
@@ -73,10 +63,29 @@ pub struct PipelineDraft {
     pub topics: Option<Vec<String>>,
     /// Read all topics whose whole name matches, in place of `topics`.
     pub topics_regex: Option<String>,
-    /// The consumer group. Default `"bridge-NAME"`.
-    pub group: Option<String>,
-    /// Where partitions without a committed offset start. Default `"earliest"`.
-    pub start: Option<StartDraft>,
+    /// Of those, not the topics whose whole name matches one of these.
+    pub topics_except: Vec<String>,
+    /// The consumer group, or `false` to read in none; see docs/positions.md. Default
+    /// `"bridge-NAME"`.
+    pub group: Option<TextOrFalse>,
+    /// With `group = false`: only these partitions of each topic, such as `"0-3, 7"`. Default: all,
+    /// and those that are added.
+    pub partitions: Option<Partitions>,
+    /// With `group = false`: the file that keeps how far partitions were read, relative to the
+    /// configuration file. Not needed where the sink keeps it (`postgres`, exactly once).
+    pub progress: Option<String>,
+    /// Where partitions without a committed offset start: `"earliest"` (default), `"latest"`,
+    /// `"committed"` (there must be one), a time, `"6h ago"`, `"1000 before end"`, or offsets such
+    /// as `"0=120, 1=77"`; see docs/positions.md.
+    pub start: Option<Start>,
+    /// What is done where an offset is no longer in the log: `"stop"` (default), or go on at the
+    /// `"earliest"` or `"latest"` that is.
+    pub out_of_range: Option<OutOfRange>,
+    /// Read only these records, and end: an expression over topic, partition, offset and
+    /// timestamp, such as `"partition = 0 and offset >= 1000"`; see docs/positions.md.
+    pub range: Option<String>,
+    /// End there: `"now"` (the ends of the partitions at the start), or at a time.
+    pub until: Option<Until>,
     /// The id of this process in its group, by which a restart finds its partitions again, or
     /// `false` for none. Default: host, pipeline and `--instance`.
     pub instance: Option<TextOrFalse>,
@@ -112,19 +121,6 @@ pub struct PipelineDraft {
     pub kafka: Raw<KafkaDraft>,
 }
 
-/// Where a partition without a committed offset starts.
-#[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "Start")]
-pub enum StartDraft {
-    /// At its first record.
-    Earliest,
-    /// After its last record.
-    Latest,
-    /// Nowhere: there must be a committed offset.
-    Committed,
-}
-
 /// What happens to records without a value.
 #[derive(serde::Deserialize, JsonSchema, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -152,15 +148,29 @@ pub struct TableDraft {
     pub timestamp: Raw<TimestampDraft>,
     /// Columns that are symbols.
     pub symbols: Vec<String>,
-    /// Types of columns, such as `temperature = "double"`. Others are taken from the table where
-    /// it is there, else from the first value.
-    pub columns: Named<String>,
-    /// New names of columns: `old = "new"`.
-    pub rename: Named<String>,
-    /// Only these columns of the record, by their names in the record.
-    pub only: Option<Vec<String>>,
-    /// Not these columns of the record, by their names in the record.
+    /// Types of columns, such as `temperature = "double"`, or more: `{ type = "timestamp", zone =
+    /// "Europe/Berlin" }`. Others are taken from the table where it is there, else from the first
+    /// value. See docs/columns.md, also for all that follows.
+    pub columns: Raw<Named<ColumnDraft>>,
+    /// New names of fields: `"path.in.the.record" = "column"`; all others stay.
+    pub mapping: Named<String>,
+    /// Only these fields: a list of paths, or `"path.in.the.record" = "column"`.
+    pub mapping_only: Option<OnlyDraft>,
+    /// Not these fields of the record, by their paths.
     pub drop: Vec<String>,
+    /// The array whose elements become rows, by its path, or `{ field = "…", empty = "row", index =
+    /// "…" }`.
+    pub explode: Raw<ExplodeDraft>,
+    /// What arrays of objects become. Default `"json"`.
+    pub arrays: Option<Arrays>,
+    /// What happens to a value that its column does not take. Default `"reject"`.
+    pub on_bad: Option<OnBad>,
+    /// Where times that say no zone are read, such as `"Europe/Berlin"`. Default UTC.
+    pub zone: Option<String>,
+    /// What becomes of decimals that nobody declared a column for. Default `"exact"`.
+    pub decimals: Option<Decimals>,
+    /// What becomes of empty text. Default `"keep"`.
+    pub empty_text: Option<EmptyText>,
     /// A row that would give its table more columns is rejected. Default 500.
     pub columns_max: Option<usize>,
     /// Columns taken from the record itself; `true` for topic, partition, offset and row as
@@ -223,6 +233,8 @@ pub struct TimestampDraft {
     pub kafka: bool,
     /// The server's clock at the time it stores the row.
     pub server: bool,
+    /// Where local times are read. Default: as the table's `zone`.
+    pub zone: Option<String>,
     /// The column in tables that the bridge makes. Default: the field's name, or `timestamp`.
     pub column: Option<String>,
 }
@@ -247,6 +259,7 @@ impl JsonSchema for TimestampDraft {
                 "pattern": text("how text is written, in strftime's letters"),
                 "kafka": { "type": "boolean", "description": "Kafka's timestamp of the record" },
                 "server": { "type": "boolean", "description": "the server's clock" },
+                "zone": text("where local times are read; default: as the table's `zone`"),
                 "column": text("the column in tables that the bridge makes; default: the field's \
                                 name, or `timestamp`"),
             } },

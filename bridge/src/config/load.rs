@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::draft::{
-    FileDraft, HttpDraft, KafkaDraft, NullValueDraft, PipelineDraft, RejectsDraft, StartDraft,
-    TextOrFalse,
+    FileDraft, HttpDraft, NullValueDraft, PipelineDraft, RejectsDraft, TextOrFalse,
 };
 use super::expand::Surroundings;
+use super::group::Group;
 use super::mistake::{Mistake, Mistakes};
 use super::node::{Node, Value};
-use super::plan::{
-    AlsoPlan, FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan, Start, Topics,
-};
+use super::plan::{AlsoPlan, FallbackPlan, KafkaPlan, PipelinePlan, Plan, RejectsPlan};
+use super::reach::KafkaDraft;
 use super::section::Section;
+use super::start::{Start, Until};
 use super::suggest::instead_of;
-use super::{also, deletes, fallback, key, limits, table, tables};
-use crate::format::{self, Admission, KeyPlan, NullValue};
+use super::{also, columns, deletes, fallback, kafka, key, limits, table, tables, value};
+use crate::format::{Admission, Deletions, FormatPlan, KeyPlan, NullValue};
 use crate::kind::{Kind, Unable};
 use crate::limits::{Limits, MIB};
 use crate::observe::admin;
@@ -32,6 +32,8 @@ use crate::transform;
 pub struct Overrides {
     /// Where every partition starts, this once.
     pub from: Option<Start>,
+    /// Where reading ends, this once.
+    pub until: Option<Until>,
     /// The part of the instance's id that tells processes on one host apart.
     pub instance: Option<String>,
 }
@@ -67,10 +69,10 @@ impl Plan {
 
 /// Mistakes as they are found.
 #[derive(Default)]
-struct Found(Vec<Mistake>);
+pub(super) struct Found(pub(super) Vec<Mistake>);
 
 impl Found {
-    fn keep<T>(&mut self, result: Result<T, Mistake>) -> Option<T> {
+    pub(super) fn keep<T>(&mut self, result: Result<T, Mistake>) -> Option<T> {
         result.map_err(|mistake| self.0.push(mistake)).ok()
     }
 }
@@ -82,13 +84,14 @@ fn plan(
 ) -> Result<Plan, Vec<Mistake>> {
     let mut found = Found::default();
     let draft: FileDraft = found.keep(root.read()).unwrap_or_default();
-    let kafka: KafkaDraft = found.keep(root.below("kafka").read()).unwrap_or_default();
-    found.0.extend(own_properties(&root.below("kafka"), &kafka));
+    let of_kafka: KafkaDraft = found.keep(root.below("kafka").read()).unwrap_or_default();
+    found.0.extend(kafka::own_properties(&root.below("kafka"), &of_kafka));
     let mut limits = Limits::default();
     found.keep(limits::apply(&root.below("limits"), &mut limits));
     let (http, admin) = found.keep(http(&root.below("http"))).unwrap_or_default();
     let declared = tables::read(&root.below("tables"), &mut found.0);
-    let shared = Shared { kafka, limits, with, overrides, declared };
+    let reach = root.below("kafka");
+    let shared = Shared { kafka: of_kafka, reach, limits, with, overrides, declared };
     let mut pipelines = Vec::new();
     let sections = root.below("pipeline").tables();
     for (name, section) in &sections {
@@ -114,11 +117,13 @@ fn plan(
 }
 
 /// What all pipelines have in common.
-struct Shared<'a> {
-    kafka: KafkaDraft,
+pub(super) struct Shared<'a> {
+    pub(super) kafka: KafkaDraft,
+    /// The section that it was read from.
+    pub(super) reach: Section,
     limits: Limits,
-    with: &'a Surroundings<'a>,
-    overrides: &'a Overrides,
+    pub(super) with: &'a Surroundings<'a>,
+    pub(super) overrides: &'a Overrides,
     declared: Vec<tables::Read>,
 }
 
@@ -128,17 +133,12 @@ fn pipeline(
     shared: &Shared<'_>,
 ) -> Result<PipelinePlan, Vec<Mistake>> {
     let mut found = Found::default();
-    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || !name.chars().all(sound) {
-        let message = format!("`{name}` cannot name a pipeline: letters, digits, `_` and `-` can");
-        found.0.push(section.mistake("", message));
-    }
+    found.keep(named(name, section));
     let draft: Option<PipelineDraft> = found.keep(section.read());
     let origin = draft.as_ref().and_then(|draft| source(name, section, draft, shared, &mut found));
-    let value = section.below("value");
-    let mut value = found.keep(parse_kind(&value, format::KINDS, "format", "json"));
-    value.iter_mut().for_each(|(_, value)| value.rebase(shared.with.base));
-    let key = found.keep(key::plan(section, value.as_ref().map(|(kind, _)| *kind)));
+    let mut value = found.keep(value::read(&section.below("value")));
+    let mut key = found.keep(key::plan(section, value.as_ref().map(|value| value.kind)));
+    key.iter_mut().for_each(|key| key.rebase(shared.with.base));
     let mut limits = shared.limits.clone();
     found.keep(limits::apply(&section.below("limits"), &mut limits));
     let delivery = draft.as_ref().and_then(|draft| draft.delivery).unwrap_or_default();
@@ -158,23 +158,27 @@ fn pipeline(
         key: key.as_ref().unwrap_or(&KeyPlan::Ignore),
         delivery,
         deletes: null_value == NullValue::Delete,
+        deletions: value.as_ref().and_then(|value| value.plan.deletions()),
         has_transforms: section.has("transform"),
+        separator: value.as_ref().and_then(|value| value.plan.separator()),
     };
     let shape = shape(section, &asked, &shared.declared, &mut found);
+    found.keep(kafka::kept(section, source.flatten(), delivery, asked.sink));
+    value.iter_mut().for_each(|value| settle(&mut *value.plan, shape.as_ref(), shared));
     if !found.0.is_empty() {
         return Err(found.0);
     }
     const WHOLE: &str = "what was not read left a mistake";
     let draft = draft.expect(WHOLE);
     let (source_kind, source) = origin.expect(WHOLE);
-    let (value_kind, value) = value.expect(WHOLE);
+    let value = value.expect(WHOLE);
     let (sink_kind, sink) = sink.expect(WHOLE);
     Ok(PipelinePlan {
         name: name.into(),
         source_kind,
         source,
-        value_kind,
-        value,
+        value_kind: value.kind,
+        value: value.compression.of(value.plan, limits.batch_bytes_max),
         key: key.expect(WHOLE),
         admission: Admission {
             null_value,
@@ -190,6 +194,22 @@ fn pipeline(
         rejects: rejects.expect(WHOLE),
         limits,
     })
+}
+
+/// Whether a pipeline may be called so.
+fn named(name: &str, section: &Section) -> Result<(), Mistake> {
+    let sound = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(sound) {
+        return Ok(());
+    }
+    let message = format!("`{name}` cannot name a pipeline: letters, digits, `_` and `-` can");
+    Err(section.mistake("", message))
+}
+
+/// Tells a format where paths start, and what the table wants of its numbers.
+fn settle(value: &mut dyn FormatPlan, shape: Option<&Shape>, shared: &Shared<'_>) {
+    value.rebase(shared.with.base);
+    value.keep_exact(&shape.map(Shape::exact_fields).unwrap_or_default());
 }
 
 /// A sink and its kind.
@@ -240,10 +260,20 @@ struct Asked<'a> {
     delivery: Delivery,
     /// Records without a value are to delete.
     deletes: bool,
+    /// What the value's format asks of sinks, if rows of it may delete others.
+    deletions: Option<Deletions>,
     has_transforms: bool,
+    /// What the format has between the names of nested objects, if records have such.
+    separator: Option<&'a str>,
 }
 
 impl Asked<'_> {
+    /// All sinks of the pipeline.
+    fn sinks(&self) -> impl Iterator<Item = &dyn SinkPlan> {
+        let also = self.also.iter().map(|also| &*also.sink);
+        self.sink.into_iter().chain(self.fallback).chain(also)
+    }
+
     /// Gives a shape what the delivery needs.
     fn deliver(&self, shape: &mut Shape) -> Result<(), Unable> {
         match (self.delivery, self.sink) {
@@ -262,7 +292,7 @@ fn shape(
     found: &mut Found,
 ) -> Option<Shape> {
     let own = section.below("table");
-    let shape = table::shape(&own).map_err(|mistakes| found.0.extend(mistakes));
+    let shape = table::shape(&own, asked.separator).map_err(|mistakes| found.0.extend(mistakes));
     let mut shape = shape.ok()?;
     if let Some(sink) = asked.sink {
         sink.complete(&mut shape);
@@ -280,12 +310,22 @@ fn shape(
     let able = asked.deliver(&mut shape);
     let is_able = found.keep(able.map_err(|unable| unable.mistake(section))).is_some();
     found.0.extend(table::cross_check(&own, &shape, asked.key));
+    let sinks = asked.sink.into_iter().chain(asked.fallback);
+    let mut sinks = sinks.chain(asked.also.iter().map(|also| &*also.sink));
+    if !sinks.all(SinkPlan::keeps_text) {
+        found.0.extend(columns::kept_as_text(&own, &shape));
+    }
     if asked.deletes {
         shape.deletes = true;
         let key = (!asked.has_transforms).then_some(asked.key);
-        let also = asked.also.iter().map(|also| &*also.sink);
-        for sink in asked.sink.into_iter().chain(asked.fallback).chain(also) {
+        for sink in asked.sinks() {
             found.keep(deletes::check(section, &shape, sink, key));
+        }
+    }
+    if let Some(deletions) = &asked.deletions {
+        for sink in asked.sinks() {
+            shape.deletes |= sink.deletes().is_ok();
+            found.keep(deletes::marked(section, &shape, sink, deletions));
         }
     }
     if is_able {
@@ -364,12 +404,11 @@ fn source(
     let kind = own.text("kind").unwrap_or(KAFKA);
     if kind == KAFKA {
         found.keep(own.options::<Nothing>())?;
-        let plan = kafka_plan(name, section, draft, shared, found)?;
+        let plan = kafka::plan(name, section, draft, shared, found)?;
         return Some((KAFKA, Box::new(plan)));
     }
     let (kind, mut plan) = found.keep(parse_kind(&own, source::KINDS, "kind", KAFKA))?;
-    let foreign = ["topics", "topics_regex", "group", "start", "instance", "kafka"];
-    for key in foreign.into_iter().filter(|key| section.has(key)) {
+    for key in kafka::KEYS.iter().copied().filter(|key| section.has(key)) {
         let message = format!("`{key}` is Kafka's, and the source is `{kind}`");
         found.0.push(section.mistake(key, message).help("take it out, or the source"));
     }
@@ -377,101 +416,11 @@ fn source(
     Some((kind, plan))
 }
 
-fn kafka_plan(
-    name: &str,
-    section: &Section,
-    draft: &PipelineDraft,
-    shared: &Shared<'_>,
-    found: &mut Found,
-) -> Option<KafkaPlan> {
-    let own = section.below("kafka");
-    let kafka: KafkaDraft = found.keep(own.read())?;
-    found.0.extend(own_properties(&own, &kafka));
-    let brokers = kafka.brokers.or(shared.kafka.brokers.clone());
-    let brokers = brokers.unwrap_or_else(|| "localhost:9092".to_owned());
-    let mut properties = vec![("bootstrap.servers".to_owned(), brokers)];
-    for (key, value) in shared.kafka.properties.0.iter().chain(&kafka.properties.0) {
-        properties.retain(|(known, _)| known != key);
-        properties.push((key.clone(), value.0.clone()));
-    }
-    let start = draft.start.map_or(Start::Earliest, Start::from);
-    let fetch = kafka.fetch.or(shared.kafka.fetch).unwrap_or_default();
-    Some(KafkaPlan {
-        properties,
-        topics: found.keep(topics(section, draft))?,
-        group: draft.group.clone().unwrap_or_else(|| format!("bridge-{name}")),
-        instance: instance(name, draft.instance.as_ref(), shared),
-        start,
-        from: shared.overrides.from,
-        fetch,
-    })
-}
-
-fn topics(section: &Section, draft: &PipelineDraft) -> Result<Topics, Mistake> {
-    match (&draft.topics, &draft.topics_regex) {
-        (Some(_), Some(_)) => {
-            let message = "`topics` and `topics_regex` cannot both be given";
-            Err(section.mistake("topics_regex", message))
-        }
-        (Some(topics), None) if topics.is_empty() || topics.iter().any(String::is_empty) => {
-            Err(section.mistake("topics", "a topic needs a name").help("such as [\"sensors\"]"))
-        }
-        (Some(topics), None) => Ok(Topics::List(topics.clone())),
-        (None, Some(regex)) => Ok(Topics::Regex(regex.clone())),
-        (None, None) => {
-            let message = format!("{} needs `topics`", section.path);
-            Err(section.mistake("", message).help("such as topics = [\"sensors\"]"))
-        }
-    }
-}
-
-/// Properties that the bridge has keys of its own for, or must decide itself.
-fn own_properties(section: &Section, draft: &KafkaDraft) -> Vec<Mistake> {
-    let instead = |key: &str| {
-        Some(match key {
-            "bootstrap.servers" | "metadata.broker.list" => "write `brokers` under [kafka]",
-            "group.id" => "write `group` in the pipeline",
-            "group.instance.id" => "write `instance` in the pipeline",
-            "auto.offset.reset" => "write `start` in the pipeline",
-            "enable.auto.commit" | "enable.auto.offset.store" | "auto.commit.interval.ms" => {
-                "the bridge commits by itself, when rows are stored"
-            }
-            _ => return None,
-        })
-    };
-    let mistake = |(key, _): &(String, _)| {
-        let message = format!("the property `{key}` is set by the bridge");
-        instead(key).map(|help| section.mistake(&format!("properties.{key}"), message).help(help))
-    };
-    draft.properties.0.iter().filter_map(mistake).collect()
-}
-
 fn null_value(draft: Option<&PipelineDraft>) -> NullValue {
     match draft.and_then(|draft| draft.null_value) {
         None | Some(NullValueDraft::Skip) => NullValue::Skip,
         Some(NullValueDraft::Reject) => NullValue::Reject,
         Some(NullValueDraft::Delete) => NullValue::Delete,
-    }
-}
-
-impl From<StartDraft> for Start {
-    fn from(draft: StartDraft) -> Start {
-        match draft {
-            StartDraft::Earliest => Start::Earliest,
-            StartDraft::Latest => Start::Latest,
-            StartDraft::Committed => Start::Committed,
-        }
-    }
-}
-
-/// Static membership: an id that a restart has again, and no other process has.
-fn instance(name: &str, draft: Option<&TextOrFalse>, shared: &Shared<'_>) -> Option<String> {
-    let host = &shared.with.host;
-    match (draft, &shared.overrides.instance) {
-        (Some(TextOrFalse(None)), _) => None,
-        (_, Some(told)) => Some(format!("{host}-{name}-{told}")),
-        (Some(TextOrFalse(Some(written))), None) => Some(written.clone()),
-        (None, None) => Some(format!("{host}-{name}-0")),
     }
 }
 
@@ -531,15 +480,20 @@ fn http(section: &Section) -> Result<(Option<SocketAddr>, admin::Admission), Mis
 fn shared_groups(pipelines: &[PipelinePlan], root: &Section) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     for (index, pipeline) in pipelines.iter().enumerate() {
-        let group = |plan: &PipelinePlan| plan.source.kafka().map(|kafka| kafka.group.clone());
-        let Some(own) = group(pipeline) else { continue };
-        let same = |other: &&PipelinePlan| group(other).as_ref() == Some(&own);
+        let shared = |plan: &PipelinePlan| match &plan.source.kafka()?.group {
+            Group::Named(name) => Some(("group", name.clone())),
+            alone => Some(("file", alone.progress()?.display().to_string())),
+        };
+        let Some(own) = shared(pipeline) else { continue };
+        let same = |other: &&PipelinePlan| shared(other).as_ref() == Some(&own);
         if let Some(other) = pipelines[..index].iter().find(same) {
+            let (names, (what, which)) = ((&other.name, &pipeline.name), &own);
             let message =
-                format!("pipelines {} and {} share the group `{own}`", other.name, pipeline.name);
+                format!("pipelines {} and {} share the {what} `{which}`", names.0, names.1);
+            let key = if *what == "group" { "group" } else { "progress" };
             let mistake =
-                root.below("pipeline").mistake(&format!("{}.group", pipeline.name), message);
-            mistakes.push(mistake.help("give each a group of its own"));
+                root.below("pipeline").mistake(&format!("{}.{key}", pipeline.name), message);
+            mistakes.push(mistake.help(format!("give each a {what} of its own")));
         }
     }
     mistakes

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::hush::hushed;
+
 /// What is wrong, where, and what would be right.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mistake {
@@ -120,25 +122,24 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 /// Where a span is for a person: line and column from 1, in characters.
-struct Place<'a> {
+struct Place {
     line: usize,
     column: usize,
-    /// The line without its end, tabs as single spaces so that the carets stand right.
-    shown: std::borrow::Cow<'a, str>,
+    /// The line without its end and its secrets, tabs as single spaces so that the carets stand
+    /// right.
+    shown: String,
     before: usize,
     width: usize,
 }
 
-impl Place<'_> {
-    fn of<'a>(text: &'a str, span: &Range<usize>) -> Place<'a> {
+impl Place {
+    fn of(text: &str, span: &Range<usize>) -> Place {
         let start = floor_boundary(text, span.start);
         let from = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let until = text[start..].find('\n').map_or(text.len(), |at| start + at);
         let end = floor_boundary(text, span.end).clamp(start, until);
         let before = text[from..start].chars().count();
-        let shown = text[from..until].trim_end();
-        let shown =
-            if shown.contains('\t') { shown.replace('\t', " ").into() } else { shown.into() };
+        let shown = hushed(text[from..until].trim_end()).replace('\t', " ");
         Place {
             line: text[..start].matches('\n').count() + 1,
             column: before + 1,

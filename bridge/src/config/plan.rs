@@ -1,5 +1,6 @@
 //! What is to be done, checked: no `Option` left that only means "not said".
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,13 +8,17 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 
+use super::group::Group;
+use super::security::SecurityPlan;
+use super::start::{OutOfRange, Start};
 use crate::format::{Admission, FormatPlan, KeyPlan};
 use crate::limits::{COURIER_BYTES, Limits, PROCESS_BYTES};
 use crate::observe::admin;
+use crate::range::Range;
 use crate::shape::Shape;
 use crate::sink::{Delivery, SinkPlan};
 use crate::source::SourcePlan;
-use crate::transform::TransformPlan;
+use crate::transform::{TransformPlan, columns};
 
 /// The whole of a configuration file.
 #[derive(Debug)]
@@ -90,23 +95,29 @@ pub struct FallbackPlan {
 }
 
 /// A Kafka source as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaPlan {
     /// librdkafka properties as the user wrote them (`bootstrap.servers` included), in order.
     /// Secrets among them are masked by [`KafkaPlan::shown`].
     pub properties: Vec<(String, String)>,
     /// Which topics.
     pub topics: Topics,
-    /// The consumer group.
-    pub group: String,
+    /// As whose member records are read.
+    pub group: Group,
     /// `group.instance.id`: static membership; `None` when the user switched it off.
     pub instance: Option<String>,
     /// Where partitions without a committed offset start.
     pub start: Start,
     /// Overrides committed offsets once (`bridge run --from`).
     pub from: Option<Start>,
+    /// What is done where an offset is no longer in the log.
+    pub out_of_range: OutOfRange,
+    /// Only these records, and no further than the ends as they are at the start.
+    pub range: Option<Range>,
     /// Who fetches records.
     pub fetch: Fetching,
+    /// Who the bridge is to the brokers, and whom it trusts. Properties come before it.
+    pub security: SecurityPlan,
 }
 
 impl Plan {
@@ -149,10 +160,15 @@ impl PipelinePlan {
         let (first, second) = (self.couriers(), self.fallback_couriers());
         let mut parts =
             self.limits.ceiling(first.max(second) + self.also_couriers(), sandboxes.sum());
-        let further = self.transforms.len().saturating_sub(1);
+        let stages = self.transforms.len() + columns::count(&self.shape);
+        let further = stages.saturating_sub(1);
         if further > 0 {
             let bytes = further * self.limits.lanes * self.limits.portion_bytes_max();
             parts.push(("rows of further transforms", bytes));
+        }
+        let unpacked = self.value.lane_bytes();
+        if unpacked > 0 {
+            parts.push(("values unpacked", self.limits.lanes * unpacked));
         }
         if second > 0 {
             // Payloads are with one of both sinks at a time; the other one's couriers are idle.
@@ -162,20 +178,37 @@ impl PipelinePlan {
     }
 }
 
+/// Properties may hold secrets.
+impl fmt::Debug for KafkaPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("KafkaPlan");
+        shown.field("properties", &self.shown()).field("topics", &self.topics);
+        shown.field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
 impl KafkaPlan {
+    /// `security.protocol`, as the client library calls it.
+    pub fn protocol(&self) -> &str {
+        let said = self.properties.iter().rev().find(|(key, _)| key == "security.protocol");
+        said.map_or_else(|| self.security.protocol(), |(_, value)| value)
+    }
+
     /// The properties with secrets masked, for people.
     pub fn shown(&self) -> Vec<(String, String)> {
-        let secret = |key: &str| {
-            ["password", "secret", "token", "jaas", "key.pem", "sasl.oauthbearer.config"]
-                .iter()
-                .any(|part| key.contains(part))
-        };
         let shown = |(key, value): &(String, String)| {
-            let value = if secret(key) { "********".to_owned() } else { value.clone() };
+            let value = if is_secret(key) { "********".to_owned() } else { value.clone() };
             (key.clone(), value)
         };
         self.properties.iter().map(shown).collect()
     }
+}
+
+/// Whether a property's value must not be shown.
+pub fn is_secret(property: &str) -> bool {
+    ["password", "passphrase", "secret", "token", "jaas", "key.pem", "sasl.oauthbearer.config"]
+        .iter()
+        .any(|part| property.contains(part))
 }
 
 /// Which topics.
@@ -184,7 +217,12 @@ pub enum Topics {
     /// These.
     List(Vec<String>),
     /// All whose name matches, whole.
-    Regex(String),
+    Regex {
+        /// The expression.
+        like: String,
+        /// Expressions of those that are left out.
+        except: Vec<String>,
+    },
 }
 
 /// Who fetches records.
@@ -197,17 +235,6 @@ pub enum Fetching {
     Auto,
     /// The client library.
     Library,
-}
-
-/// Where a partition starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Start {
-    /// At its first record.
-    Earliest,
-    /// After its last record.
-    Latest,
-    /// At the committed offset; refused where there is none.
-    Committed,
 }
 
 /// Where refused records go.

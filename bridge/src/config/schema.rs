@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::draft::{FallbackDraft, FileDraft};
+use super::value::{COMPRESSION, COMPRESSION_SAID};
 use crate::kind::Kind;
 use crate::{format, sink, source, transform};
 
@@ -84,7 +85,17 @@ impl JsonSchema for FormatSection {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        any_kind(generator, format::KINDS, "format", Some("json"))
+        let mut schema = any_kind(generator, format::KINDS, "format", Some("json")).to_value();
+        let mut compression = schemars::schema_for!(format::Compression).to_value();
+        let words: Vec<Value> = match compression["oneOf"].as_array() {
+            Some(choices) => choices.iter().map(|choice| choice["const"].clone()).collect(),
+            None => compression["enum"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+        };
+        for choice in schema["anyOf"].as_array_mut().into_iter().flatten() {
+            choice["properties"][COMPRESSION] =
+                json!({ "enum": words, "description": COMPRESSION_SAID });
+        }
+        schema.try_into().expect("an object is a schema")
     }
 }
 

@@ -50,7 +50,7 @@ impl Section {
     }
 
     /// The section under a key; an empty one if there is none.
-    pub(super) fn below(&self, key: &str) -> Section {
+    pub fn below(&self, key: &str) -> Section {
         let node = self
             .node
             .get(key)
@@ -95,6 +95,11 @@ impl Section {
             entries.extend(taken);
         }
         self
+    }
+
+    /// The keys that are there.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.node.entries().iter().map(|entry| entry.key.as_str())
     }
 
     /// The value of a key.

@@ -1,8 +1,9 @@
 //! `[pipeline.NAME.table]`: from the draft to a shape, and what must hold between its columns.
 
-use bridge_abi::Unit;
+use jiff::tz::TimeZone;
 
-use super::draft::{MetadataDraft, PartitionByDraft, TableDraft, TimestampDraft, UnitDraft};
+use super::columns::{self, Columns, Paths};
+use super::draft::{MetadataDraft, PartitionByDraft, TableDraft, TimestampDraft};
 use super::mistake::Mistake;
 use super::node::Value;
 use super::section::Section;
@@ -14,23 +15,33 @@ use crate::shape::{ColumnType, Create, Metadata, Shape, Template, Timestamp, Ttl
 /// fewer than a hostile producer's keys.
 const COLUMNS_MAX: usize = 500;
 
-/// The shape that a section asks for, before the sink has added what it needs.
-pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
+/// The shape that a section asks for, before the sink has added what it needs. `separator` is
+/// what the format has between the names of nested objects, if it has such.
+pub fn shape(section: &Section, separator: Option<&str>) -> Result<Shape, Vec<Mistake>> {
     let mut mistakes = Vec::new();
+    let known = columns::without_old_words(section, &mut |mistake| mistakes.push(mistake));
+    let draft: TableDraft = match known.read() {
+        Ok(draft) => draft,
+        Err(mistake) => {
+            mistakes.push(mistake);
+            return Err(mistakes);
+        }
+    };
     let mut keep = |mistake| mistakes.push(mistake);
-    let draft: TableDraft = section.read().map_err(|mistake| vec![mistake])?;
+    let mut paths = Paths::new(section, separator);
     let name = draft.name.as_deref().unwrap_or("{topic}");
     let table = Template::parse(name).unwrap_or_else(|message| {
         keep(section.mistake("name", message));
         Template(Vec::new())
     });
+    let table = paths.template(table);
     if name.is_empty() {
         keep(section.mistake("name", "a table needs a name"));
     }
-    let columns = types(section, &draft.columns.0, &mut keep);
-    let (timestamp, timestamp_column) = timestamp(section).unwrap_or_else(|mistake| {
+    let Columns { types, values } = columns::columns(section, &draft, &mut keep);
+    let designated = timestamp(section, &draft, &mut paths).unwrap_or_else(|mistake| {
         keep(mistake);
-        (Timestamp::Kafka, "timestamp".to_owned())
+        Designated::KAFKA
     });
     let metadata = metadata(section).unwrap_or_else(|mistake| {
         keep(mistake);
@@ -38,15 +49,21 @@ pub fn shape(section: &Section) -> Result<Shape, Vec<Mistake>> {
     });
     let ttl = ttl(section, draft.ttl.as_deref(), &mut keep);
     let strict = strict(section, draft.strict, &mut keep);
+    let ((mapping, mapping_only), drop) = (paths.mapping(&draft), paths.drop(&draft));
+    let (apart, found) = paths.apart(&draft);
+    found.into_iter().for_each(&mut keep);
     let shape = Shape {
         table,
-        timestamp,
-        timestamp_column,
+        timestamp: designated.timestamp,
+        timestamp_column: designated.column.unwrap_or_else(|| "timestamp".to_owned()),
+        timestamp_zone: designated.zone,
         symbols: draft.symbols,
-        columns,
-        rename: draft.rename.0,
-        only: draft.only,
-        drop: draft.drop,
+        columns: types,
+        mapping,
+        mapping_only,
+        drop,
+        apart,
+        values,
         metadata,
         columns_max: draft.columns_max.unwrap_or(COLUMNS_MAX),
         deletes: false,
@@ -120,7 +137,8 @@ pub fn strict(section: &Section, written: Option<bool>, keep: &mut impl FnMut(Mi
     strict
 }
 
-fn unknown_type(section: &Section, name: &str, written: &str) -> Mistake {
+/// A type that is none, and what was meant.
+pub fn unknown_type(section: &Section, name: &str, written: &str) -> Mistake {
     const TYPES: &[&str] = &[
         "boolean",
         "byte",
@@ -161,13 +179,29 @@ fn unknown_type(section: &Section, name: &str, written: &str) -> Mistake {
     mistake
 }
 
-fn timestamp(section: &Section) -> Result<(Timestamp, String), Mistake> {
-    let default = "timestamp".to_owned();
+/// The designated timestamp.
+struct Designated {
+    timestamp: Timestamp,
+    column: Option<String>,
+    zone: Option<TimeZone>,
+}
+
+impl Designated {
+    const KAFKA: Designated = Designated { timestamp: Timestamp::Kafka, column: None, zone: None };
+}
+
+fn timestamp(
+    section: &Section,
+    table: &TableDraft,
+    paths: &mut Paths<'_>,
+) -> Result<Designated, Mistake> {
     let draft: TimestampDraft = match section.value("timestamp") {
-        None => return Ok((Timestamp::Kafka, default)),
+        None => return Ok(Designated::KAFKA),
         Some(Value::String(word)) => match word.as_str() {
-            "kafka" => return Ok((Timestamp::Kafka, default)),
-            "server" => return Ok((Timestamp::Server, default)),
+            "kafka" => return Ok(Designated::KAFKA),
+            "server" => {
+                return Ok(Designated { timestamp: Timestamp::Server, ..Designated::KAFKA });
+            }
             word => {
                 let message = format!("`{word}` is neither \"kafka\" nor \"server\"");
                 let help = format!("for a field of the record: {{ field = \"{word}\" }}");
@@ -182,25 +216,29 @@ fn timestamp(section: &Section) -> Result<(Timestamp, String), Mistake> {
         let help = "one of `field`, `fields`, `kafka = true`, `server = true`";
         return Err(section.mistake("timestamp", message).help(help));
     }
-    if let Some(pattern) = &draft.pattern {
-        check_pattern(section, pattern)?;
-    }
-    let written = match (draft.unit, draft.pattern) {
-        (Some(_), Some(_)) => {
-            let message = "`unit` is for numbers, `pattern` for text: only one of them";
-            return Err(section.mistake("timestamp.unit", message));
-        }
-        (None, Some(pattern)) => Written::Pattern(pattern),
-        (None | Some(UnitDraft::Auto), None) => Written::Auto,
-        (Some(UnitDraft::S), None) => Written::Number(Unit::Seconds),
-        (Some(UnitDraft::Ms), None) => Written::Number(Unit::Millis),
-        (Some(UnitDraft::Us), None) => Written::Number(Unit::Micros),
-        (Some(UnitDraft::Ns), None) => Written::Number(Unit::Nanos),
+    let written = columns::written(section, "timestamp", draft.unit, draft.pattern)?;
+    let mut found = None;
+    let (key, name) = match &draft.zone {
+        Some(name) => ("timestamp.zone", Some(name)),
+        None => ("zone", table.zone.as_ref()),
     };
-    let fallback = draft.field.clone().unwrap_or(default);
-    let timestamp = match (draft.field, draft.fields, written) {
+    // What is wrong with the table's own is told where columns are read.
+    let zone = columns::zone(section, key, name.map(String::as_str), &mut |mistake| {
+        found = draft.zone.is_some().then_some(mistake);
+    });
+    if let Some(mistake) = found {
+        return Err(mistake);
+    }
+    let field = draft.field.map(|field| paths.field("timestamp.field", &field));
+    let column = draft.column.or_else(|| field.clone());
+    let timestamp = match (field, draft.fields, written) {
         (Some(field), _, written) => Timestamp::Field { field, written },
-        (None, Some(fields), Written::Pattern(pattern)) => Timestamp::Composed { fields, pattern },
+        (None, Some(fields), Written::Pattern(pattern)) => {
+            let each = fields.iter().enumerate();
+            let fields =
+                each.map(|(at, field)| paths.field(&format!("timestamp.fields.{at}"), field));
+            Timestamp::Composed { fields: fields.collect(), pattern }
+        }
         (None, Some(_), _) => {
             return Err(section
                 .mistake("timestamp.fields", "several fields are read by a `pattern`")
@@ -209,17 +247,7 @@ fn timestamp(section: &Section) -> Result<(Timestamp, String), Mistake> {
         (None, None, _) if draft.kafka => Timestamp::Kafka,
         (None, None, _) => Timestamp::Server,
     };
-    Ok((timestamp, draft.column.unwrap_or(fallback)))
-}
-
-/// A pattern is tried on a fixed moment: letters that mean nothing would reject every record.
-fn check_pattern(section: &Section, pattern: &str) -> Result<(), Mistake> {
-    let moment = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
-    jiff::fmt::strtime::format(pattern, &moment).map(drop).map_err(|error| {
-        section
-            .mistake("timestamp.pattern", format!("not a pattern: {error}"))
-            .help("strftime's letters, such as \"%Y-%m-%d %H:%M:%S\"")
-    })
+    Ok(Designated { timestamp, column, zone })
 }
 
 fn metadata(section: &Section) -> Result<Metadata, Mistake> {
@@ -263,7 +291,8 @@ impl PartitionByDraft {
 pub fn cross_check(section: &Section, shape: &Shape, key: &KeyPlan) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
     symbols(section, shape, &mut mistakes);
-    renamed(section, shape, &mut mistakes);
+    columns::mapped(section, shape, &mut mistakes);
+    columns::told_apart(section, shape, &mut mistakes);
     metadata_names(section, shape, &mut mistakes);
     upsert_keys(section, shape, key, &mut mistakes);
     ttl_fits(section, &shape.create, &mut mistakes);
@@ -280,26 +309,6 @@ pub fn symbols(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
         if let Some((_, kind)) = declared.filter(|(_, kind)| *kind != ColumnType::Symbol) {
             let message = format!("`{symbol}` is a symbol here and {kind} in `columns`");
             mistakes.push(section.mistake(&format!("symbols.{index}"), message));
-        }
-    }
-}
-
-fn renamed(section: &Section, shape: &Shape, mistakes: &mut Vec<Mistake>) {
-    for (index, (old, new)) in shape.rename.iter().enumerate() {
-        if let Some((other, _)) = shape.rename[..index].iter().find(|(_, name)| name == new) {
-            let message = format!("`{other}` and `{old}` would both be `{new}`");
-            mistakes.push(section.mistake(&format!("rename.{old}"), message));
-        }
-        let is_target = shape.rename.iter().any(|(_, name)| name == old);
-        if !is_target && shape.columns.iter().any(|(name, _)| name == old) {
-            let message = format!("`{old}` is renamed to `{new}`");
-            let mistake = section.mistake(&format!("columns.{old}"), message);
-            mistakes.push(mistake.help(format!("declare `{new}`: types are by the new name")));
-        }
-        if let (false, Some(at)) = (is_target, shape.symbols.iter().position(|name| name == old)) {
-            let message = format!("`{old}` is renamed to `{new}`");
-            let mistake = section.mistake(&format!("symbols.{at}"), message);
-            mistakes.push(mistake.help(format!("write `{new}`: symbols are by the new name")));
         }
     }
 }

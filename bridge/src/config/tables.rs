@@ -11,6 +11,7 @@ use super::table;
 use crate::format::KeyPlan;
 use crate::kind::Unable;
 use crate::shape::{ColumnType, Declared, Shape, Ttl};
+use crate::sink::Foreign;
 
 /// A table as it must be. What is not said is as the pipeline's `table` section has it.
 #[derive(serde::Deserialize, JsonSchema, Default, Debug)]
@@ -228,17 +229,9 @@ fn unheeded(read: &Read, pipeline: &PipelinePlan) -> Vec<Mistake> {
         let help = format!("say it under `pipeline.{name}.table`");
         return vec![read.section.mistake("", format!("{here} heeds no table")).help(help)];
     }
-    if pipeline.sink.has_partitions() {
-        return Vec::new();
-    }
-    let foreign = [
-        ("partition_by", "makes none", "take it out: partitions are made by hand"),
-        ("ttl", "drops no rows", "take it out: rows are dropped by hand"),
-        ("upsert_keys", "has a key of its own", "name its columns as `key` of the sink"),
-    ];
-    let said = foreign.into_iter().filter(|(key, ..)| read.section.has(key));
-    let mistake = |(key, why, help): (&str, &str, &str)| {
-        read.section.mistake(key, format!("{here} {why}")).help(help)
+    let said = pipeline.sink.foreign_keys().iter().filter(|foreign| read.section.has(foreign.key));
+    let mistake = |Foreign { key, why, help }: &Foreign| {
+        read.section.mistake(key, format!("{here} {why}")).help(*help)
     };
     said.map(mistake).collect()
 }
@@ -396,6 +389,39 @@ error: tables.t: pipeline `p` may write here, and its sink `file` heeds no table
   | ^^^^^^^^^^ say it under `pipeline.p.table`
 "#,
         );
+    }
+
+    #[test]
+    fn what_means_nothing_to_a_topic_is_refused_by_its_line() {
+        let sink = "[pipeline.p]\ntopics = [\"t\"]\n[pipeline.p.sink]\nkind = \"kafka\"\n\
+                    topic = \"x\"\nencode = \"avro\"\nregistry.url = \"http://r\"\n[tables.t]\n";
+        let declared = "columns = { n = \"int\" }\nsymbols = [\"s\"]\ntimestamp = \"at\"";
+        let shape = shape(&format!("{sink}{declared}"));
+        assert_eq!(shape.of("t").columns, [("n".to_owned(), ColumnType::Int)]);
+        assert_eq!(shape.of("t").timestamp_column, "at");
+        check(
+            &format!("{sink}ttl = \"1 DAY\"\nstrict = true"),
+            r#"
+error: tables.t.ttl: pipeline `p` may write here, and its sink `kafka` drops no rows
+ --> bridge.toml:9:7
+  |
+9 | ttl = "1 DAY"
+  |       ^^^^^^^ take it out: the topic's own `retention.ms` does it
+
+error: tables.t.strict: pipeline `p` may write here, and its sink `kafka` makes no tables
+  --> bridge.toml:10:10
+   |
+10 | strict = true
+   |          ^^^^ take it out: with `register = false` of the sink its schema stays as it is
+"#,
+        );
+        for key in ["partition_by = \"DAY\"", "auto_create = true", "add_columns = false"] {
+            assert!(parse(&format!("{sink}{key}")).is_err(), "{key}");
+        }
+        // Text has no schema that types could be of.
+        let text = sink.replace("encode = \"avro\"\nregistry.url = \"http://r\"\n", "");
+        let told = parse(&format!("{text}{declared}")).expect_err("it would be passed over");
+        assert!(told.to_string().contains("its sink `kafka` heeds no table"), "{told}");
     }
 
     #[test]

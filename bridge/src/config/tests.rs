@@ -50,7 +50,7 @@ fn the_example_is_read_as_it_is_meant() {
         [("bootstrap.servers".to_owned(), "localhost:9092".to_owned())]
     );
     assert_eq!(kafka(pipeline).topics, Topics::List(vec!["sensors".to_owned()]));
-    assert_eq!(kafka(pipeline).group, "bridge-readings");
+    assert_eq!(kafka(pipeline).group.name(), Some("bridge-readings"));
     assert_eq!(kafka(pipeline).start, Start::Earliest);
     assert_eq!(kafka(pipeline).instance.as_deref(), Some("box-readings-0"));
     let column = "sensor_key".to_owned();
@@ -90,8 +90,9 @@ fn a_pipelines_own_settings_come_first() {
         [pipeline.one]\ntopics = [\"x\"]\ninstance = false\n\
         kafka = { brokers = \"b:2\", properties = { \"fetch.min.bytes\" = 8 } }\n\
         limits = { lanes = \"${LANES}\", payload_bytes_max = \"1MiB\" }\n\
-        [pipeline.two]\ntopics_regex = \"y.*\"\ngroup = \"g\"\nstart = \"latest\"\n";
-    let overrides = Overrides { from: Some(Start::Latest), instance: Some("7".to_owned()) };
+        [pipeline.two]\ntopics_regex = \"y.*\"\ntopics_except = [\"y.z\"]\ngroup = \"g\"\nstart = \"latest\"\n";
+    let instance = Some("7".to_owned());
+    let overrides = Overrides { from: Some(Start::Latest), until: None, instance };
     let plan = parse_with(text, &overrides).unwrap_or_else(|error| panic!("{error}"));
     let (one, two) = (&plan.pipelines[0], &plan.pipelines[1]);
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -110,7 +111,10 @@ fn a_pipelines_own_settings_come_first() {
     assert_eq!(kafka(one).instance, None);
     assert_eq!(kafka(two).instance.as_deref(), Some("box-two-7"));
     assert_eq!(kafka(two).from, Some(Start::Latest));
-    assert_eq!(kafka(two).topics, Topics::Regex("y.*".to_owned()));
+    assert_eq!(
+        kafka(two).topics,
+        Topics::Regex { like: "y.*".to_owned(), except: vec!["y.z".to_owned()] }
+    );
     assert_eq!(plan.http, "127.0.0.1:9187".parse().ok());
 }
 
@@ -142,15 +146,49 @@ error: unknown key `kafca`
 }
 
 #[test]
-fn wrong_words_and_types_are_shown_where_they_stand() {
+fn places_that_are_none_are_shown_where_they_stand() {
     check(
-        &readings("start = \"earlyest\"\n[pipeline.readings.limits]\nlanes = \"two\""),
+        &readings("start = \"earlyest\"\nuntil = \"soon\"\nout_of_range = \"earliest\""),
         r#"
-error: unknown word `earlyest` in pipeline.readings.start
+error: pipeline.readings.start: `earlyest` is no place to start; did you mean `earliest`?
  --> bridge.toml:3:9
   |
 3 | start = "earlyest"
-  |         ^^^^^^^^^^ did you mean `earliest`?
+  |         ^^^^^^^^^^
+"#,
+    );
+    check(
+        &readings("range = \"x > 3\""),
+        r#"
+error: pipeline.readings.range: takes topic, partition, offset and timestamp: `x > 3` at character 1
+ --> bridge.toml:3:9
+  |
+3 | range = "x > 3"
+  |         ^^^^^^^
+"#,
+    );
+    check(
+        &readings("topics_except = [\"a.*\"]"),
+        r#"
+error: pipeline.readings.topics_except: topics that are listed are not left out again
+ --> bridge.toml:3:17
+  |
+3 | topics_except = ["a.*"]
+  |                 ^^^^^^^ it goes with `topics_regex`
+"#,
+    );
+}
+
+#[test]
+fn wrong_words_and_types_are_shown_where_they_stand() {
+    check(
+        &readings("null_value = \"skipp\"\n[pipeline.readings.limits]\nlanes = \"two\""),
+        r#"
+error: unknown word `skipp` in pipeline.readings.null_value
+ --> bridge.toml:3:14
+  |
+3 | null_value = "skipp"
+  |              ^^^^^^^ did you mean `skip`?
 
 error: pipeline.readings.limits.lanes must be a whole number, not negative, not the text "two"
  --> bridge.toml:5:9
@@ -419,8 +457,8 @@ fn bounds_must_make_sense() {
         "table = { ttl = \"1; DROP TABLE x\" }",
         "table = { metadata = { topic = \"t\", offset = \"t\" } }",
         "table = { metadata = { timestamp = \"timestamp\" } }",
-        "table = { rename = { a = \"c\", b = \"c\" } }",
-        "table = { rename = { a = \"c\" }, symbols = [\"a\"] }",
+        "table = { mapping = { a = \"c\", b = \"c\" } }",
+        "table = { mapping = { a = \"c\" }, symbols = [\"a\"] }",
         "table = { columns_max = 0 }",
         "table = { partition_by = \"EON\" }",
     ] {

@@ -8,6 +8,18 @@ pub(super) const fn all(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
+/// The `true` or `false` that a word begins with, and how many bytes it has.
+#[inline(always)]
+pub(super) fn boolean(word: u64) -> Option<(bool, usize)> {
+    const TRUE: u64 = u32::from_le_bytes(*b"true") as u64;
+    const FALSE: u64 = u64::from_le_bytes(*b"false\0\0\0");
+    match word & 0xff_ffff_ffff {
+        FALSE => Some((false, 5)),
+        word if word & 0xffff_ffff == TRUE => Some((true, 4)),
+        _ => None,
+    }
+}
+
 /// Bytes that are looked for together; none of them is zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Needles<const N: usize>([u64; N]);
@@ -86,6 +98,21 @@ impl<'a> Document<'a> {
                 u128::from_le_bytes(chunk)
             }
         }
+    }
+
+    /// Whether the document is text: UTF-8. Most of them are ASCII, which is seen sooner.
+    #[inline(always)]
+    pub(super) fn is_text(self) -> bool {
+        self.is_ascii() || simdutf8::basic::from_utf8(self.bytes).is_ok()
+    }
+
+    /// Whether all bytes are ASCII.
+    #[inline(always)]
+    fn is_ascii(self) -> bool {
+        let (chunks, rest) = self.bytes.as_chunks();
+        let high = chunks.iter().fold(0, |high, chunk| high | u128::from_le_bytes(*chunk));
+        let last = self.sixteen(self.bytes.len() - rest.len());
+        (high | last) & u128::from_le_bytes([0x80; 16]) == 0
     }
 
     /// The end of the plain text that begins at `at`, and whether all of it is ASCII: the first
@@ -168,6 +195,32 @@ mod tests {
             let sixteen: [u8; 16] = padded[at..at + 16].try_into().expect("sixteen bytes");
             prop_assert_eq!(document.sixteen(at), u128::from_le_bytes(sixteen));
             prop_assert_eq!(document.eight(at), u128::from_le_bytes(sixteen) as u64);
+        }
+
+        #[test]
+        fn ascii_is_ascii_at_every_place(len in 0_usize..70, at in 0_usize..70, byte: u8) {
+            let mut bytes = vec![b'a'; len];
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            prop_assert_eq!(Document::new(&bytes).is_ascii(), bytes.is_ascii());
+        }
+
+        #[test]
+        fn text_is_what_the_standard_library_takes(
+            text in "[a-zäλ€🦀]{0,24}",
+            end in 0_usize..100,
+            at in 0_usize..100,
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = text.into_bytes();
+            // Cut within a letter, perhaps, and with a byte that is none there.
+            bytes.truncate(end);
+            prop_assert_eq!(Document::new(&bytes).is_text(), str::from_utf8(&bytes).is_ok());
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            prop_assert_eq!(Document::new(&bytes).is_text(), str::from_utf8(&bytes).is_ok());
         }
 
         #[test]

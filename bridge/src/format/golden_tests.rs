@@ -27,8 +27,25 @@ fn ilp() {
 }
 
 #[test]
+fn debezium() {
+    check("changes");
+    check("unwrapped");
+}
+
+#[test]
+fn protobuf() {
+    check("protobuf");
+}
+
+#[test]
 fn one_value_in_one_column() {
     check("single");
     check("lines");
     check("keys");
+}
+
+#[test]
+fn columns() {
+    check("columns");
+    check("parallel");
 }

@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::walk::{Out, ReadValue, Walker};
-use super::{DecoderContext, Format, FormatPlan, Refused};
+use super::walk::{Out, ReadValue, Stopped, Walker};
+use super::{DecoderContext, Format, FormatPlan};
 use crate::kind::{Kind, options};
 
 /// The format's entry in its room's table.
@@ -32,7 +32,7 @@ impl FormatPlan for Options {
 struct Nothing;
 
 impl ReadValue for Nothing {
-    fn read(&mut self, _: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
+    fn read(&mut self, _: &[u8], out: &mut Out<'_>) -> Result<(), Stopped> {
         out.end_row(0)
     }
 }

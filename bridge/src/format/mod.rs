@@ -5,16 +5,26 @@
 //! record ──admission──▶ value ──▶ rows of the format ──▶ each with the key's columns behind it
 //! ```
 
-mod avro;
+mod apart;
+pub(crate) mod avro;
 mod csv;
+mod debezium;
 mod document;
+mod flat;
+mod framing;
 mod ignore;
 mod ilp;
 mod json;
+mod json_schema;
 mod key;
 mod msgpack;
 mod number;
+mod packed;
+mod print;
+mod protobuf;
+mod rewrap;
 mod single;
+mod varint;
 mod walk;
 
 use std::fmt::Debug;
@@ -26,15 +36,22 @@ use crate::blame::Fault;
 use crate::kind::Kind;
 use crate::names::Names;
 use crate::reject::{Reason, Rejects};
-use crate::schemas::Doors;
+use crate::schemas::{Doors, Inquiry};
 
-pub use self::key::KeyPlan;
+pub use self::apart::TakeApart;
+pub use self::key::{KeyPlan, KeySchema};
+pub use self::packed::Compression;
 pub use self::single::{Simple, Single, Written};
+/// For keys that go by a schema.
+pub use crate::schemas::{Files, RegistryOptions};
 
 /// Every format, by name.
 pub const KINDS: &[Kind<dyn FormatPlan>] = &[
     json::KIND,
+    json_schema::KIND,
     avro::KIND,
+    protobuf::KIND,
+    debezium::KIND,
     csv::KIND,
     ilp::KIND,
     msgpack::KIND,
@@ -66,8 +83,48 @@ pub trait FormatPlan: Send + Sync + Debug {
         Ok(())
     }
 
+    /// What stands between the names of nested objects; `None` where names are taken as they are.
+    fn separator(&self) -> Option<&str> {
+        None
+    }
+
+    /// Numbers of these (flattened) fields must not go by way of a double, as far as it writes
+    /// them in digits.
+    fn keep_exact(&mut self, _fields: &[String]) {}
+
+    /// What rows that it marks as deleting others ask of the sink; `None`: it marks none.
+    fn deletions(&self) -> Option<Deletions> {
+        None
+    }
+
     /// A decoder for one lane.
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format>;
+
+    /// Lines of `bridge explain`, beside the format's name.
+    fn explain(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What it asks of a registry of schemas, if it does.
+    fn inquiry(&self) -> Option<Inquiry<'_>> {
+        None
+    }
+
+    /// What a decoder may hold beside its rows, bytes.
+    fn lane_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// What a format asks of sinks that marks rows as deleting others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Deletions {
+    /// A sink that deletes nothing is a mistake.
+    pub must: bool,
+    /// Where they are stored, such rows say by a column that they are one.
+    pub told: bool,
+    /// Columns that differ between a row and what deletes it.
+    pub own: Vec<String>,
 }
 
 /// What every decoder is given.
@@ -141,8 +198,17 @@ impl Admission {
 /// Counts of one call, published by the lane once for each batch.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Decoded {
-    /// Null values that were skipped by policy.
+    /// Records that were skipped by policy: null values, and what a format says that it leaves out.
     pub skipped: u64,
+}
+
+/// A part of a batch that was decoded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Portion {
+    /// Its counts.
+    pub decoded: Decoded,
+    /// The record that the rest begins with, if there is one.
+    pub next: Option<usize>,
 }
 
 /// Decodes batches. One instance for each lane; pure CPU, but for a schema that nobody has met
@@ -158,6 +224,20 @@ pub trait Format: Send {
         rows: &mut RowBatch,
         rejects: &mut Rejects,
     ) -> Result<Decoded, Fault>;
+
+    /// The same of the records from `from` on, as many as may be decoded at once: where values
+    /// become far more than they were when they were fetched, not all.
+    fn portion(
+        &mut self,
+        from: usize,
+        records: &RecordBatch,
+        rows: &mut RowBatch,
+        rejects: &mut Rejects,
+    ) -> Result<Portion, Fault> {
+        debug_assert_eq!(from, 0, "there was no rest");
+        let decoded = self.decode(records, rows, rejects)?;
+        Ok(Portion { decoded, next: None })
+    }
 }
 
 /// Bytes of a value shown in a message, at most.

@@ -15,10 +15,8 @@
 
 use std::io::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::json;
+use super::print::push_base64;
 use super::walk::walk;
 use super::{Admission, Decoded, DecoderContext, Format, FormatPlan, Refused, quoted};
 use crate::batch::{RecordBatch, RowBatch};
@@ -40,6 +38,10 @@ pub const KIND: Kind<dyn FormatPlan> = Kind {
 struct Plan(json::Options);
 
 impl FormatPlan for Plan {
+    fn separator(&self) -> Option<&str> {
+        self.0.separator()
+    }
+
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format> {
         let Plan(options) = self;
         Box::new(Decoder {
@@ -124,7 +126,7 @@ impl<'a> Reader<'a> {
             0xc3 => out.extend_from_slice(b"true"),
             0xc4..=0xc6 => {
                 let len = self.length(marker - 0xc4)?;
-                push_base64(self.take(len)?, out);
+                push_base64(out, self.take(len)?);
             }
             0xc7..=0xc9 => {
                 let len = self.length(marker - 0xc7)?;
@@ -258,7 +260,7 @@ impl<'a> Reader<'a> {
         let at = self.at;
         let data = self.take(len)?;
         if kind != TIMESTAMP {
-            push_base64(data, out);
+            push_base64(out, data);
             return Ok(());
         }
         let timestamp = timestamp(data).ok_or_else(|| {
@@ -298,16 +300,6 @@ fn push_float(value: f64, out: &mut Vec<u8>) {
         true => out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes()),
         false => out.extend_from_slice(b"null"),
     }
-}
-
-fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    let at = out.len();
-    let room = base64::encoded_len(bytes.len(), true).expect("a record is not so large");
-    out.resize(at + room, 0);
-    let len = STANDARD.encode_slice(bytes, &mut out[at..]).expect("there is room for it");
-    out.truncate(at + len);
-    out.push(b'"');
 }
 
 /// Text in quotes, escaped as RFC 8259 wants it.

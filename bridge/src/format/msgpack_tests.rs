@@ -47,7 +47,7 @@ fn every_form_becomes_what_is_stated() {
     check(&[0x81, 0xa1, b'b', 1], "a_b=1i");
     check(&[0xde, 0, 1, 0x05, 1], "a_5=1i");
     check(&[0x92, 1, 0xc0], "a=\"[1,null]\"");
-    check(&[0x92, 1, 2], "a=Array");
+    check(&[0x92, 1, 2], "a=[1.0, 2.0]");
 }
 
 #[test]

@@ -83,6 +83,25 @@ fn sixteen(document: Document<'_>, at: usize, first: u64) -> Option<(Number, usi
     Some((Number::Long(value as i64), end))
 }
 
+/// An integer of seventeen to nineteen digits without a sign, most often nanoseconds, and the
+/// position behind them; `None` if there is none, whatever else may stand there.
+#[inline(always)]
+pub(super) fn nineteen(document: Document<'_>, at: usize) -> Option<(i64, usize)> {
+    let words = document.sixteen(at);
+    let (first, first_count) = leading(words as u64);
+    let (second, second_count) = leading((words >> 64) as u64);
+    if first_count + second_count != 16 {
+        return None;
+    }
+    let (third, count) = leading(document.eight(at + 16));
+    if count == 0 || count > 3 {
+        return None;
+    }
+    let value = eight_digits(first) * SHIFTS[8] + eight_digits(second);
+    let value = value * SHIFTS[count] + eight_digits(third);
+    Some((i64::try_from(value).ok()?, at + 16 + count))
+}
+
 /// The digits that a word begins with, moved to its end behind zeros, and how many there are.
 #[inline(always)]
 fn leading(word: u64) -> (u64, usize) {
@@ -219,6 +238,26 @@ mod tests {
         for text in ["", "-", "x", "+1", "\u{1}", ":", "/", "1.x", "1.", "\u{e9}"] {
             assert_eq!(first(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn nineteen_digits_or_a_few_fewer() {
+        let digits = "9223372036854775808123";
+        for first in 0..3 {
+            for len in 0..=20 {
+                for behind in ["", " ", "."] {
+                    let text = &digits[first..][..len.min(digits.len() - first)];
+                    let all = format!("{text}{behind}");
+                    let expected = match text.len() {
+                        17..=19 => text.parse().ok().map(|value: i64| (value, text.len())),
+                        _ => None,
+                    };
+                    assert_eq!(nineteen(Document::new(all.as_bytes()), 0), expected, "{all:?}");
+                }
+            }
+        }
+        let largest = Document::new(b"9223372036854775807");
+        assert_eq!(nineteen(largest, 0), Some((i64::MAX, 19)));
     }
 
     /// Random decimals of every length, places and sign, against the standard library.

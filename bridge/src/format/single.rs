@@ -14,8 +14,8 @@ use bridge_abi::{Cell, Kind as CellKind};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::walk::{Out, ReadValue, Walker};
-use super::{DecoderContext, Format, FormatPlan, Refused};
+use super::walk::{Out, ReadValue, Stopped, Walker};
+use super::{DecoderContext, Format, FormatPlan};
 use crate::batch::RowBatch;
 use crate::config::{Mistake, Section};
 use crate::kind::{Kind, options};
@@ -339,9 +339,10 @@ struct Reader {
 
 impl ReadValue for Reader {
     #[inline]
-    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
+    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Stopped> {
         let read = self.single.append(value, self.column, out.rows);
-        read.map_err(|(reason, wrong)| (reason, format!("the value {wrong}")))?;
+        let refused = |(reason, wrong)| Stopped::Record((reason, format!("the value {wrong}")));
+        read.map_err(refused)?;
         out.end_row(0)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bridge_abi::{Cell, Kind, Unit};
 
-use super::{Admission, DecoderContext, Format, KINDS, KeyPlan, NullValue};
-use crate::batch::testing::batch;
+use super::{Admission, DecoderContext, Format, FormatPlan, KINDS, KeyPlan, NullValue};
+use crate::batch::testing::{Pair, batch};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::config::{Overrides, Plan, Surroundings};
 use crate::names::Names;
@@ -67,9 +67,10 @@ impl Bench {
             let name = names.columns.name(cell.column).expect("interned");
             format!("{name}={}", value(rows, cell))
         };
+        let deletes = rows.deleting.has(row.source).then(|| "DELETE".to_owned());
         let table = names.tables.name(row.table).map(|table| format!("@{table}"));
         let cells = rows.cells_of(row).iter().map(cell);
-        table.into_iter().chain(cells).collect::<Vec<_>>().join(" ")
+        deletes.into_iter().chain(table).chain(cells).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -92,6 +93,69 @@ pub fn batch_of(records: &[(&str, Option<&str>)]) -> RecordBatch {
     batch(records.iter().map(pair).collect())
 }
 
+/// Names of a pipeline whose keys do not count.
+pub fn context() -> DecoderContext {
+    let admission = Admission { null_value: NullValue::Delete, record_bytes_max: 1 << 20 };
+    DecoderContext { names: Arc::new(Names::default()), key: KeyPlan::Ignore, admission }
+}
+
+/// Rows as text, or why there are none.
+pub fn told(plan: &dyn FormatPlan, pairs: Vec<Pair>) -> Vec<String> {
+    let context = context();
+    let mut decoder = plan.decoder(&context);
+    tell(&mut *decoder, &context, pairs)
+}
+
+/// The same by a decoder that is there.
+pub fn tell(decoder: &mut dyn Format, context: &DecoderContext, pairs: Vec<Pair>) -> Vec<String> {
+    let records = batch(pairs);
+    let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
+    if let Err(fault) = decoder.decode(&records, &mut rows, &mut rejects) {
+        return vec![format!("{:?}: {fault}", fault.blame)];
+    }
+    let mut told = vec![String::new(); records.len()];
+    for (source, stage, reason, detail) in &rejects.found {
+        told[*source as usize] = format!("{} {}: {detail}", stage.name(), reason.name());
+    }
+    for row in &rows.rows {
+        assert!(told[row.source as usize].is_empty(), "a rejected record leaves no row");
+        told[row.source as usize] = show(context, &rows, row);
+    }
+    told
+}
+
+/// A row: `a=1i b="x"`.
+pub fn show(context: &DecoderContext, rows: &RowBatch, row: &Row) -> String {
+    let cell = |cell: &bridge_abi::Cell| {
+        use bridge_abi::Value;
+        let name = context.names.columns.name(cell.column).expect("interned");
+        let value = bridge_abi::value::decode(&rows.arena, 0, cell).expect("a cell as it must be");
+        let value = match value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::I64(value) => format!("{value}i"),
+            Value::F64(value) => value.to_string(),
+            Value::Text(text) => format!("{text:?}"),
+            Value::Symbol(text) => format!("'{text}'"),
+            Value::Timestamp(value, unit) => format!("{value}{unit:?}"),
+            Value::Bytes(bytes) => format!("{bytes:?}"),
+            Value::Decimal { scale, unscaled } => {
+                let mut out = Vec::new();
+                super::avro::push_decimal(&mut out, unscaled, scale);
+                format!("{}d", String::from_utf8(out).expect("digits"))
+            }
+            Value::Array(array) => {
+                assert_eq!(cell.value % 8, 0, "arrays are aligned");
+                let shape: Vec<u32> = array.shape().collect();
+                format!("{shape:?}{:?}", array.values().collect::<Vec<f64>>())
+            }
+            other => format!("{other:?}"),
+        };
+        format!("{name}={value}")
+    };
+    rows.cells_of(row).iter().map(cell).collect::<Vec<_>>().join(" ")
+}
+
 /// A cell's value: `1i` is a long, `1` a double, `#a` a symbol.
 fn value(rows: &RowBatch, cell: &Cell) -> String {
     let text = || std::str::from_utf8(rows.bytes_of(cell)).expect("text is UTF-8");
@@ -111,7 +175,16 @@ fn value(rows: &RowBatch, cell: &Cell) -> String {
             };
             format!("{}{unit}", cell.value as i64)
         }
-        other => format!("{other:?}"),
+        Kind::Decimal => {
+            let mut digits = Vec::new();
+            super::avro::words::push_decimal(&mut digits, rows.bytes_of(cell), cell.flags);
+            format!("{}d", String::from_utf8(digits).expect("digits"))
+        }
+        Kind::Bytes => format!("{:?}", rows.bytes_of(cell)),
+        Kind::Array => {
+            let array = bridge_abi::value::array(rows.bytes_of(cell)).expect("an array");
+            format!("{:?}", array.values().collect::<Vec<f64>>())
+        }
     }
 }
 

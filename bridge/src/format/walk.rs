@@ -8,7 +8,8 @@ use super::key::KeyReader;
 use super::{Admission, Admitted, Decoded, DecoderContext, Format, Refused};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
-use crate::reject::{Rejects, Stage};
+use crate::reject::{Reason, Rejects, Stage};
+use crate::schemas::Missing;
 
 /// Cells of one row that come from the value, at most; with the key's they fit a row's count.
 pub(super) const CELLS_MAX: usize = 2_000;
@@ -17,7 +18,7 @@ pub(super) const CELLS_MAX: usize = 2_000;
 pub(super) trait ReadValue: Send {
     /// Appends the rows of one value, each ended by [`Out::end_row`]. What was appended before an
     /// error is taken back.
-    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused>;
+    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Stopped>;
 }
 
 /// Where the rows of one record go.
@@ -37,7 +38,7 @@ pub(super) struct Out<'a> {
 impl Out<'_> {
     /// Ends the row at hand: the key's cells come last. `table` is interned, or 0.
     #[inline]
-    pub(super) fn end_row(&mut self, table: u16) -> Result<(), Refused> {
+    pub(super) fn end_row(&mut self, table: u16) -> Result<(), Stopped> {
         match self.key_cells.clone() {
             // The bytes that they point to are there already, however many rows there are.
             Some(cells) => self.rows.cells.extend_from_within(cells),
@@ -103,6 +104,15 @@ impl From<Refused> for Stopped {
     }
 }
 
+impl From<Missing> for Stopped {
+    fn from(missing: Missing) -> Stopped {
+        match missing {
+            Missing::Unknown(why) => Stopped::Record((Reason::UnknownSchema, why)),
+            Missing::Fault(fault) => Stopped::Pipeline(fault),
+        }
+    }
+}
+
 /// Walks over a batch: `read` appends the rows of a record by its number, its value (`None`: only
 /// its key counts) and its key. What it appended before it refused the record is taken back.
 #[inline]
@@ -152,13 +162,13 @@ mod tests {
     struct Words(u16);
 
     impl ReadValue for Words {
-        fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
+        fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Stopped> {
             for word in value.split(|byte| *byte == b' ') {
                 let cell = out.rows.cell_bytes(self.0, bridge_abi::Kind::Text, 0, word);
                 out.rows.cells.push(cell);
                 out.end_row(0)?;
                 if word == b"no" {
-                    return Err((crate::reject::Reason::Malformed, "it says no".to_owned()));
+                    return Err(Stopped::Record((Reason::Malformed, "it says no".to_owned())));
                 }
             }
             Ok(())

@@ -80,7 +80,7 @@ fn enveloped(options: &[(String, String)], prefix: &str, page: &mut Page) {
     if !enable.is_some_and(|(_, value)| value.trim().eq_ignore_ascii_case("false")) {
         let value = enable.map_or("true (the default)", |(_, value)| value);
         let why = "records bring their schema as {\"schema\":…,\"payload\":…}: their columns would \
-                   be `payload_…`; rename them in `table.rename`, or send plain JSON";
+                   be `payload_…`; rename them in `table.mapping`, or send plain JSON";
         page.leave(&format!("{prefix}schemas.enable"), value, why);
     }
 }
@@ -135,14 +135,24 @@ fn one<'a>(class: &str, option: &dyn Fn(&str) -> Option<&'a str>, page: &mut Pag
     let list = |text: &str| -> Vec<Value> { words(text).map(Value::from).collect() };
     match class {
         "ReplaceField" => {
-            if let Some(renames) = option("renames") {
-                page.set("table", "rename", pairs(renames));
+            let renames = option("renames").map(pairs).unwrap_or_default();
+            let only = option("include").or(option("whitelist"));
+            if only.is_none() && !renames.is_empty() {
+                page.set("table", "mapping", renames.clone());
             }
             if let Some(drop) = option("exclude").or(option("blacklist")) {
                 page.set("table", "drop", list(drop));
             }
-            if let Some(only) = option("include").or(option("whitelist")) {
-                page.set("table", "only", list(only));
+            match only {
+                Some(only) if renames.is_empty() => page.set("table", "mapping_only", list(only)),
+                Some(only) => {
+                    let named = |field: &str| {
+                        let same = || Value::from(field);
+                        (field.to_owned(), renames.get(field).cloned().unwrap_or_else(same))
+                    };
+                    page.set("table", "mapping_only", words(only).map(named).collect::<Table>());
+                }
+                None => {}
             }
             true
         }

@@ -51,7 +51,7 @@ pub fn translate(properties: &mut Properties, page: &mut Page, class: &str) -> R
     keys(properties, page, &names, questdb);
     let only = properties.take_list("fields.whitelist");
     if !only.is_empty() {
-        page.set("table", "only", only);
+        page.set("table", "mapping_only", only);
     }
     if let Some(zone) = properties.take("db.timezone").filter(|zone| zone != "UTC") {
         page.leave("db.timezone", &zone, "times are UTC");

@@ -42,7 +42,7 @@ pub fn translate(properties: &mut Properties, page: &mut Page) -> Result<(), Str
         properties.take_below("key.converter");
     }
     if let Some(prefix) = properties.take("value.prefix") {
-        page.leave("value.prefix", &prefix, "name the columns one by one in `table.rename`");
+        page.leave("value.prefix", &prefix, "name the columns one by one in `table.mapping`");
     }
     for (name, why) in NEEDLESS {
         if let Some(value) = properties.take(name) {

@@ -7,12 +7,12 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use super::topics::{REQUEST, Scout, Topic};
-use super::{Settings, create, errors};
+use super::topics::{REQUEST, Scout, Topic, chosen};
+use super::{Settings, create, errors, progress};
 use crate::batch::TopicPartition;
 use crate::blame::{Blame, Fault};
 use crate::config::units::show_count;
-use crate::config::{KafkaPlan, RejectsPlan, Topics};
+use crate::config::{Group, KafkaPlan, RejectsPlan, Topics};
 use crate::sink::{Finding, FindingState};
 use crate::source::OwnedRecord;
 use crate::source::kafka::owned_record;
@@ -50,7 +50,7 @@ pub fn check(
         }
     }
     let topics = check_topics(&scout, &plan.topics, ignored, &mut findings);
-    findings.push(check_group(&scout, plan, &topics));
+    findings.push(check_progress(&scout, plan, &topics));
     match rejects {
         RejectsPlan::File { path } => {
             let name = path.display().to_string();
@@ -107,11 +107,11 @@ fn check_topics(
             }
             found
         }
-        Topics::Regex(expression) => match scout.topics(wanted, ignored) {
+        Topics::Regex { like, .. } => match scout.topics(wanted, ignored) {
             Ok(found) if found.is_empty() => {
                 findings.push(Finding {
                     subject: "topic",
-                    name: expression.clone(),
+                    name: like.clone(),
                     state: FindingState::Warn,
                     blame: Blame::Operator,
                     note: "no topic matches yet".to_owned(),
@@ -121,7 +121,7 @@ fn check_topics(
             }
             Ok(found) => found,
             Err(fault) => {
-                findings.push(Finding::failed("topic", expression, &fault));
+                findings.push(Finding::failed("topic", like, &fault));
                 Vec::new()
             }
         },
@@ -159,33 +159,60 @@ pub(super) fn ends(scout: &Scout, topic: &Topic) -> Result<Vec<(i32, i64, i64)>,
     topic.partitions.iter().map(one).collect()
 }
 
-/// Whether the group's offsets may be read; who may not, may not commit either.
-fn check_group(scout: &Scout, plan: &KafkaPlan, topics: &[Topic]) -> Finding {
-    let doing = format!("asking for the offsets of group {}", plan.group);
-    let mut list = TopicPartitionList::new();
-    for topic in topics {
-        for partition in &topic.partitions {
-            list.add_partition(&topic.name, *partition);
+/// Whether what is committed may be read; who may not read a group's, may not commit either.
+fn check_progress(scout: &Scout, plan: &KafkaPlan, topics: &[Topic]) -> Finding {
+    let read = match chosen(&plan.group, topics.to_vec()) {
+        Ok(read) => read,
+        Err(fault) => return Finding::failed("partitions", "of the pipeline", &fault),
+    };
+    let (subject, name) = match (plan.group.name(), plan.group.progress()) {
+        (Some(group), _) => ("group", group.to_owned()),
+        (None, Some(file)) => ("progress", file.display().to_string()),
+        (None, None) => {
+            let note = "the sink keeps it, with the rows".to_owned();
+            return Finding::ok("progress", "no file", note);
         }
-    }
-    match committed(scout, &list) {
-        Err(error) => Finding::failed("group", &plan.group, &scout.fault(&doing, &error)),
-        Ok(list) => {
-            let of = list.count();
-            let elements = list.elements();
-            let has = elements.iter().filter(|e| matches!(e.offset(), Offset::Offset(_))).count();
-            let note = match has {
+    };
+    let names: Vec<TopicPartition> = read.iter().flat_map(Topic::names).collect();
+    match committed(scout, &plan.group, &names.iter().collect::<Vec<_>>()) {
+        Err(fault) => Finding::failed(subject, name, &fault),
+        Ok(known) => {
+            let of = known.len();
+            let note = match known.into_iter().flatten().count() {
                 0 => format!("new: starts at {:?}", plan.start).to_lowercase(),
                 has => format!("has offsets of {has} of {of} partitions"),
             };
-            Finding::ok("group", &plan.group, note)
+            Finding::ok(subject, name, note)
         }
     }
 }
 
+/// What is committed of partitions: by the group, or in the file that is there in its place.
+pub(super) fn committed(
+    scout: &Scout,
+    group: &Group,
+    names: &[&TopicPartition],
+) -> Result<Vec<Option<i64>>, Fault> {
+    if group.name().is_none() {
+        let kept = group.progress().map(progress::read).transpose()?.unwrap_or_default();
+        return Ok(names.iter().map(|name| Some(kept.get(*name)?.next)).collect());
+    }
+    let mut list = TopicPartitionList::with_capacity(names.len());
+    for name in names {
+        list.add_partition(&name.topic, name.partition);
+    }
+    let list = by_coordinator(scout, &list)
+        .map_err(|error| scout.fault(&format!("asking for the offsets of {group}"), &error))?;
+    let of = |name: &&TopicPartition| {
+        let element = list.find_partition(&name.topic, name.partition)?;
+        element.offset().to_raw().filter(|offset| *offset >= 0)
+    };
+    Ok(names.iter().map(of).collect())
+}
+
 /// The group's offsets, as soon as it has a coordinator that is at work: a cluster that never had
 /// a group first makes the topic of their offsets.
-pub(super) fn committed(
+fn by_coordinator(
     scout: &Scout,
     list: &TopicPartitionList,
 ) -> Result<TopicPartitionList, KafkaError> {
@@ -243,8 +270,8 @@ pub struct Sample {
 /// `ignored` as in [`check`]. Blocks.
 pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<Sample>, Fault> {
     let settings = Settings::new(plan)?;
-    let scout = Scout::of_group(&settings, &plan.group)?;
-    let topics = scout.topics(&plan.topics, ignored)?;
+    let mut scout = Scout::of_group(&settings, &plan.group)?;
+    let topics = chosen(&plan.group, scout.topics(&plan.topics, ignored)?)?;
     let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
     let each = count.div_ceil(partitions.max(1)) as i64;
     let mut list = TopicPartitionList::new();
@@ -260,13 +287,12 @@ pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<
             }
         }
     }
-    let client = scout.client();
-    client.assign(&list).map_err(|error| scout.fault("sampling", &error))?;
+    scout.read(list).map_err(|error| scout.fault("sampling", &error))?;
     let mut samples: Vec<Sample> = Vec::new();
     let mut quiet_since = Instant::now();
     let deadline = Instant::now() + SAMPLE_MAX;
     while waiting > 0 && samples.len() < count && Instant::now() < deadline {
-        match client.poll(Duration::from_millis(50)) {
+        match scout.client().poll(Duration::from_millis(50)) {
             Some(Ok(message)) => {
                 quiet_since = Instant::now();
                 let (topic, partition) = (message.topic().into(), message.partition());
@@ -284,7 +310,6 @@ pub fn sample(plan: &KafkaPlan, ignored: &[String], count: usize) -> Result<Vec<
             _ => {}
         }
     }
-    let _ = client.unassign();
     Ok(samples)
 }
 

@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::context::Observer;
 use super::errors;
 use super::settings::Settings;
-use super::topics::{REQUEST, Scout, refused};
+use super::topics::{REQUEST, Scout};
 use crate::blame::{Blame, Fault};
 
 /// Makes sure that a topic is there; it is made with as many partitions as `like` has, or as many
@@ -41,9 +41,16 @@ fn create(settings: &Settings, name: &str, partitions: i32) -> Result<(), Fault>
         settings.brokers(),
         partitions.max(1)
     );
-    let observer = Observer::default();
-    let admin: AdminClient<Observer> =
-        settings.admin().create_with_context(observer.clone()).map_err(|error| refused(&error))?;
+    let observer = settings.observer();
+    let admin: AdminClient<Observer> = settings
+        .admin()
+        .create_with_context(observer.clone())
+        .map_err(|error| settings.refused(&error))?;
+    if let Some(bearer) = settings.bearer() {
+        // SAFETY: the client is there until the end of this function.
+        let given = unsafe { bearer.give(admin.inner().native_ptr()) };
+        given.map_err(|why| Fault::world(format!("{doing}: {why}")))?;
+    }
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(BROKERS_OWN));
     let options = AdminOptions::new().request_timeout(Some(REQUEST));
     let runtime = tokio::runtime::Builder::new_current_thread()

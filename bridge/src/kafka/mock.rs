@@ -15,6 +15,10 @@ use crate::blame::Fault;
 /// Bytes of batches that a partition keeps; the mock drops the oldest beyond that.
 pub const PARTITION_BYTES_MAX: usize = 5 << 20;
 
+/// Kafka's numbers of what only members of groups ask, and whoever wants to be one: commits and
+/// their offsets, the coordinator, coming and going by both protocols.
+pub const OF_GROUPS: [i16; 8] = [8, 9, 10, 11, 12, 13, 14, 68];
+
 /// A cluster that lives as long as this value.
 pub struct Cluster {
     cluster: *mut c::rd_kafka_mock_cluster_t,
@@ -70,6 +74,26 @@ impl Cluster {
         // SAFETY: the cluster lives as long as `self`; `text` is a C string.
         unsafe { c::rd_kafka_mock_topic_set_error(self.cluster, text.as_ptr(), code) };
         Ok(())
+    }
+
+    /// Remembers from now on what is asked of it.
+    pub fn track(&self) {
+        // SAFETY: the cluster lives as long as `self`.
+        unsafe { c::rd_kafka_mock_start_request_tracking(self.cluster) }
+    }
+
+    /// The requests since [`Cluster::track`], by Kafka's numbers of them.
+    pub fn requests(&self) -> Vec<i16> {
+        let mut count = 0;
+        // SAFETY: the cluster lives as long as `self`. The array has `count` requests, is ours, and
+        // is given back with them, once.
+        unsafe {
+            let all = c::rd_kafka_mock_get_requests(self.cluster, &mut count);
+            let kinds = (0..count).map(|at| c::rd_kafka_mock_request_api_key(*all.add(at)));
+            let kinds = kinds.collect();
+            c::rd_kafka_mock_request_destroy_array(all, count);
+            kinds
+        }
     }
 
     /// What the next requests of a kind (by Kafka's number of it) are answered with.

@@ -3,15 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::Settings;
 use super::check::{SAMPLE_MAX, Sample, committed, ends, is_final};
-use super::topics::Scout;
+use super::places;
+use super::topics::{Scout, chosen};
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
 use crate::config::{KafkaPlan, Start};
+use crate::range::Offsets;
 use crate::source::kafka::owned_record;
 
 /// After some records, so long without another one means that there is none.
@@ -25,6 +26,8 @@ struct Span {
     from: i64,
     /// The offset after the last.
     to: i64,
+    /// Only these of them, if not all.
+    bounds: Option<Offsets>,
 }
 
 /// The `count` newest records of the plan's topics. What is written while they are read is not
@@ -61,20 +64,12 @@ impl Ahead {
     pub fn of(plan: &KafkaPlan, ignored: &[String], count: u64) -> Result<Ahead, Fault> {
         let scout = Scout::of_group(&Settings::new(plan)?, &plan.group)?;
         let mut spans = spans(&scout, plan, ignored)?;
-        let mut list = TopicPartitionList::new();
-        for Span { name, .. } in &spans {
-            list.add_partition(&name.topic, name.partition);
+        let names: Vec<&TopicPartition> = spans.iter().map(|span| &span.name).collect();
+        let known = committed(&scout, &plan.group, &names)?;
+        for (span, known) in spans.iter_mut().zip(known) {
+            span.from = begin(&scout, plan, span, known)?;
         }
-        let doing = format!("asking for the offsets of group {}", plan.group);
-        let list = committed(&scout, &list).map_err(|error| scout.fault(&doing, &error))?;
-        for span in &mut spans {
-            let element = list.find_partition(&span.name.topic, span.name.partition);
-            let known = match element.map(|element| element.offset()) {
-                Some(Offset::Offset(offset)) => Some(offset),
-                _ => None,
-            };
-            span.from = begin(plan, span, known)?;
-        }
+        bind(&scout, plan, &mut spans)?;
         let each: Vec<u64> = spans.iter().map(|span| (span.to - span.from) as u64).collect();
         for (span, share) in spans.iter_mut().zip(shares(&each, count)) {
             span.to = span.from + share as i64;
@@ -90,23 +85,44 @@ impl Ahead {
 }
 
 /// Where a run would begin with a partition; see `source/kafka/start`.
-fn begin(plan: &KafkaPlan, span: &Span, known: Option<i64>) -> Result<i64, Fault> {
-    let start = match (plan.from, known) {
-        (Some(start @ (Start::Earliest | Start::Latest)), _) => start,
+fn begin(scout: &Scout, plan: &KafkaPlan, span: &Span, known: Option<i64>) -> Result<i64, Fault> {
+    let TopicPartition { topic, partition } = &span.name;
+    let once = plan.from.as_ref().filter(|once| once.overrules(topic, *partition));
+    let start = match (once, known) {
+        (Some(start), _) => start,
         // What retention took is not there any more.
-        (_, Some(offset)) => return Ok(offset.clamp(span.from, span.to)),
-        (_, None) => plan.start,
+        (None, Some(offset)) => return Ok(offset.clamp(span.from, span.to)),
+        (None, None) => &plan.start,
     };
-    match start {
-        Start::Earliest => Ok(span.from),
-        Start::Latest => Ok(span.to),
+    let offset = match start {
+        Start::Earliest => span.from,
+        Start::Latest => span.to,
         Start::Committed => {
             let (name, group) = (&span.name, &plan.group);
-            Err(Fault::operator(format!("{name} has no committed offset in group {group}")).hint(
+            let message = format!("{name} has no committed offset in {group}");
+            return Err(Fault::operator(message).hint(
                 "start = \"earliest\" or \"latest\", or `bridge run --dry-run --from earliest`",
-            ))
+            ));
         }
+        start => places::starts(scout.client(), &[(&span.name, start)])
+            .map_err(|error| scout.fault("asking for the ends of partitions", &error))?[0],
+    };
+    Ok(offset.clamp(span.from, span.to))
+}
+
+/// Leaves of the spans what the plan's range has of them.
+fn bind(scout: &Scout, plan: &KafkaPlan, spans: &mut [Span]) -> Result<(), Fault> {
+    let Some(range) = &plan.range else { return Ok(()) };
+    let names: Vec<&TopicPartition> = spans.iter().map(|span| &span.name).collect();
+    let found = places::bounds(scout.client(), range, &names, false)
+        .map_err(|error| scout.fault("asking for the ends of a range", &error))?;
+    for (span, bounds) in spans.iter_mut().zip(found) {
+        let bounds = bounds.and(&Offsets::of(span.from..span.to));
+        span.from = bounds.from(span.from).map_or(span.to, |first| first.start);
+        span.to = bounds.end().unwrap_or(span.to);
+        span.bounds = Some(bounds);
     }
+    Ok(())
 }
 
 /// How many records of each partition are read, of so many, where `count` are wanted.
@@ -125,10 +141,10 @@ fn shares(each: &[u64], count: u64) -> Vec<u64> {
 /// All that there is in the plan's topics.
 fn spans(scout: &Scout, plan: &KafkaPlan, ignored: &[String]) -> Result<Vec<Span>, Fault> {
     let mut spans = Vec::new();
-    for topic in scout.topics(&plan.topics, ignored)? {
+    for topic in chosen(&plan.group, scout.topics(&plan.topics, ignored)?)? {
         for (partition, from, to) in ends(scout, &topic)? {
             let name = TopicPartition { topic: topic.name.as_str().into(), partition };
-            spans.push(Span { name, from, to });
+            spans.push(Span { name, from, to, bounds: None });
         }
     }
     Ok(spans)
@@ -147,14 +163,14 @@ struct Reading {
 const DOING: &str = "reading records";
 
 impl Reading {
-    fn start(scout: Scout, mut spans: Vec<Span>) -> Result<Reading, Fault> {
+    fn start(mut scout: Scout, mut spans: Vec<Span>) -> Result<Reading, Fault> {
         spans.retain(|span| span.from < span.to);
         let mut list = TopicPartitionList::new();
         for Span { name, from, .. } in &spans {
             list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*from))
                 .map_err(|error| scout.fault(DOING, &error))?;
         }
-        scout.client().assign(&list).map_err(|error| scout.fault(DOING, &error))?;
+        scout.read(list).map_err(|error| scout.fault(DOING, &error))?;
         Ok(Reading { scout, spans, heard: Instant::now(), has_any: false })
     }
 
@@ -166,7 +182,7 @@ impl Reading {
         while samples.len() < most && asked.elapsed() < ANSWER {
             let quiet = if self.has_any { QUIET } else { SAMPLE_MAX };
             if self.spans.is_empty() || self.heard.elapsed() > quiet {
-                let _ = self.scout.client().unassign();
+                self.scout.let_go();
                 self.spans.clear();
                 break;
             }
@@ -178,7 +194,9 @@ impl Reading {
                     let offset = message.offset();
                     let at = self.spans.iter().position(|span| span.name == name);
                     let Some(at) = at else { continue };
-                    if offset < self.spans[at].to {
+                    let span = &self.spans[at];
+                    let is_in = |bounds: &Offsets| bounds.contains(offset);
+                    if offset < span.to && span.bounds.as_ref().is_none_or(is_in) {
                         let record = owned_record(&message);
                         samples.push(Sample { partition: name, offset, record });
                     }
@@ -200,22 +218,27 @@ impl Reading {
 mod tests {
     use proptest::prelude::*;
     use rdkafka::ClientConfig;
-    use rdkafka::consumer::{BaseConsumer, CommitMode};
+    use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
     use super::*;
-    use crate::config::{Fetching, Topics};
-    use crate::kafka::mock::Cluster;
+    use crate::config::security::SecurityPlan;
+    use crate::config::{Alone, Fetching, Group, OutOfRange, Partitions, Topics};
+    use crate::kafka::mock::{Cluster, OF_GROUPS};
+    use crate::kafka::progress::{Point, Progress};
 
     fn plan(cluster: &Cluster) -> KafkaPlan {
         KafkaPlan {
             properties: vec![("bootstrap.servers".to_owned(), cluster.bootstrap_servers())],
             topics: Topics::List(vec!["sensors".to_owned()]),
-            group: "g".to_owned(),
+            group: Group::Named("g".to_owned()),
             instance: None,
             start: Start::Earliest,
             from: None,
+            out_of_range: OutOfRange::Stop,
+            range: None,
             fetch: Fetching::Auto,
+            security: SecurityPlan::default(),
         }
     }
 
@@ -281,6 +304,26 @@ mod tests {
         assert_eq!(places(&ahead(&plan, 2).expect("they are there")), [(0, 0), (1, 0)]);
         plan.from = Some(Start::Latest);
         assert!(ahead(&plan, 2).expect("nothing waits").is_empty());
+    }
+
+    #[test]
+    fn without_a_group_the_file_says_what_comes_next() {
+        let cluster = cluster();
+        let path = std::env::temp_dir().join(format!("bridge-peek-{}", std::process::id()));
+        let mut progress = Progress::open(&path).expect("nobody has it");
+        let name = TopicPartition { topic: "sensors".into(), partition: 1 };
+        progress.keep([(name, Point { next: 8, topic: None })].into_iter()).expect("there is room");
+        drop(progress);
+        cluster.track();
+        let alone = Alone { partitions: Partitions::parse("1").ok(), progress: Some(path.clone()) };
+        let plan = KafkaPlan { group: Group::Alone(alone), ..plan(&cluster) };
+        assert_eq!(places(&ahead(&plan, 6).expect("they are there")), [(1, 8), (1, 9)]);
+        assert_eq!(places(&newest(&plan, 3).expect("they are there")), [(1, 7), (1, 8), (1, 9)]);
+        let requests = cluster.requests();
+        assert!(!requests.is_empty() && requests.iter().all(|kind| !OF_GROUPS.contains(kind)));
+        for path in [path.with_added_extension("lock"), path] {
+            std::fs::remove_file(path).expect("it is there");
+        }
     }
 
     proptest! {

@@ -1,11 +1,20 @@
-//! From the user's properties to a client's configuration. The user's own properties win, but for
-//! those that the bridge's promises rest on, which are refused with the reason.
+//! From the user's properties, and what is said of security, to a client's configuration. The
+//! user's own properties win, but for those that the bridge's promises rest on, which are refused
+//! with the reason.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::KafkaError;
 
+use super::bearer::Bearer;
+use super::context::{Diagnostics, Observer, Reports};
+use super::refusal::{self, Keys};
+use super::security;
 use crate::blame::Fault;
-use crate::config::{KafkaPlan, Start};
+use crate::config::{KafkaPlan, is_secret};
 use crate::limits::{MIB, RECORD_BYTES};
 
 /// Properties that the bridge sets itself, and why a user's value is refused.
@@ -18,7 +27,18 @@ const RELIED_UPON: &[(&str, &str)] = &[
     ("transactional.id", "dead letters are not written in transactions"),
     ("acks", "a dead letter counts as stored when all replicas have it"),
     ("request.required.acks", "a dead letter counts as stored when all replicas have it"),
+    ("auto.offset.reset", "it is the key `out_of_range` of the pipeline"),
     ("log.queue", "the client's log is read from its queue"),
+];
+
+/// Second names that the library has for properties with a value of the bridge's own, and the names
+/// that are used here: of two values under two names either might win.
+const ALIASES: &[(&str, &str)] = &[
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("metadata.broker.list", "bootstrap.servers"),
+    ("queue.buffering.max.ms", "linger.ms"),
 ];
 
 /// What the source's queues may hold, over all partitions, and over how many it is divided.
@@ -48,31 +68,94 @@ const QUEUED_RECORDS_MIN: usize = 100;
 const FETCH_BYTES_MAX: usize = 50 * MIB;
 
 /// Makes client configurations from a plan whose properties were found to be right.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
+    /// None under a second name.
     properties: Vec<(String, String)>,
-    group: String,
+    group: Option<String>,
     instance: Option<String>,
+    keys: Keys,
+    bearer: Option<Arc<Bearer>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settings({})", self.brokers())
+    }
 }
 
 impl Settings {
-    /// Checks every property by the library's own rules, one at a time.
+    /// Checks every property by the library's own rules, one at a time. Reads secrets from their
+    /// files, and begins to ask for tokens, where brokers want some.
     pub fn new(plan: &KafkaPlan) -> Result<Settings, Fault> {
         for (key, value) in &plan.properties {
             if let Some((_, why)) = RELIED_UPON.iter().find(|(relied, _)| relied == key) {
                 return Err(Fault::operator(format!("kafka.properties.{key} cannot be set"))
                     .hint(format!("remove it: {why}")));
             }
-            check_property(key, value)?;
+            check_property(&format!("kafka.properties.{key}"), key, value)?;
         }
+        let said = security::properties(&plan.security)?;
+        for said in &said {
+            check_property(&said.key, said.property, &said.value)?;
+        }
+        let keys = security::keys(&said, &plan.properties, &plan.security);
+        let said =
+            said.into_iter().filter(|said| !security::is_said(said.property, &plan.properties));
+        let said = said.map(|said| (said.property.to_owned(), said.value));
+        let all = said.chain(plan.properties.iter().cloned());
+        let bearer = plan.security.sasl.as_ref().map(Bearer::of).transpose()?;
         Ok(Settings {
-            properties: plan.properties.clone(),
-            group: plan.group.clone(),
+            properties: all.map(|(key, value)| (first_name(key), value)).collect(),
+            group: plan.group.name().map(str::to_owned),
             instance: plan.instance.clone(),
+            keys,
+            bearer: bearer.flatten(),
         })
     }
 
-    /// The user's value of a property.
+    /// What a client of these settings says, and shows.
+    pub fn diagnostics(&self) -> Diagnostics {
+        Diagnostics::new(self.keys.clone(), self.bearer.clone())
+    }
+
+    /// The context of a client that needs nothing but to be listened to.
+    pub fn observer(&self) -> Observer {
+        Observer { diagnostics: self.diagnostics() }
+    }
+
+    /// The context of a producer whose reports are collected.
+    pub fn reports(&self) -> Reports {
+        Reports::new(self.diagnostics())
+    }
+
+    /// Tokens for brokers, if they want some.
+    pub fn bearer(&self) -> Option<&Bearer> {
+        self.bearer.as_deref()
+    }
+
+    /// What the library says when it will not even make a client.
+    pub fn refused(&self, error: &KafkaError) -> Fault {
+        let message = match error {
+            KafkaError::ClientConfig(_, message, key, _) => {
+                format!("kafka.properties.{key}: {message}")
+            }
+            KafkaError::ClientCreation(message) => {
+                let told = refusal::of_files(message.trim_end_matches([':', ' ']), &self.keys);
+                format!("making the Kafka client: {told}")
+            }
+            other => format!("making the Kafka client: {other}"),
+        };
+        Fault::operator(message)
+    }
+
+    /// The authorities that brokers are checked by, where they are not the system's.
+    pub fn authorities(&self) -> Option<PathBuf> {
+        let ca = self.get("ssl.ca.location").filter(|ca| *ca != "probe");
+        ca.map(|ca| Path::new(ca).to_owned())
+    }
+
+    /// The user's value of a property, under whichever of its names; `key` is the first.
     pub fn get(&self, key: &str) -> Option<&str> {
         let found = self.properties.iter().rev().find(|(name, _)| name == key);
         found.map(|(_, value)| value.as_str())
@@ -80,38 +163,14 @@ impl Settings {
 
     /// Where the brokers are, for messages.
     pub fn brokers(&self) -> &str {
-        self.get("bootstrap.servers").or(self.get("metadata.broker.list")).unwrap_or("(no brokers)")
+        self.get("bootstrap.servers").unwrap_or("(no brokers)")
     }
 
-    /// What the user wants when a committed offset is no longer in the log; by default the
-    /// pipeline stops, because records were lost.
-    pub fn reset(&self) -> Option<Start> {
-        match self.get("auto.offset.reset")? {
-            "earliest" | "beginning" | "smallest" => Some(Start::Earliest),
-            "latest" | "end" | "largest" => Some(Start::Latest),
-            _ => None,
-        }
-    }
-
-    /// A member of the consumer group.
+    /// A member of the consumer group, if there is one.
     pub fn consumer(&self, budget: Budget, ignored_topics: &[String]) -> ClientConfig {
         let mut config = self.reader();
-        config.set("group.id", &self.group);
-        if self.get("group.protocol") != Some("consumer") {
-            // Partitions that stay with their member go on while others move.
-            self.default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
-            // How long the partitions of a member that died for good stay orphaned. A static member
-            // that comes back sooner finds its own again, so its session may outlast the restart
-            // of a broker, which would end it else. The broker's lower bound is 6 s.
-            let session = if self.instance.is_some() { "30000" } else { "10000" };
-            self.default(&mut config, "session.timeout.ms", session);
-            // A member learns of a rebalance by its heartbeat.
-            self.default(&mut config, "heartbeat.interval.ms", "1000");
-        }
-        if let Some(instance) = &self.instance {
-            // A process that restarts within the session finds its partitions at once, and nobody
-            // else's move.
-            config.set("group.instance.id", instance);
+        if let Some(group) = &self.group {
+            self.member(group, &mut config);
         }
         // Half of a partition's share may lie in its queue, half may be coming: fetching goes on
         // until the queue is full, so the last fetch comes on top.
@@ -135,6 +194,27 @@ impl Settings {
             config.set("topic.blacklist", list.join(","));
         }
         config
+    }
+
+    /// What a member has besides.
+    fn member(&self, group: &str, config: &mut ClientConfig) {
+        config.set("group.id", group);
+        if self.get("group.protocol") != Some("consumer") {
+            // Partitions that stay with their member go on while others move.
+            self.default(config, "partition.assignment.strategy", "cooperative-sticky");
+            // How long the partitions of a member that died for good stay orphaned. A static member
+            // that comes back sooner finds its own again, so its session may outlast the restart
+            // of a broker, which would end it else. The broker's lower bound is 6 s.
+            let session = if self.instance.is_some() { "30000" } else { "10000" };
+            self.default(config, "session.timeout.ms", session);
+            // A member learns of a rebalance by its heartbeat.
+            self.default(config, "heartbeat.interval.ms", "1000");
+        }
+        if let Some(instance) = &self.instance {
+            // A process that restarts within the session finds its partitions at once, and nobody
+            // else's move.
+            config.set("group.instance.id", instance);
+        }
     }
 
     /// A client that reads without being a member: metadata, single records, samples.
@@ -170,6 +250,10 @@ impl Settings {
         // A retry must not write twice or out of order.
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
+        // With more than one request under way a broker that refuses the first, as it is not yet or
+        // no longer the leader, may take the second: a producer that is new to it has no sequence
+        // there that could be broken, and the library numbers anew what it skipped.
+        self.default(&mut config, "max.in.flight.requests.per.connection", "1");
         // Records arrive together; a short wait packs them into one request.
         self.default(&mut config, "linger.ms", "5");
         // Whoever waits for a report retries for ever, but wants to say so now and then.
@@ -189,8 +273,9 @@ impl Settings {
         self.default(&mut config, "reconnect.backoff.max.ms", "1000");
         self.default(&mut config, "socket.connection.setup.timeout.ms", "10000");
         self.default(&mut config, "socket.keepalive.enable", "true");
-        // Idle connections closed by the broker are no news.
-        self.default(&mut config, "log.connection.close", "false");
+        // Idle connections closed by the broker are no news, and the log passes them on as such;
+        // those that are closed at once may be all that a broker says to a stranger.
+        self.default(&mut config, "log.connection.close", "true");
         for (key, value) in &self.properties {
             config.set(key, value);
         }
@@ -206,6 +291,12 @@ impl Settings {
     }
 }
 
+/// The name that is used here of those that a property has.
+fn first_name(property: String) -> String {
+    let known = ALIASES.iter().find(|(alias, _)| *alias == property);
+    known.map_or(property, |(_, name)| (*name).to_owned())
+}
+
 fn log_level(wanted: Option<&str>) -> RDKafkaLogLevel {
     match wanted.and_then(|level| level.parse::<i32>().ok()) {
         Some(0..=2) => RDKafkaLogLevel::Critical,
@@ -217,14 +308,8 @@ fn log_level(wanted: Option<&str>) -> RDKafkaLogLevel {
     }
 }
 
-/// Whether a property's value must not be shown.
-pub fn is_secret(key: &str) -> bool {
-    ["password", "secret", "token", "jaas", "key.pem", "sasl.oauthbearer.config"]
-        .iter()
-        .any(|part| key.contains(part))
-}
-
-fn check_property(key: &str, value: &str) -> Result<(), Fault> {
+/// `said` is what the user wrote, for messages.
+fn check_property(said: &str, key: &str, value: &str) -> Result<(), Fault> {
     let mut config = ClientConfig::new();
     config.set(key, value);
     let message = match config.create_native_config() {
@@ -232,7 +317,7 @@ fn check_property(key: &str, value: &str) -> Result<(), Fault> {
         Err(KafkaError::ClientConfig(_, message, ..)) if !is_secret(key) => message,
         Err(_) => "the client library refuses its value".to_owned(),
     };
-    Err(Fault::operator(format!("kafka.properties.{key}: {}", decapitalised(&message)))
+    Err(Fault::operator(format!("{said}: {}", decapitalised(&message)))
         .hint("librdkafka's CONFIGURATION.md lists every property and its values"))
 }
 
@@ -247,18 +332,22 @@ fn decapitalised(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Fetching, Topics};
+    use crate::config::security::SecurityPlan;
+    use crate::config::{Alone, Fetching, Group, OutOfRange, Start, Topics};
 
     pub(crate) fn plan(properties: &[(&str, &str)]) -> KafkaPlan {
         let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         KafkaPlan {
             properties: properties.iter().map(owned).collect(),
             topics: Topics::List(vec!["sensors".to_owned()]),
-            group: "group".to_owned(),
+            group: Group::Named("group".to_owned()),
             instance: Some("here-1".to_owned()),
             start: Start::Earliest,
             from: None,
+            out_of_range: OutOfRange::Stop,
+            range: None,
             fetch: Fetching::Auto,
+            security: SecurityPlan::default(),
         }
     }
 
@@ -294,6 +383,26 @@ mod tests {
     }
 
     #[test]
+    fn the_user_wins_by_any_name_of_a_property() {
+        let default = Settings::new(&plan(&[])).expect("no properties").producer();
+        assert_eq!(default.get("max.in.flight.requests.per.connection"), Some("1"));
+        for (alias, name) in ALIASES {
+            for said in [alias, name] {
+                let settings = Settings::new(&plan(&[(said, "5000")])).expect("a right property");
+                for config in [settings.producer(), settings.consumer(BUDGET, &[])] {
+                    let found = (config.get(name), config.get(alias));
+                    assert_eq!(found, (Some("5000"), None), "{said}");
+                }
+            }
+            // They are one property to the library, too.
+            let mut config = ClientConfig::new();
+            config.set(*alias, "5000");
+            let native = config.create_native_config().expect("a right property");
+            assert_eq!(native.get(name).expect("it is set"), "5000", "{name}");
+        }
+    }
+
+    #[test]
     fn the_budget_is_divided_by_the_partitions() {
         let config = Settings::new(&plan(&[])).expect("no properties").consumer(BUDGET, &[]);
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
@@ -322,6 +431,16 @@ mod tests {
         let config = Settings::new(&plan).expect("right properties").consumer(BUDGET, &[]);
         assert_eq!(config.get("partition.assignment.strategy"), None);
         assert_eq!(config.get("session.timeout.ms"), None);
+    }
+
+    #[test]
+    fn who_is_in_no_group_has_nothing_of_one() {
+        let plan = KafkaPlan { group: Group::Alone(Alone::default()), instance: None, ..plan(&[]) };
+        let config = Settings::new(&plan).expect("no properties").consumer(BUDGET, &[]);
+        for key in ["group.id", "group.instance.id", "session.timeout.ms"] {
+            assert_eq!(config.get(key), None, "{key}");
+        }
+        assert_eq!(config.get("queued.max.messages.kbytes"), Some("2048"));
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub struct PipelineMeter {
     pub records_filtered: Counter,
     /// Records with a null value, skipped by policy.
     pub records_skipped: Counter,
+    /// Values that became null because their column does not take them, by policy.
+    pub values_nulled: Counter,
     /// Rejected records by reason, in the order of [`Reason::ALL`].
     pub rejected: [Counter; Reason::ALL.len()],
     /// Rejected records that are stored in the dead letters.
@@ -117,6 +119,8 @@ pub struct PipelineMeter {
     pub retries: Counter,
     /// Times that intake went back to a commit point.
     pub rewinds: Counter,
+    /// Offsets that were no longer in the log when they were to be read.
+    pub offsets_missed: Counter,
     /// Connections that are open.
     pub connections: Gauge,
     /// Partitions that are assigned.

@@ -66,8 +66,14 @@ impl Page<'_> {
         self.each("bridge_records_filtered_total", count, "records left without a row", |m| {
             m.records_filtered.get()
         });
-        self.each("bridge_records_skipped_total", count, "records with a null value", |m| {
-            m.records_skipped.get()
+        self.each(
+            "bridge_records_skipped_total",
+            count,
+            "records left out by policy, such as those with a null value",
+            |m| m.records_skipped.get(),
+        );
+        self.each("bridge_values_nulled_total", count, "values that became null", |m| {
+            m.values_nulled.get()
         });
         self.each("bridge_rejects_stored_total", count, "rejects in the dead letters", |m| {
             m.rejects_stored.get()
@@ -75,6 +81,9 @@ impl Page<'_> {
         self.each("bridge_retries_total", count, "sends tried again", |m| m.retries.get());
         self.each("bridge_rewinds_total", count, "times back to a commit point", |m| {
             m.rewinds.get()
+        });
+        self.each("bridge_offsets_missed_total", count, "offsets no longer in the log", |m| {
+            m.offsets_missed.get()
         });
         self.each("bridge_fallbacks_total", count, "times turned to the fallback", |m| {
             m.fallbacks.get()

@@ -23,6 +23,7 @@ use crate::outbox::Outbox;
 use crate::reject::{Reject, Rejects};
 use crate::rejects;
 use crate::sink::{Encoder, Finding, FindingState, Noted, Notes, Sink};
+use crate::transform::columns;
 use crate::trial::{self, Ahead, Fate, Passed, Press, Rig};
 
 /// Records that are named for each reason.
@@ -130,7 +131,8 @@ impl Dry {
 
     /// Tries a pipeline.
     pub fn run(&self, plan: &PipelinePlan, asked: &DryAsked) -> DryReport {
-        let mut report = DryReport { findings: knock_source(plan), ..DryReport::default() };
+        let findings = knock_source(plan, &self.around);
+        let mut report = DryReport { findings, ..DryReport::default() };
         if let Err(fault) = self.fill(plan, asked, &mut report)
             && !self.is_stopped()
         {
@@ -156,6 +158,7 @@ impl Dry {
         let names = Arc::clone(&loading.names);
         let context = DecoderContext { names: Arc::clone(&names), key, admission };
         let transforms = transforms.into_iter().map(|(_, transform)| transform).collect();
+        let transforms = columns::around(&plan.shape, &names, transforms);
         let rig = Rig::of_parts(Arc::clone(&names), plan.value.decoder(&context), transforms);
         let sinks: Vec<&SinkParts> = [&loading.sink].into_iter().chain(&loading.also).collect();
         self.stopper.may_interrupt(&sinks);

@@ -9,6 +9,8 @@ use crate::transform::Transform;
 /// What one lane is to work with from its next batch on.
 #[derive(Default)]
 pub struct Handover {
+    /// How many stages stand before the first step.
+    before: usize,
     /// Rises with everything that is put here.
     number: AtomicU64,
     /// By step; `None` where nothing changes.
@@ -16,11 +18,17 @@ pub struct Handover {
 }
 
 impl Handover {
+    /// For a lane with so many stages before its first transform.
+    pub fn behind(before: usize) -> Handover {
+        Handover { before, ..Handover::default() }
+    }
+
     /// Puts transforms here, by step. What the lane has not taken yet is replaced where there is
     /// something newer, and else still taken.
     pub fn put(&self, transforms: Vec<(usize, Box<dyn Transform>)>) {
         let mut next = self.next.lock().expect("no one panics with it");
         for (step, transform) in transforms {
+            let step = self.before + step;
             if next.len() <= step {
                 next.resize_with(step + 1, || None);
             }
@@ -88,6 +96,18 @@ mod tests {
         fn drop(&mut self) {
             self.0.lock().expect("whole").push(self.1);
         }
+    }
+
+    #[test]
+    fn stages_before_the_first_stay() {
+        let gone = Arc::default();
+        let says = |number| -> Box<dyn Transform> { Box::new(Says(Arc::clone(&gone), number)) };
+        let handover = Arc::new(Handover::behind(1));
+        let mut successor = Successor::new(Arc::clone(&handover));
+        let mut lane = vec![says(1), says(2), says(3)];
+        handover.put(vec![(0, says(4))]);
+        successor.take(&mut lane);
+        assert_eq!(*gone.lock().expect("whole"), [2], "the step behind the stage");
     }
 
     #[test]

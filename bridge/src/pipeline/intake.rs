@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::alarm::{Alarm, Stop};
 use super::claiming::{Answer, Claimer};
+use super::house::{COMMIT_AGAIN, LAST_COMMIT_MAX};
 use super::lane::{Pace, Work};
 use super::ledger::{Complete, Ledger};
 use super::step::Step;
@@ -30,7 +31,7 @@ enum Standing {
     Claimed { number: u64 },
     /// Read by this lane.
     Read { lane: usize },
-    /// A bounded source has no more of it.
+    /// A bounded source has no more of it, and all of it is stored.
     Ended,
     /// To be given up when drained; connections are reset at the deadline.
     Revoked { deadline: Instant, reset: bool },
@@ -44,6 +45,8 @@ struct Partition {
     standing: Standing,
     /// Bytes of an average record so far.
     record_bytes: usize,
+    /// A bounded source has no more of it.
+    over: bool,
     /// It was read before and is claimed again, not earlier than said; everything before this
     /// offset is stored.
     again: Option<(i64, Instant)>,
@@ -75,16 +78,17 @@ pub struct Intake {
     pub(super) pool: Arc<Pool>,
     claimer: Option<Claimer>,
     /// Whether progress is made known here, and not by the sink.
-    commits: bool,
+    pub(super) commits: bool,
     partitions: BTreeMap<PartitionIndex, Partition>,
     /// Of each ticket that is out.
     takings: HashMap<u64, Taking, foldhash::fast::FixedState>,
-    step: Step,
+    pub(super) step: Step,
     rotation: usize,
-    behind: bool,
-    lag_at: Instant,
-    lag_shown_at: Instant,
-    commit_at: Instant,
+    pub(super) behind: bool,
+    pub(super) lag_at: Instant,
+    pub(super) lag_shown_at: Instant,
+    pub(super) commit_at: Instant,
+    pub(super) commit_again_at: Instant,
     tick_at: Instant,
     drain_until: Option<Instant>,
 }
@@ -105,10 +109,6 @@ struct Leaving {
 
 /// A sink that was left is told again after this time: lanes may have had something for it still.
 const TELL_AGAIN: Duration = Duration::from_millis(100);
-/// Time between two looks at the lag.
-const LAG_EVERY: Duration = Duration::from_millis(100);
-/// Time between two publications of the lag of each partition.
-const LAG_SHOWN_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait without looking at anything: within every bound that Kafka sets.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 /// A round that took fewer records than this is followed by a pause, so that batches at low
@@ -164,6 +164,7 @@ impl Intake {
             lag_at: now,
             lag_shown_at: now,
             commit_at: now,
+            commit_again_at: now + COMMIT_AGAIN,
             tick_at: now,
             drain_until: None,
         }
@@ -173,8 +174,9 @@ impl Intake {
     pub fn run(mut self) -> Result<(), Fault> {
         let end = self.turn_until_done();
         // Whatever happened: what is stored is committed, so that it is not stored again.
-        let points = self.ledger.uncommitted();
-        let committed = self.make_known(&points, true);
+        // A fault is not kept waiting.
+        let patience = if end.is_ok() { LAST_COMMIT_MAX } else { Duration::ZERO };
+        let committed = self.commit_last(patience);
         self.source.close(self.limits.drain.min(Duration::from_secs(5)));
         end.and(committed)
     }
@@ -191,7 +193,7 @@ impl Intake {
             self.settle(now)?;
             let taken = if self.drain_until.is_none() { self.take(now)? } else { 0 };
             moved |= taken > 0;
-            self.keep_house(now)?;
+            self.keep_house(now);
             self.tick(now);
             if taken > 0 && taken < THIN_ROUND_RECORDS {
                 std::thread::sleep(THIN_ROUND_PAUSE);
@@ -240,7 +242,8 @@ impl Intake {
                 Event::Assigned(partitions) => {
                     for partition in partitions {
                         let standing = Standing::Assigned;
-                        let fresh = Partition { standing, record_bytes: 256, again: None };
+                        let fresh =
+                            Partition { standing, record_bytes: 256, over: false, again: None };
                         self.partitions.insert(partition, fresh);
                     }
                 }
@@ -252,11 +255,36 @@ impl Intake {
                     self.stand(&partitions, || Standing::Lost);
                     self.reset_connections();
                 }
-                Event::Ended(partition) => self.stand(&[partition], || Standing::Ended),
+                Event::Ended(partition) => {
+                    if let Some(known) = self.partitions.get_mut(&partition) {
+                        known.over = true;
+                    }
+                }
+                Event::Missed(_, offsets) => {
+                    self.meter.offsets_missed.add(offsets);
+                    // What comes next is read again from where it went on, not from before.
+                    self.look_at_lag(now);
+                }
+                Event::WentBack(partition, next) => {
+                    if self.claimer.is_some() {
+                        return Err(self.goes_back(partition));
+                    }
+                    self.ledger.go_back(partition, next);
+                }
             }
             self.meter.partitions.set(self.partitions.len() as i64);
         }
         Ok(())
+    }
+
+    /// A partition begins anew, and the sink has its own books of it.
+    fn goes_back(&self, partition: PartitionIndex) -> Fault {
+        let name = self.source.name_of(partition);
+        Fault::operator(format!(
+            "{name} is another log than before (its topic was made anew), and the sink keeps how \
+             far the old one was stored: new records would be taken for those"
+        ))
+        .hint("have the sink forget the topic: in PostgreSQL, delete its rows of bridge_progress")
     }
 
     fn stand(&mut self, partitions: &[PartitionIndex], standing: impl Fn() -> Standing) {
@@ -267,10 +295,17 @@ impl Intake {
         }
     }
 
-    /// Everything under way is given back by the couriers, to be read again.
-    fn reset_connections(&self) {
+    /// Whether a partition is being read, and stands where its source says.
+    pub(super) fn is_read(&self, partition: PartitionIndex) -> bool {
+        let known = self.partitions.get(&partition);
+        known.is_some_and(|known| matches!(known.standing, Standing::Read { .. }))
+    }
+
+    /// Everything under way is given back, to be read again.
+    fn reset_connections(&mut self) {
+        let last = self.ledger.want_back();
         for way in &self.ways {
-            way.reset.send_modify(|generation| *generation += 1);
+            way.reset.send_replace(last);
         }
     }
 
@@ -291,7 +326,7 @@ impl Intake {
             self.leaving.told_at = Some(now);
             let way = &self.ways[left.index()];
             // In this order: who is interrupted looks whether it was for this.
-            way.reset.send_modify(|generation| *generation += 1);
+            way.reset.send_replace(self.ledger.last());
             way.sink.interrupt();
         }
     }
@@ -320,8 +355,10 @@ impl Intake {
     fn settle(&mut self, now: Instant) -> Result<(), Fault> {
         for rewind in self.ledger.due_rewinds() {
             self.meter.rewinds.add(1);
-            let read = self.partitions.get(&rewind.partition);
-            if read.is_some_and(|p| matches!(p.standing, Standing::Read { .. } | Standing::Ended)) {
+            let read = self.partitions.get_mut(&rewind.partition);
+            let is_read = |p: &&mut Partition| matches!(p.standing, Standing::Read { .. });
+            if let Some(known) = read.filter(is_read) {
+                known.over = false;
                 match &self.claimer {
                     None => self.rewind(rewind.partition, rewind.next)?,
                     Some(claimer) => {
@@ -333,9 +370,20 @@ impl Intake {
                 }
             }
         }
+        self.end_those_over();
         self.start_assigned(now)?;
         self.start_claimed()?;
         self.release_drained(now)
+    }
+
+    /// What is over has ended when all of it is home, and nothing of it is to be read again.
+    fn end_those_over(&mut self) {
+        for (at, partition) in &mut self.partitions {
+            let is_read = matches!(partition.standing, Standing::Read { .. });
+            if partition.over && is_read && self.ledger.out(*at) == 0 {
+                partition.standing = Standing::Ended;
+            }
+        }
     }
 
     fn rewind(&mut self, partition: PartitionIndex, next: i64) -> Result<(), Fault> {
@@ -439,7 +487,8 @@ impl Intake {
         };
         let ours: Vec<CommitPoint> =
             points.into_iter().filter(|point| !is_lost(point.partition)).collect();
-        if let Err(fault) = self.make_known(&ours, true) {
+        let wait = !drained.iter().all(|at| is_lost(*at));
+        if let Err(fault) = self.make_known(&ours, wait) {
             tracing::warn!("{fault}; the records since the last commit will be read again");
         }
         for partition in &drained {
@@ -497,6 +546,10 @@ impl Intake {
             .clamp(1, self.limits.batch_records_max);
         let Some(taken) = self.source.take(partition, records_max)? else { return Ok(0) };
         let Some((first, next)) = taken.span() else { return Ok(0) };
+        if taken.is_empty() {
+            self.ledger.leave_out(partition, first, next);
+            return Ok((next - first) as usize);
+        }
         let (records, bytes, held) = (taken.len(), taken.bytes(), taken.held_bytes());
         known.record_bytes = (known.record_bytes * 7 + bytes / records) / 8;
         self.meter.records_in.add(records as u64);
@@ -537,64 +590,5 @@ impl Intake {
 
     fn wait_max(&self) -> Duration {
         if self.ledger.out_total() == 0 { WAIT_MAX } else { WAIT_MAX.min(self.limits.linger / 4) }
-    }
-
-    /// Commits and looks at the lag, each in its time.
-    fn keep_house(&mut self, now: Instant) -> Result<(), Fault> {
-        if now >= self.commit_at {
-            self.commit_at = now + self.limits.commit_interval;
-            self.commit()?;
-        }
-        if now >= self.lag_at {
-            self.lag_at = now + LAG_EVERY;
-            self.look_at_lag(now);
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self) -> Result<(), Fault> {
-        let points = self.ledger.uncommitted();
-        self.meter.tickets_out.set(self.ledger.out_total() as i64);
-        if points.is_empty() {
-            return Ok(());
-        }
-        if let Err(fault) = self.make_known(&points, false) {
-            self.ledger.not_committed(&points);
-            tracing::warn!("{fault}; trying again");
-            return Ok(());
-        }
-        self.meter.committed_at_ms.set(unix_ms());
-        Ok(())
-    }
-
-    /// Commits, unless the sink has done so.
-    fn make_known(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault> {
-        match points.is_empty() || !self.commits {
-            true => Ok(()),
-            false => self.source.commit(points, wait),
-        }
-    }
-
-    fn look_at_lag(&mut self, now: Instant) {
-        let show = now >= self.lag_shown_at;
-        let mut shown = Vec::new();
-        let mut total = 0;
-        for lag in self.source.lag() {
-            let read = self.ledger.issued(lag.partition).unwrap_or(lag.position).max(lag.position);
-            let behind = (lag.end - read).max(0);
-            total += behind;
-            self.step.left(lag.partition, behind);
-            if show {
-                shown.push((self.source.name_of(lag.partition).to_string(), behind));
-            }
-        }
-        self.behind = total as u64 > self.limits.behind_records;
-        self.meter.lag.set(total);
-        let queued = self.pool.queued_bytes() + self.lent_bytes.load(Ordering::Relaxed);
-        self.meter.queued_bytes.set(queued as i64);
-        if show {
-            self.lag_shown_at = now + LAG_SHOWN_EVERY;
-            *self.meter.partition_lag.lock().expect("no one panics with it") = shown;
-        }
     }
 }

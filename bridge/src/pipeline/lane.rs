@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::handover::Successor;
 use crate::batch::{Payload, Receipt, RecordBatch, Row, RowBatch, Verdict, sources};
 use crate::blame::Fault;
-use crate::format::Format;
+use crate::format::{Format, Portion};
 use crate::limits::Limits;
 use crate::observe::PipelineMeter;
 use crate::outbox::Outbox;
@@ -44,7 +44,7 @@ pub struct LaneWay {
     pub encoder: Box<dyn Encoder>,
     /// The first of the sink's couriers among the lane's.
     pub first_courier: u32,
-    /// Rises when all that is on this way is to be given back.
+    /// The last ticket of what is to be given back of all that is on this way.
     pub reset: watch::Receiver<u64>,
     /// The sink's name for dead letters, where there are several that rows go to.
     pub sink: Option<Arc<str>>,
@@ -60,11 +60,10 @@ impl LaneWay {
         rejects: &mut Rejects,
         outbox: &mut Outbox,
     ) -> Result<bool, Fault> {
-        let before = *self.reset.borrow();
         outbox.lead_to(self.first_courier);
         match self.encoder.encode(batch, rows, rejects, outbox) {
             Ok(()) => Ok(true),
-            Err(_) if *self.reset.borrow() != before => Ok(false),
+            Err(_) if batch.ticket.id() <= *self.reset.borrow() => Ok(false),
             Err(fault) => Err(fault),
         }
     }
@@ -139,27 +138,40 @@ impl Lane {
     /// One batch: decoded, transformed, encoded into the open payloads of its destinations.
     fn fill(&mut self, batch: RecordBatch, pace: Pace) -> Result<(), Fault> {
         self.outbox.set_pace(pace.now, pace.linger);
-        self.rows.clear();
-        let decoded = self.format.decode(&batch, &mut self.rows, &mut self.rejects)?;
-        let (mut kept, mut rejected) = (0, 0);
-        loop {
-            let Lane { portions, transforms, rows, rejects, .. } = &mut *self;
-            rows.more = portions.next(transforms, &batch, rows, rejects)?;
-            kept += count_sources(&self.rows);
-            if !self.encode(&batch)? {
-                self.give_back(batch);
-                return self.send_due(pace);
+        if self.is_wanted_back(&batch) {
+            self.give_back(batch);
+            return self.send_due(pace);
+        }
+        let (mut kept, mut rejected, mut skipped) = (0, 0, 0);
+        let mut from = Some(0);
+        while let Some(first) = from {
+            self.rows.clear();
+            let Lane { format, rows, rejects, .. } = &mut *self;
+            let Portion { decoded, next } = format.portion(first, &batch, rows, rejects)?;
+            skipped += decoded.skipped;
+            from = next;
+            loop {
+                let Lane { portions, transforms, rows, rejects, .. } = &mut *self;
+                let waits = portions.next(transforms, &batch, rows, rejects)?;
+                rows.more = waits || next.is_some();
+                kept += count_sources(&self.rows);
+                if !self.encode(&batch)? {
+                    self.give_back(batch);
+                    return self.send_due(pace);
+                }
+                rejected += self.send_rejects(&batch)?;
+                if self.rows.more {
+                    self.send_due(pace)?;
+                }
+                if !waits {
+                    break;
+                }
             }
-            rejected += self.send_rejects(&batch)?;
-            if !self.rows.more {
-                break;
-            }
-            self.send_due(pace)?;
         }
         let records = batch.len() as u64;
         self.also.iter_mut().try_for_each(|also| also.guard.observe(records))?;
-        let gone = records - kept.min(records) - decoded.skipped;
-        self.meter.records_skipped.add(decoded.skipped);
+        let gone = records - kept.min(records) - skipped;
+        self.meter.records_skipped.add(skipped);
         self.meter.records_filtered.add(gone.saturating_sub(rejected));
         self.guard.observe(records)?;
         self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
@@ -181,12 +193,28 @@ impl Lane {
         Ok(true)
     }
 
+    /// Whether a batch was on its way when everything was wanted back. Payloads that are open then
+    /// are not added to: they go back whole.
+    fn is_wanted_back(&mut self, batch: &RecordBatch) -> bool {
+        let Lane { ways, also, outbox, .. } = self;
+        let also = also.iter_mut().map(|also| &mut also.way);
+        let (mut last, mut is_new) = (0, false);
+        for way in also.chain([&mut ways[batch.way.index()]]) {
+            is_new |= way.reset.has_changed().unwrap_or(false);
+            last = last.max(*way.reset.borrow_and_update());
+        }
+        if is_new {
+            outbox.close_all();
+        }
+        batch.ticket.id() <= last
+    }
+
     /// The batch is read again, its rejects with it. Rows that are in payloads already have shares
     /// of their own.
     fn give_back(&mut self, batch: RecordBatch) {
         self.portions.clear();
-        self.rejects.found.clear();
-        self.also.iter_mut().for_each(|also| also.rejects.found.clear());
+        self.rejects = Rejects::default();
+        self.also.iter_mut().for_each(|also| also.rejects = Rejects::default());
         self.lent_bytes.fetch_sub(batch.held_bytes(), Ordering::AcqRel);
         let verdict = Verdict::Rewind { route: batch.route };
         let shares = vec![batch.into_ticket().into_share()];
@@ -199,6 +227,11 @@ impl Lane {
         let Lane { ways, also, rejects, guard, meter, dead_letters, letters_first, .. } = self;
         let doors = (&*dead_letters, *letters_first);
         let sink = ways[batch.way.index()].sink.as_deref();
+        let theirs = also.iter_mut().map(|also| std::mem::take(&mut also.rejects.nulled));
+        let nulled = theirs.sum::<u64>() + std::mem::take(&mut rejects.nulled);
+        if nulled > 0 {
+            meter.values_nulled.add(nulled);
+        }
         let own = rejects.drain_named(batch, sink);
         let no_row = own.iter().filter(|reject| reject.stage != Stage::Shape).count() as u64;
         send(own, batch, (meter, guard), doors)?;
@@ -322,3 +355,7 @@ impl RejectGuard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "lane_tests.rs"]
+mod tests;

@@ -107,6 +107,13 @@ impl Ledger {
         Ticket::issue(self.last_id, Arc::clone(&self.lost))
     }
 
+    /// The source left out the records `first..next` of a partition: nothing of them is to be
+    /// stored.
+    pub fn leave_out(&mut self, partition: PartitionIndex, first: i64, next: i64) {
+        let shares = vec![self.issue(partition, first, next).into_share()];
+        self.redeem(Receipt { shares, verdict: Verdict::Stored, rows: 0 });
+    }
+
     /// Takes the shares of a receipt home; the tickets that are complete now, and whether all of
     /// each was stored.
     pub fn redeem(&mut self, receipt: Receipt) -> Vec<Complete> {
@@ -167,6 +174,21 @@ impl Ledger {
         due
     }
 
+    /// Everything that is out is wanted back: its partitions are read again, and take nothing new
+    /// before that. So nothing is stored ahead of what comes back. The last ticket of them.
+    pub fn want_back(&mut self) -> u64 {
+        for progress in self.partitions.values_mut().filter(|progress| progress.out > 0) {
+            let route = progress.replay.map_or(Route::Primary, |(_, route)| route);
+            progress.rewind.get_or_insert(route);
+        }
+        self.last_id
+    }
+
+    /// The last ticket that was issued.
+    pub fn last(&self) -> u64 {
+        self.last_id
+    }
+
     /// From now on tickets are issued to the other sink, once all are home that are out.
     pub fn turn(&mut self, way: Way) {
         if self.way != way {
@@ -220,11 +242,45 @@ impl Ledger {
         self.partitions.get(&partition).and_then(|progress| progress.issued)
     }
 
+    /// A partition was read up to `next`. If all of it is home, there is nothing to be stored
+    /// before that: what follows the last record is none (the end of a transaction, what was
+    /// aborted).
+    pub fn pass(&mut self, partition: PartitionIndex, next: i64) {
+        let progress = self.partitions.entry(partition).or_default();
+        if progress.out > 0 || progress.rewind.is_some() {
+            return;
+        }
+        if progress.stored.is_none() {
+            // Where reading began is known to whoever said it.
+            progress.committed = Some(next);
+        }
+        progress.stored = Some(next);
+    }
+
+    /// A partition is another log from now on, read from `next`: what is out is of the old one, and
+    /// would be committed as offsets of the new one.
+    pub fn go_back(&mut self, partition: PartitionIndex, next: i64) {
+        let progress = self.partitions.entry(partition).or_default();
+        progress.spans.clear();
+        (progress.stored, progress.committed) = (Some(next), None);
+        (progress.origin, progress.issued) = (Some(next), Some(next));
+        progress.replay = None;
+    }
+
     /// Commit points that moved since they were last asked for; they count as committed now.
     pub fn uncommitted(&mut self) -> Vec<CommitPoint> {
+        self.points(|progress| progress.stored != progress.committed)
+    }
+
+    /// All commit points, moved or not; they count as committed now.
+    pub fn commit_points(&mut self) -> Vec<CommitPoint> {
+        self.points(|_| true)
+    }
+
+    fn points(&mut self, is_wanted: impl Fn(&Progress) -> bool) -> Vec<CommitPoint> {
         let mut points = Vec::new();
         for (partition, progress) in &mut self.partitions {
-            if progress.stored != progress.committed
+            if is_wanted(progress)
                 && let Some(next) = progress.stored
             {
                 progress.committed = Some(next);

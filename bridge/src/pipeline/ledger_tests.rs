@@ -34,6 +34,57 @@ fn the_commit_point_waits_for_the_oldest() {
 }
 
 #[test]
+fn what_the_source_left_out_is_done_behind_what_is_stored() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 10, 20);
+    ledger.leave_out(P, 20, 30);
+    assert_eq!((ledger.uncommitted(), ledger.out(P)), (vec![], 1));
+    ledger.redeem(stored(vec![a.into_share()]));
+    assert_eq!((ledger.uncommitted(), ledger.out(P)), (point(30), 0));
+    ledger.leave_out(P, 30, 40);
+    assert_eq!((ledger.uncommitted(), ledger.lost()), (point(40), 0));
+}
+
+#[test]
+fn what_is_no_record_is_passed_when_all_is_home() {
+    let mut ledger = Ledger::default();
+    ledger.pass(P, 10);
+    assert_eq!(ledger.uncommitted(), [], "where it began is no news");
+    let a = ledger.issue(P, 10, 20);
+    ledger.pass(P, 21);
+    assert_eq!(ledger.uncommitted(), [], "a batch is out");
+    ledger.redeem(stored(vec![a.into_share()]));
+    assert_eq!(ledger.uncommitted(), point(20));
+    ledger.pass(P, 21);
+    assert_eq!(ledger.uncommitted(), point(21));
+    let b = ledger.issue(P, 21, 30);
+    ledger.redeem(rewound(vec![b.into_share()], Route::Primary));
+    ledger.pass(P, 30);
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 21 }]);
+    assert_eq!(ledger.uncommitted(), [], "what is to be read again is not passed");
+    assert_eq!(ledger.commit_points(), point(21), "the same once more");
+}
+
+#[test]
+fn what_is_out_of_another_log_moves_nothing() {
+    let mut ledger = Ledger::default();
+    let a = ledger.issue(P, 100, 200);
+    let b = ledger.issue(P, 200, 300);
+    ledger.redeem(stored(vec![a.into_share()]));
+    ledger.go_back(P, 0);
+    assert_eq!(ledger.uncommitted(), point(0));
+    let c = ledger.issue(P, 0, 50);
+    ledger.redeem(stored(vec![b.into_share()]));
+    assert_eq!(ledger.uncommitted(), [], "it is not of this log");
+    ledger.redeem(stored(vec![c.into_share()]));
+    assert_eq!(ledger.uncommitted(), point(50));
+    let d = ledger.issue(P, 50, 60);
+    ledger.go_back(P, 0);
+    ledger.redeem(rewound(vec![d.into_share()], Route::Primary));
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 0 }]);
+}
+
+#[test]
 fn a_rewind_waits_until_the_partition_is_quiet() {
     let mut ledger = Ledger::default();
     let a = ledger.issue(P, 10, 20);
@@ -76,6 +127,24 @@ fn one_failed_share_fails_the_ticket() {
 }
 
 const Q: PartitionIndex = PartitionIndex(1);
+
+#[test]
+fn what_is_wanted_back_comes_before_anything_new() {
+    let mut ledger = Ledger::default();
+    let home = ledger.issue(Q, 0, 5);
+    ledger.redeem(stored(vec![home.into_share()]));
+    let a = ledger.issue(P, 10, 20);
+    let b = ledger.issue(P, 20, 30);
+    assert_eq!((ledger.want_back(), ledger.last()), (3, 3));
+    assert!(!ledger.may_issue(P), "it would be stored ahead of what comes back");
+    assert!(ledger.may_issue(Q), "nothing of it is out");
+    // What was stored before anyone heard of it is.
+    ledger.redeem(stored(vec![a.into_share()]));
+    assert_eq!(ledger.due_rewinds(), []);
+    ledger.redeem(rewound(vec![b.into_share()], Route::Primary));
+    assert_eq!(ledger.due_rewinds(), [Rewind { partition: P, next: 20 }]);
+    assert!(ledger.may_issue(P));
+}
 
 #[test]
 fn after_a_turn_nothing_is_issued_until_all_is_home() {

@@ -14,6 +14,7 @@ mod fallback;
 #[cfg(test)]
 mod fallback_tests;
 mod handover;
+mod house;
 mod intake;
 mod lane;
 mod ledger;

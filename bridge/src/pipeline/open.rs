@@ -20,10 +20,10 @@ use crate::kafka::check::Sample;
 use crate::names::Names;
 use crate::observe::{Counter, PipelineMeter, TransformMeter};
 use crate::rejects::{self, DeadLetters};
-use crate::schemas::Doors;
+use crate::schemas::{self, Doors};
 use crate::sink::{Finding, FindingState, Sink, SinkContext, SinkPlan};
 use crate::source::Opened;
-use crate::transform::{LoadContext, Loaded, Transform};
+use crate::transform::{LoadContext, Loaded, Transform, columns};
 
 /// What does not change between a check and a run.
 pub struct Surroundings {
@@ -131,11 +131,13 @@ pub fn open(
         prepare(&plan.name, &way.sink, &around.runtime)?;
     }
     let (abandoned, abandoned_seen) = watch::channel(false);
-    plan.value.open(Doors {
+    let doors = Doors {
         pipeline: Arc::clone(&plan.name),
         meter: Arc::clone(meter),
         abandoned: abandoned_seen.clone(),
-    })?;
+    };
+    plan.value.open(doors.clone())?;
+    plan.key.open(doors)?;
     let context = DecoderContext { names, key: plan.key.clone(), admission: plan.admission };
     let (benches, reloader) = benches(plan, &context, transforms, loads, meter)?;
     let ignored = rejects::own_topics(&plan.rejects);
@@ -189,10 +191,11 @@ fn benches(
     for _ in 0..plan.limits.lanes {
         let instances = transforms.iter().zip(&meters);
         let instances = instances.map(|(step, meter)| step.loaded.instance(Arc::clone(meter)));
+        let instances = instances.collect::<Result<Vec<_>, Fault>>()?;
         benches.push(Bench {
             format: plan.value.decoder(context),
-            transforms: instances.collect::<Result<Vec<_>, Fault>>()?,
-            handover: Arc::<Handover>::default(),
+            transforms: columns::around(&plan.shape, &context.names, instances),
+            handover: Arc::new(Handover::behind(columns::before(&plan.shape))),
         });
     }
     let lanes = benches.iter().map(|bench| Arc::clone(&bench.handover)).collect();
@@ -224,7 +227,7 @@ fn prepare(name: &str, sink: &Arc<dyn Sink>, runtime: &Handle) -> Result<(), Fau
 /// Knocks on every door of a pipeline and changes nothing.
 pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let meter = Arc::new(PipelineMeter::default());
-    let mut findings = knock_source(plan);
+    let mut findings = knock_source(plan, around);
     match load(plan, around, &meter) {
         Err(fault) => findings.push(Finding::failed("pipeline", &*plan.name, &fault)),
         Ok(loading) => {
@@ -238,13 +241,20 @@ pub fn check(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     findings
 }
 
-/// Knocks on the doors that records come by.
-pub(super) fn knock_source(plan: &PipelinePlan) -> Vec<Finding> {
+/// Knocks on the doors that records come by, and their schemas.
+pub(super) fn knock_source(plan: &PipelinePlan, around: &Surroundings) -> Vec<Finding> {
     let ignored = rejects::own_topics(&plan.rejects);
-    match plan.source.kafka() {
+    let mut findings = match plan.source.kafka() {
         Some(kafka) => kafka::check::check(kafka, &plan.rejects, &ignored, false),
         None => check_source(plan),
+    };
+    let topics = findings.iter().filter(|finding| finding.subject == "topic");
+    let topics = topics.filter(|finding| finding.state == FindingState::Ok && finding.name != "…");
+    let topics: Vec<String> = topics.map(|finding| finding.name.clone()).collect();
+    for inquiry in plan.value.inquiry().into_iter().chain(plan.key.inquiry()) {
+        findings.extend(around.runtime.block_on(schemas::look(&inquiry, &topics)));
     }
+    findings
 }
 
 /// An instance of each transform; those that do not start are among the findings only.

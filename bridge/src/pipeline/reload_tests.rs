@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::alarm::Stop;
 use super::run::{Running, run_with};
-use super::tests::Folder;
 use crate::config::{Overrides, Plan, Surroundings};
+use crate::folder::Folder;
 use crate::observe::admin::Wish;
 
 /// A module by hand that writes its version into the column `v` of every record.

@@ -171,6 +171,10 @@ fn run(intake: Intake, alarm: &Alarm) -> (Result<(), Fault>, bool) {
     let end = catch_unwind(AssertUnwindSafe(|| intake.run()))
         .unwrap_or_else(|panic| Err(Fault::us(format!("the intake panicked: {}", words(&panic)))));
     let was_well = end.is_ok() && alarm.stop() == Stop::Now && !alarm.has_fault();
+    if let Err(fault) = &end {
+        // Before whoever is cut off by it complains.
+        alarm.raise(fault.clone());
+    }
     (end, was_well)
 }
 

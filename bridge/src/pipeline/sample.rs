@@ -9,7 +9,7 @@ use crate::format::{DecoderContext, Format};
 use crate::kafka::check::Sample;
 use crate::reject::Rejects;
 use crate::sink::{Finding, FindingState};
-use crate::transform::Transform;
+use crate::transform::{Transform, columns};
 use crate::trial::{Told, batches};
 
 /// Records that are tried.
@@ -39,6 +39,13 @@ impl Bench {
         context: &DecoderContext,
         transforms: Vec<(String, Box<dyn Transform>)>,
     ) -> Bench {
+        let (own, instances): (Vec<String>, Vec<_>) = transforms.into_iter().unzip();
+        let stages = columns::around(&plan.shape, &context.names, instances);
+        // What the bridge does itself has no name, and no finding.
+        let mut names = vec![String::new(); columns::before(&plan.shape)];
+        names.extend(own);
+        names.resize(stages.len(), String::new());
+        let transforms = names.into_iter().zip(stages).collect();
         Bench { format: plan.value.decoder(context), kind: plan.value_kind, transforms }
     }
 

@@ -1,32 +1,25 @@
-//! Whole pipelines without a server: out of memory, through a ring of threads and tasks, into
-//! memory.
+//! Whole pipelines without a server: out of memory, or of a cluster in this process, through a ring
+//! of threads and tasks, into memory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::{Stop, run_with};
 use crate::blame::Fault;
 use crate::config::{Overrides, Plan, Surroundings};
+use crate::folder::Folder;
+use crate::kafka::feed::Feed;
+use crate::kafka::mock::Cluster;
 use crate::observe::PipelineMeter;
 
-/// A folder of its own for one test; gone with it.
-pub(super) struct Folder(pub(super) PathBuf);
-
-impl Folder {
-    pub(super) fn new(name: &str) -> Folder {
-        let folder = std::env::temp_dir().join(format!("bridge-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("the folder can be made");
-        Folder(folder)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Kafka's number of the request that commits.
+const OFFSET_COMMIT: i16 = 8;
 
 fn plan(lines: &str, base: &Path) -> Plan {
     let text = format!("cache = false\n[pipeline.p]\n{lines}\n");
@@ -65,6 +58,39 @@ fn a_bounded_run_out_of_memory_ends_by_itself_when_all_is_stored() {
         let bytes = meter.bytes_stored.get() / 30_001;
         assert_eq!((60..200).contains(&bytes), encodes, "{bytes} bytes a row");
     }
+}
+
+/// As while another process comes, or goes.
+#[test]
+fn a_last_commit_is_made_again_while_the_group_moves() {
+    let (folder, cluster) = (Folder::new("moves"), Cluster::start(1).expect("a port"));
+    cluster.create_topic("readings", 1).expect("a name");
+    let brokers = cluster.bootstrap_servers();
+    let feed = Feed::new(&brokers).expect("right settings");
+    for _ in 0..100 {
+        feed.send("readings", 0, b"k", b"{\"n\":1}").expect("there is room");
+    }
+    feed.flush(DEADLINE).expect("a healthy cluster");
+    // Nothing is committed before the end: it is the last commit that is refused.
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+    cluster.request_errors(OFFSET_COMMIT, &[refused]);
+    let lines = format!(
+        "kafka = {{ brokers = \"{brokers}\" }}\ntopics = [\"readings\"]\nuntil = \"now\"\n\
+         sink = {{ kind = \"memory\" }}\nlimits = {{ lanes = 1, commit_interval = \"1m\" }}\n\
+         table = {{ name = \"t\", timestamp = \"server\" }}"
+    );
+    let (end, meter) = run(&lines, &folder.0);
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!(meter.rows_stored.get(), 100);
+    let group: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &brokers)
+        .set("group.id", "bridge-p")
+        .create()
+        .expect("right settings");
+    let mut list = TopicPartitionList::new();
+    list.add_partition("readings", 0);
+    let committed = group.committed_offsets(list, DEADLINE).expect("a healthy cluster");
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(100));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::batch::PartitionIndex;
-use crate::config::{Fetching, Start, Topics};
+use crate::config::security::SecurityPlan;
+use crate::config::{Fetching, Group, OutOfRange, Start, Topics};
 use crate::kafka::mock::Cluster;
 use crate::limits::Limits;
 use crate::reject::Reject;
@@ -30,11 +31,14 @@ fn kafka_plan(brokers: &str, topic: &str) -> KafkaPlan {
     KafkaPlan {
         properties: vec![("bootstrap.servers".to_owned(), brokers.to_owned())],
         topics: Topics::List(vec![topic.to_owned()]),
-        group: "letters".to_owned(),
+        group: Group::Named("letters".to_owned()),
         instance: None,
         start: Start::Earliest,
         from: None,
+        out_of_range: OutOfRange::Stop,
+        range: None,
         fetch: Fetching::Auto,
+        security: SecurityPlan::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::blame::{Blame, Fault};
 use crate::config::KafkaPlan;
 use crate::kafka::Reports;
 use crate::kafka::settings::Settings;
-use crate::kafka::{create, errors, topics};
+use crate::kafka::{create, errors, headers};
 
 /// How long the reports of one burst may take before it is sent again; over the producer's own
 /// patience with a record.
@@ -68,8 +68,12 @@ impl TopicShelf {
             let mut config = self.settings.producer();
             // The topic's own bound decides, not the client's.
             config.set("message.max.bytes", "100000000");
-            let producer = config.create_with_context(Reports::default());
-            self.producer = Some(producer.map_err(|error| topics::refused(&error))?);
+            let producer: Result<BaseProducer<Reports>, _> =
+                config.create_with_context(self.settings.reports());
+            let producer = producer.map_err(|error| self.settings.refused(&error))?;
+            // A token for OAUTHBEARER is asked for by an event, and events are only served here.
+            producer.poll(Duration::ZERO);
+            self.producer = Some(producer);
         }
         for letter in letters {
             let target = self.target(&letter.source);
@@ -274,9 +278,7 @@ fn parts<'a>(
     let own = letter.own_headers(stamp, truncated);
     let mut headers = OwnedHeaders::new_with_capacity(original.len() + own.len());
     for (name, value) in original {
-        // The library takes text for names; a name that is none keeps what of it is.
-        let name = String::from_utf8_lossy(name);
-        headers = headers.insert(Header { key: &name, value: value.as_deref() });
+        headers = headers::push(headers, name, value.as_deref());
     }
     for (name, value) in &own {
         headers = headers.insert(Header { key: name, value: Some(value) });

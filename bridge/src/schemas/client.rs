@@ -1,7 +1,8 @@
 //! The registry's REST API, as far as reading schemas goes: `GET /schemas/ids/{id}` and
-//! `GET /subjects/{subject}/versions/{version}` (Confluent, "Schema Registry API Reference").
+//! `GET /subjects/{subject}/versions/{version}` (Confluent, "Schema Registry API Reference"). What
+//! is posted there is `writing`.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -11,17 +12,27 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use super::address::{Address, escaped};
-use super::door::{Ask, Door};
 use super::options::{Credentials, RegistryPlan};
-use super::token::Tokens;
-use super::{Registered, Wanted};
+use super::{Referred, Registered, Version, Wanted};
 use crate::blame::Fault;
+use crate::door::{self, Address, Ask, Body, Door, Tokens, escaped, header};
+use crate::limits::MIB;
 use crate::sink::questdb::options::Held;
 use crate::sink::questdb::server::reveal;
 
 /// Schemas that one may refer to, those of others included.
 const REFERENCES_MAX: usize = 200;
+/// What these have together.
+const REFERENCES_BYTES_MAX: usize = 16 * MIB;
+
+/// The kind of a schema that says none.
+const AVRO: &str = "AVRO";
+/// Of what the registry says of two schemas that do not go together.
+const SAID_MAX: usize = 1_000;
+/// What to do then.
+const INCOMPATIBLE: &str = "declare the column under `columns` as the older schema has it, leave it \
+                            out (`drop` of the table), write another `subject`, or write what is \
+                            there: schema_version = \"latest\"";
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -32,6 +43,15 @@ pub enum Failed {
     Unknown(String),
     /// A person has to change something.
     Stop(Fault),
+}
+
+impl From<door::Failed> for Failed {
+    fn from(failed: door::Failed) -> Failed {
+        match failed {
+            door::Failed::Away(why) => Failed::Away(why),
+            door::Failed::Stop(fault) => Failed::Stop(fault),
+        }
+    }
 }
 
 /// Asks a registry.
@@ -46,8 +66,26 @@ pub struct Client {
 enum Identity {
     /// The address's own, if it has one.
     Address,
-    Header(HeaderValue),
+    Basic(HeaderValue),
+    Bearer(HeaderValue),
     Tokens(Box<Tokens>),
+}
+
+impl Identity {
+    /// The keys to change where the registry lets nobody in; `to` is who was asked.
+    fn keys(&self, to: &Address) -> &'static str {
+        match self {
+            Identity::Address if to.user.is_some() => {
+                "user and password in `registry.url`, as user:password@"
+            }
+            Identity::Address => {
+                "`registry.username` and `registry.password`, `registry.token` or `registry.oauth`"
+            }
+            Identity::Basic(_) => "`registry.username` and `registry.password`",
+            Identity::Bearer(_) => "`registry.token`",
+            Identity::Tokens(_) => "`registry.oauth`, or what that client may do",
+        }
+    }
 }
 
 /// A schema, as both requests answer it.
@@ -57,11 +95,34 @@ struct Answer {
     #[serde(rename = "schemaType")]
     kind: Option<String>,
     references: Option<Vec<Reference>>,
+    /// Only where a version was asked for.
+    version: Option<u32>,
+}
+
+/// A version of a subject, for people.
+pub struct Described {
+    pub version: Option<u32>,
+    pub kind: String,
+    /// How many schemas it refers to.
+    pub references: usize,
+}
+
+impl Described {
+    /// `version 4, AVRO, refers to 2`.
+    pub fn in_words(&self) -> String {
+        let version = self.version.map(|version| format!("version {version}, "));
+        let refers = match self.references {
+            0 => String::new(),
+            count => format!(", refers to {count}"),
+        };
+        format!("{}{}{refers}", version.unwrap_or_default(), self.kind)
+    }
 }
 
 /// A schema that another one refers to.
 #[derive(Deserialize)]
 struct Reference {
+    name: Option<String>,
     subject: String,
     version: u32,
 }
@@ -77,18 +138,12 @@ struct Error {
 impl Client {
     /// Reads secrets and authorities; connects to nothing.
     pub fn new(plan: &RegistryPlan) -> Result<Client, Fault> {
-        let wrong = |failed: Failed| match failed {
-            Failed::Stop(fault) => fault,
-            Failed::Away(why) | Failed::Unknown(why) => Fault::us(why),
-        };
         let identity = match &plan.credentials {
             Credentials::Address => Identity::Address,
-            Credentials::Basic(user, password) => {
-                Identity::Header(basic(user, password).map_err(wrong)?)
-            }
+            Credentials::Basic(user, password) => Identity::Basic(basic(user, password)?),
             Credentials::Bearer(token) => {
                 let token = reveal(token, "registry.token_file")?;
-                Identity::Header(header(format!("Bearer {token}")).map_err(wrong)?)
+                Identity::Bearer(header(format!("Bearer {token}"))?)
             }
             Credentials::Oauth(oauth) => Identity::Tokens(Box::new(Tokens::new(oauth.clone()))),
         };
@@ -100,7 +155,7 @@ impl Client {
         Ok(Client {
             addresses: plan.addresses.clone(),
             current: AtomicUsize::new(0),
-            door: Door::new(plan, tls)?,
+            door: Door::new(&plan.terms, tls)?,
             identity,
         })
     }
@@ -111,75 +166,116 @@ impl Client {
             Wanted::Id(id) => format!("/schemas/ids/{id}"),
             Wanted::Version { subject, version, .. } => path_of(subject, &version.to_string()),
         };
-        let Answer { schema, kind, references } = self.answer(&path).await?;
+        let Answer { schema, kind, references, .. } = self.answer(&path).await?;
         let references = self.references(references.unwrap_or_default()).await?;
-        let kind = kind.unwrap_or_else(|| "AVRO".to_owned());
+        let kind = kind.unwrap_or_else(|| AVRO.to_owned());
         Ok(Registered { kind, text: schema, references })
     }
 
+    /// The kinds of schemas that it has.
+    pub async fn kinds(&self) -> Result<Vec<String>, Failed> {
+        let path = "/schemas/types";
+        let body = self.send(path, None).await?;
+        serde_json::from_slice(&body)
+            .map_err(|_| Failed::Away(format!("the answer to {path} holds no kinds of schemas")))
+    }
+
+    /// A version of a subject, without what it refers to.
+    pub async fn described(&self, subject: &str, version: Version) -> Result<Described, Failed> {
+        let path = path_of(subject, &version.to_string());
+        let Answer { kind, references, version, .. } = self.answer(&path).await?;
+        let kind = kind.unwrap_or_else(|| AVRO.to_owned());
+        let references = references.map_or(0, |references| references.len());
+        Ok(Described { version, kind, references })
+    }
+
     /// What is referred to, each once, and after what it refers to itself.
-    async fn references(&self, first: Vec<Reference>) -> Result<Vec<String>, Failed> {
+    async fn references(&self, first: Vec<Reference>) -> Result<Vec<Referred>, Failed> {
         enum Step {
             Fetch(Reference),
-            Keep(String),
+            Keep(usize, String),
         }
         let mut steps: Vec<Step> = first.into_iter().rev().map(Step::Fetch).collect();
-        let (mut seen, mut texts) = (HashSet::new(), Vec::new());
+        // What each is called, in the order in which they were met; several names may be for one.
+        let (mut met, mut names, mut texts) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
         while let Some(step) = steps.pop() {
-            let Reference { subject, version } = match step {
-                Step::Keep(text) => {
-                    texts.push(text);
+            let Reference { name, subject, version } = match step {
+                Step::Keep(index, text) => {
+                    texts.push((index, text));
                     continue;
                 }
                 Step::Fetch(reference) => reference,
             };
+            let name = name.unwrap_or_default();
             let path = path_of(&subject, &version.to_string());
-            if !seen.insert((subject, version)) {
+            let next = names.len();
+            let index = *met.entry((subject, version)).or_insert(next);
+            if index < next {
+                let known: &mut Vec<String> = &mut names[index];
+                if known.len() < REFERENCES_MAX && !known.contains(&name) {
+                    known.push(name);
+                }
                 continue;
             }
-            if seen.len() > REFERENCES_MAX {
+            if index >= REFERENCES_MAX {
                 let why = format!("it refers to more than {REFERENCES_MAX} schemas");
                 return Err(Failed::Unknown(why));
             }
+            names.push(vec![name]);
             let answer = self.answer(&path).await?;
-            steps.push(Step::Keep(answer.schema));
+            bytes += answer.schema.len();
+            if bytes > REFERENCES_BYTES_MAX {
+                let why = format!("it refers to more than {REFERENCES_BYTES_MAX} bytes of schemas");
+                return Err(Failed::Unknown(why));
+            }
+            steps.push(Step::Keep(index, answer.schema));
             let inner = answer.references.unwrap_or_default();
             steps.extend(inner.into_iter().rev().map(Step::Fetch));
         }
-        Ok(texts)
+        let whole = |(index, text): (usize, String)| Referred {
+            names: std::mem::take(&mut names[index]),
+            text,
+        };
+        Ok(texts.into_iter().map(whole).collect())
     }
 
     async fn answer(&self, path: &str) -> Result<Answer, Failed> {
-        let body = self.get(path).await?;
+        let body = self.send(path, None).await?;
         serde_json::from_slice(&body)
             .map_err(|_| Failed::Away(format!("the answer to {path} holds no schema")))
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes, Failed> {
-        let first = self.ask(path).await;
+    /// Asks, or posts.
+    pub(super) async fn send(&self, path: &str, body: Option<Body>) -> Result<Bytes, Failed> {
+        let first = self.ask(path, body.clone()).await;
         match (&first, &self.identity) {
             // A token may end before its time.
             (Err(Failed::Stop(_)), Identity::Tokens(tokens)) if tokens.forget() => {
-                self.ask(path).await
+                self.ask(path, body).await
             }
             _ => first,
         }
     }
 
-    async fn ask(&self, path: &str) -> Result<Bytes, Failed> {
+    async fn ask(&self, path: &str, body: Option<Body>) -> Result<Bytes, Failed> {
         let current = self.current.load(Ordering::Relaxed) % self.addresses.len();
         let to = &self.addresses[current];
         let authorization = match &self.identity {
-            Identity::Header(header) => Some(header.clone()),
+            Identity::Basic(header) | Identity::Bearer(header) => Some(header.clone()),
             Identity::Tokens(tokens) => Some(tokens.get(&self.door).await?),
             Identity::Address => match &to.user {
-                Some((user, password)) => Some(basic(user, &Held::Here(password.clone()))?),
+                Some((user, password)) => {
+                    let header = basic(user, &Held::Here(password.clone()));
+                    Some(header.map_err(Failed::Stop)?)
+                }
                 None => None,
             },
         };
-        let answer = self.door.ask(Ask { to, path, authorization, form: None }).await;
+        let answer =
+            self.door.ask(Ask { to, path, authorization, body, headers: Vec::new() }).await;
         let judged = match answer {
-            Ok((status, body)) => judge(status, body, to, path),
+            Ok((status, body)) => judge(status, body, (to, path), self.identity.keys(to)),
             Err(why) => Err(Failed::Away(why)),
         };
         if let Err(Failed::Away(_)) = &judged {
@@ -189,8 +285,13 @@ impl Client {
     }
 }
 
-/// Who must act on an answer.
-fn judge(status: StatusCode, body: Bytes, to: &Address, path: &str) -> Result<Bytes, Failed> {
+/// Who must act on an answer. `keys` say who the bridge is.
+fn judge(
+    status: StatusCode,
+    body: Bytes,
+    (to, path): (&Address, &str),
+    keys: &str,
+) -> Result<Bytes, Failed> {
     let error = || serde_json::from_slice::<Error>(&body).unwrap_or_default();
     let asked = || format!("asking the registry {to} for {path}");
     match status.as_u16() {
@@ -209,9 +310,13 @@ fn judge(status: StatusCode, body: Bytes, to: &Address, path: &str) -> Result<By
         },
         401 | 403 => {
             let message = format!("{}: it answers {status}", asked());
-            let hint = "set `registry.username` and `registry.password`, `registry.token` or \
-                        `registry.oauth`";
-            Err(Failed::Stop(Fault::operator(message).hint(hint)))
+            Err(Failed::Stop(Fault::operator(message).hint(format!("set {keys}"))))
+        }
+        409 => {
+            let Error { message, .. } = error();
+            let message: String = message.chars().take(SAID_MAX).collect();
+            let message = format!("{}: the registry refuses the schema: {message}", asked());
+            Err(Failed::Stop(Fault::operator(message.trim_end()).hint(INCOMPATIBLE)))
         }
         408 | 429 | 500..=599 => Err(Failed::Away(format!("it answers {status}"))),
         _ => {
@@ -224,21 +329,11 @@ fn judge(status: StatusCode, body: Bytes, to: &Address, path: &str) -> Result<By
     }
 }
 
-fn path_of(subject: &str, version: &str) -> String {
+pub(super) fn path_of(subject: &str, version: &str) -> String {
     format!("/subjects/{}/versions/{version}", escaped(subject))
 }
 
-fn basic(user: &str, password: &Held) -> Result<HeaderValue, Failed> {
-    let password = reveal(password, "registry.password_file").map_err(Failed::Stop)?;
+fn basic(user: &str, password: &Held) -> Result<HeaderValue, Fault> {
+    let password = reveal(password, "registry.password_file")?;
     header(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-}
-
-/// A header that is never shown.
-pub(super) fn header(text: String) -> Result<HeaderValue, Failed> {
-    let mut value = HeaderValue::try_from(text).map_err(|_| {
-        let message = "the registry's token has characters that cannot stand in a header";
-        Failed::Stop(Fault::operator(message))
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }

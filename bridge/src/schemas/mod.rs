@@ -6,12 +6,12 @@
 //! records. An id that it does not have is the record's fault; that it lets nobody in is the
 //! operator's.
 
-mod address;
 mod client;
-mod door;
+mod look;
 mod options;
+pub mod proto;
 mod text;
-mod token;
+mod writing;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,8 +21,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use self::client::{Client, Failed};
+pub use self::look::{Inquiry, Part, look};
 pub use self::options::{RegistryOptions, RegistryPlan};
-pub use self::text::Text;
+pub use self::text::{Files, Text};
+pub use self::writing::{Newest, Proposed};
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 use crate::sink::retry::{Backoff, Trouble};
@@ -69,7 +71,16 @@ pub struct Registered {
     /// The schema.
     pub text: String,
     /// The schemas that it refers to, those that others of them need first.
-    pub references: Vec<String>,
+    pub references: Vec<Referred>,
+}
+
+/// A schema that another one refers to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Referred {
+    /// What it is called where it is referred to: in Protobuf what is imported.
+    pub names: Vec<String>,
+    /// The schema.
+    pub text: String,
 }
 
 /// Why there is no schema.
@@ -195,27 +206,23 @@ impl Registry {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime
             .map_err(|error| Missing::Fault(Fault::us(format!("starting a runtime: {error}"))))?;
-        let answer = runtime.block_on(self.patiently(client, wanted));
+        let answer = runtime.block_on(self.patiently(async || client.schema(wanted).await));
+        let answer = answer.map(Arc::new);
         // A name that is still being resolved is not waited for.
         runtime.shutdown_background();
         answer
     }
 
-    async fn patiently(
-        &self,
-        client: &Client,
-        wanted: &Wanted,
-    ) -> Result<Arc<Registered>, Missing> {
+    async fn patiently<T>(&self, ask: impl AsyncFn() -> Result<T, Failed>) -> Result<T, Missing> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = client.schema(wanted).await;
-            let why = match answer {
+            let why = match ask().await {
                 Err(Failed::Away(why)) => why,
                 other => {
                     if let Some((_, trouble)) = self.doors.get() {
                         trouble.back(0);
                     }
-                    return other.map(Arc::new).map_err(|failed| match failed {
+                    return other.map_err(|failed| match failed {
                         Failed::Unknown(why) => Missing::Unknown(why),
                         Failed::Stop(fault) => Missing::Fault(fault),
                         Failed::Away(_) => unreachable!("it was told apart above"),
@@ -262,5 +269,7 @@ impl Drop for Asking<'_> {
 
 #[cfg(test)]
 pub mod fake;
+#[cfg(test)]
+mod faults_tests;
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::address::Address;
 use crate::config::units::Span;
 use crate::config::{Mistake, Section};
+use crate::door::{Address, OauthKeys, OauthOptions, OauthPlan, Terms};
 use crate::sink::questdb::options::{Held, Secret, held, span};
 use crate::sink::questdb::tls::TlsPlan;
 
@@ -56,23 +56,6 @@ pub struct RegistryOptions {
     request_timeout: Option<Span>,
 }
 
-/// OAuth 2.0, client credentials.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(rename = "Oauth")]
-pub struct OauthOptions {
-    /// Where tokens are given.
-    token_url: Option<String>,
-    /// The client's id.
-    client_id: Option<String>,
-    /// The client's secret.
-    client_secret: Option<Secret>,
-    /// A file that holds it, relative to the configuration file.
-    client_secret_file: Option<PathBuf>,
-    /// What the token is to be good for, where the service wants that said.
-    scope: Option<String>,
-}
-
 /// How the bridge says who it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Credentials {
@@ -87,19 +70,6 @@ pub enum Credentials {
     Oauth(OauthPlan),
 }
 
-/// Whom to ask for a token, and how.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OauthPlan {
-    /// Where tokens are given.
-    pub token_url: Address,
-    /// The client's id.
-    pub client_id: String,
-    /// The client's secret.
-    pub client_secret: Held,
-    /// What the token is to be good for.
-    pub scope: Option<String>,
-}
-
 /// A registry as configured, with every default filled in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegistryPlan {
@@ -107,12 +77,8 @@ pub struct RegistryPlan {
     pub addresses: Vec<Address>,
     /// Who the bridge is.
     pub credentials: Credentials,
-    /// Whom to trust.
-    pub tls: TlsPlan,
-    /// The bridge's certificate and key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// How long an answer may take.
-    pub request_timeout: Duration,
+    /// Whom to trust, and who the bridge is by its certificate.
+    pub terms: Terms,
 }
 
 impl RegistryPlan {
@@ -120,6 +86,33 @@ impl RegistryPlan {
     pub fn shown(&self) -> String {
         let shown: Vec<String> = self.addresses.iter().map(Address::to_string).collect();
         shown.join(", ")
+    }
+
+    /// The same with who the bridge is there, and whom it trusts; no secret.
+    pub fn in_words(&self) -> String {
+        let mut words = self.shown();
+        match &self.credentials {
+            Credentials::Address => {
+                let user = self.addresses.iter().find_map(|address| address.user.as_ref());
+                words.extend(user.map(|(name, _)| format!(", as {name}")));
+            }
+            Credentials::Basic(user, _) => words.push_str(&format!(", as {user}")),
+            Credentials::Bearer(_) => words.push_str(", with a token"),
+            Credentials::Oauth(OauthPlan { token_url, client_id, .. }) => {
+                words.push_str(&format!(", with tokens of {token_url} for {client_id}"));
+            }
+        }
+        if let Some((cert, _)) = &self.terms.identity {
+            words.push_str(&format!(", by the certificate {}", cert.display()));
+        }
+        match &self.terms.tls {
+            TlsPlan { verify: false, .. } => words.push_str(", its certificate not checked"),
+            TlsPlan { ca: Some(ca), .. } => {
+                words.push_str(&format!(", trusted by {}", ca.display()));
+            }
+            TlsPlan { .. } => {}
+        }
+        words
     }
 
     /// Every path of a file starts from `base`; one that is absolute stays as it is.
@@ -133,8 +126,8 @@ impl RegistryPlan {
             Held::File(path) => Some(path),
             Held::Here(_) => None,
         });
-        let identity = self.identity.iter_mut().flat_map(|(cert, key)| [cert, key]);
-        for path in identity.chain(secret).chain(&mut self.tls.ca) {
+        let identity = self.terms.identity.iter_mut().flat_map(|(cert, key)| [cert, key]);
+        for path in identity.chain(secret).chain(&mut self.terms.tls.ca) {
             *path = base.join(&*path);
         }
     }
@@ -169,13 +162,13 @@ impl RegistryOptions {
             }
         };
         let timeout = at("request_timeout");
-        Ok(RegistryPlan {
-            addresses,
-            credentials: self.credentials(section, key)?,
+        let terms = Terms {
             tls: TlsPlan { ca: self.tls_ca.clone(), verify: self.tls_verify.unwrap_or(true) },
             identity,
             request_timeout: span(section, &timeout, self.request_timeout, REQUEST_TIMEOUT)?,
-        })
+            section: "registry",
+        };
+        Ok(RegistryPlan { addresses, credentials: self.credentials(section, key)?, terms })
     }
 
     fn credentials(&self, section: &Section, key: &str) -> Result<Credentials, Mistake> {
@@ -184,7 +177,10 @@ impl RegistryOptions {
         let password =
             held(section, &password, self.password.as_ref(), self.password_file.as_ref())?;
         let token = held(section, &token, self.token.as_ref(), self.token_file.as_ref())?;
-        let oauth = self.oauth.as_ref().map(|oauth| oauth.plan(section, &at("oauth")));
+        let oauth = self.oauth.as_ref().map(|oauth| {
+            let keys = OauthKeys { at: &at("oauth"), shown: "registry.oauth" };
+            oauth.plan(section, &keys)
+        });
         match (&self.username, password, token, oauth.transpose()?) {
             (None, None, None, None) => Ok(Credentials::Address),
             (Some(user), Some(password), None, None) => {
@@ -203,30 +199,5 @@ impl RegistryOptions {
                 Err(section.mistake(key, message))
             }
         }
-    }
-}
-
-impl OauthOptions {
-    fn plan(&self, section: &Section, key: &str) -> Result<OauthPlan, Mistake> {
-        let at = |name: &str| format!("{key}.{name}");
-        let needs = |name: &str| {
-            let message = format!("`{key}` needs `{name}`");
-            section.mistake(key, message).help("token_url, client_id and client_secret")
-        };
-        let secret = at("client_secret");
-        let file = self.client_secret_file.as_ref();
-        let secret = held(section, &secret, self.client_secret.as_ref(), file)?;
-        let url = self.token_url.as_ref().ok_or_else(|| needs("token_url"))?;
-        let token_url = Address::parse(url).filter(|address| address.user.is_none());
-        let token_url = token_url.ok_or_else(|| {
-            let mistake = section.mistake(&at("token_url"), "this is no address of tokens");
-            mistake.help("such as \"https://login.example/oauth2/token\"")
-        })?;
-        Ok(OauthPlan {
-            token_url,
-            client_id: self.client_id.clone().ok_or_else(|| needs("client_id"))?,
-            client_secret: secret.ok_or_else(|| needs("client_secret"))?,
-            scope: self.scope.clone(),
-        })
     }
 }

@@ -5,7 +5,11 @@ use super::*;
 use crate::blame::Blame;
 use crate::config::Section;
 
-fn registry(registry: &str) -> Registry {
+pub fn registry(registry: &str) -> Registry {
+    Registry::new(plan_of(registry))
+}
+
+pub fn plan_of(registry: &str) -> RegistryPlan {
     #[derive(serde::Deserialize)]
     struct Value {
         registry: RegistryOptions,
@@ -14,7 +18,7 @@ fn registry(registry: &str) -> Registry {
     let section = Section::new("value", text.parse().expect("it is TOML"));
     let value: Value = section.options().unwrap_or_else(|mistake| panic!("{}", mistake.message));
     let plan = value.registry.plan(&section, "registry");
-    Registry::new(plan.unwrap_or_else(|mistake| panic!("{}", mistake.message)))
+    plan.unwrap_or_else(|mistake| panic!("{}", mistake.message))
 }
 
 fn at(fake: &Fake) -> Registry {
@@ -22,21 +26,21 @@ fn at(fake: &Fake) -> Registry {
 }
 
 /// Doors, what they tell, and the means to close them.
-fn doors() -> (Doors, Arc<PipelineMeter>, watch::Sender<bool>) {
+pub fn doors() -> (Doors, Arc<PipelineMeter>, watch::Sender<bool>) {
     let meter = Arc::<PipelineMeter>::default();
     let (abandon, abandoned) = watch::channel(false);
     (Doors { pipeline: "p".into(), meter: Arc::clone(&meter), abandoned }, meter, abandon)
 }
 
-fn trouble(meter: &PipelineMeter) -> String {
+pub fn trouble(meter: &PipelineMeter) -> String {
     meter.trouble.lock().expect("whole").clone()
 }
 
-fn text(schema: Result<Arc<Registered>, Missing>) -> String {
+pub fn text(schema: Result<Arc<Registered>, Missing>) -> String {
     schema.map(|schema| schema.text.clone()).unwrap_or_else(|missing| panic!("{missing:?}"))
 }
 
-fn fault(schema: Result<Arc<Registered>, Missing>) -> Fault {
+pub fn fault(schema: Result<Arc<Registered>, Missing>) -> Fault {
     match schema {
         Err(Missing::Fault(fault)) => fault,
         other => panic!("{other:?} is no fault"),
@@ -169,7 +173,10 @@ fn references_come_before_what_needs_them() {
     let with = |schema: &str, subjects: &[&str]| {
         let references: Vec<_> = subjects
             .iter()
-            .map(|subject| serde_json::json!({ "name": subject, "subject": subject, "version": 1 }))
+            .map(|subject| {
+                let name = format!("{schema}/{subject}");
+                serde_json::json!({ "name": name, "subject": subject, "version": 1 })
+            })
             .collect();
         let answer = serde_json::json!({ "schema": schema, "references": references });
         Reply::Json(200, answer.to_string())
@@ -179,7 +186,11 @@ fn references_come_before_what_needs_them() {
     fake.put("/subjects/b/versions/1", with("B", &["c", "a"]));
     fake.put("/subjects/c/versions/1", with("C", &["c"]));
     let schema = at(&fake).by_id(1).expect("it is there");
-    assert_eq!(schema.references, ["C", "A", "B"]);
+    let told = schema.references.iter().map(|one| format!("{}: {:?}", one.text, one.names));
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [r#"C: ["A/c", "C/c", "B/c"]"#, r#"A: ["top/a", "B/a"]"#, r#"B: ["top/b"]"#]
+    );
     assert_eq!(fake.asked().len(), 4);
 }
 
@@ -239,6 +250,27 @@ fn the_next_address_is_asked_when_one_is_away() {
 }
 
 #[test]
+fn a_registry_is_told_without_its_secrets() {
+    let check = |keys: &str, words: &str| {
+        assert_eq!(plan_of(keys).in_words(), words);
+    };
+    check("url = \"http://r\"", "http://r:80");
+    check("url = [\"http://r\", \"http://u:hush@s\"]", "http://r:80, http://s:80, as u");
+    check("url = \"http://r\", username = \"u\", password = \"hush\"", "http://r:80, as u");
+    check("url = \"http://r\", token = \"hush\"", "http://r:80, with a token");
+    check(
+        "url = \"https://r\", tls_ca = \"ca.pem\", tls_cert = \"c.pem\", tls_key = \"k\"",
+        "https://r:443, by the certificate c.pem, trusted by ca.pem",
+    );
+    check("url = \"https://r\", tls_verify = false", "https://r:443, its certificate not checked");
+    check(
+        "url = \"http://r\", oauth = { token_url = \"http://t/x\", client_id = \"c\", \
+         client_secret = \"hush\" }",
+        "http://r:80, with tokens of http://t:80/x for c",
+    );
+}
+
+#[test]
 fn secrets_do_not_show() {
     let keys = "url = \"http://u:hush@r\", username = \"u\", password = \"hush\"";
     let text = format!("registry = {{ {keys} }}");
@@ -258,4 +290,52 @@ fn secrets_do_not_show() {
     let value: Value = section.options().unwrap_or_else(|mistake| panic!("{}", mistake.message));
     let mistake = value.registry.plan(&section, "registry").expect_err("it is one");
     assert!(!mistake.message.contains("hush"));
+}
+
+#[tokio::test]
+async fn a_schema_is_registered_looked_up_and_refused() {
+    let fake = Fake::start();
+    let registry = at(&fake);
+    let schema = |text| Proposed { kind: "AVRO", text };
+    assert_eq!(registry.newest("a/b", Version::Latest).await.expect("no fault"), None);
+    assert_eq!(registry.id_of("a/b", schema("\"int\"")).await.expect("no fault"), None);
+    // The address of a subject is escaped.
+    assert!(fake.asked().contains(&"/subjects/a%2Fb".to_owned()), "{:?}", fake.asked());
+    assert_eq!(registry.register("s", schema("\"int\"")).await.expect("no fault"), 1);
+    assert_eq!(registry.register("s", schema("\"int\"")).await.expect("no fault"), 1);
+    assert_eq!(registry.register("s", schema("\"long\"")).await.expect("no fault"), 2);
+    let fault = registry.register("s", schema("\"string\"")).await.expect_err("incompatible");
+    assert_eq!(fault.blame, Blame::Operator);
+    assert!(fault.message.contains("incompatible with an earlier schema"), "{fault}");
+    assert_eq!(registry.id_of("s", schema("\"int\"")).await.expect("no fault"), Some(1));
+    let newest = registry.newest("s", Version::Latest).await.expect("no fault").expect("one");
+    let kind = "AVRO".to_owned();
+    let expected = Newest { id: 2, version: 2, kind, text: "\"long\"".into(), refers: false };
+    assert_eq!(newest, expected);
+    let first = registry.newest("s", Version::Number(1)).await.expect("no fault").expect("one");
+    assert_eq!((first.id, first.version), (1, 1));
+    assert_eq!(registry.newest("s", Version::Number(3)).await.expect("no fault"), None);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_keeps_who_registers_waiting() {
+    let fake = Fake::start();
+    fake.script([Reply::Json(503, String::new()), Reply::HangUp, Reply::Json(200, "{}".into())]);
+    let registry = at(&fake);
+    let schema = Proposed { kind: "JSON", text: "{}" };
+    let fault = registry.register("s", schema).await.expect_err("nobody opened it: told at once");
+    assert_eq!(fault.blame, Blame::World);
+    let (doors, meter, abandon) = doors();
+    registry.open(doors).expect("nothing to read");
+    assert_eq!(registry.register("s", schema).await.expect("it is back"), 1);
+    assert_eq!(trouble(&meter), "");
+    assert_eq!(registry.trouble(), None);
+    let posted = fake.requests().pop().expect("it was asked");
+    assert_eq!(posted.body, r#"{"schemaType":"JSON","schema":"{}"}"#);
+    assert_eq!(posted.content, "application/vnd.schemaregistry.v1+json");
+    // Whoever stops is not kept.
+    fake.script((0..100).map(|_| Reply::HangUp));
+    abandon.send_replace(true);
+    let fault = registry.register("s", schema).await.expect_err("stopped");
+    assert!(fault.message.contains("stopped"), "{fault}");
 }

@@ -3,11 +3,35 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::blame::Fault;
 use crate::limits::MIB;
 
 /// Larger than any schema that a person wrote.
 const FILE_BYTES_MAX: usize = 4 * MIB;
+
+/// One path, or several.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Files {
+    /// One.
+    One(PathBuf),
+    /// Several.
+    Several(Vec<PathBuf>),
+}
+
+impl Files {
+    /// All of them; none where nothing is said.
+    pub fn paths(said: Option<&Files>) -> Vec<PathBuf> {
+        match said {
+            None => Vec::new(),
+            Some(Files::One(path)) => vec![path.clone()],
+            Some(Files::Several(paths)) => paths.clone(),
+        }
+    }
+}
 
 /// A schema, or where it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +47,14 @@ impl Text {
     pub fn rebase(&mut self, base: &Path) {
         if let Text::File(path) = self {
             *path = base.join(&*path);
+        }
+    }
+
+    /// For people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Text::Here(_) => "the schema that is given".to_owned(),
+            Text::File(path) => path.display().to_string(),
         }
     }
 

@@ -33,6 +33,15 @@ impl CourierDoors {
         wanted_back(&mut self.reset).await;
     }
 
+    /// Whether a payload has rows that are wanted back: such as were on their way when that was
+    /// said. Before it ever was, nothing is.
+    pub fn is_stale(&self, payload: &Payload) -> bool {
+        let last = *self.reset.borrow();
+        let was_out = || payload.shares.iter().any(|share| share.id() <= last);
+        // Who is gone, for the pipeline is stopped hard, wants everything back.
+        self.reset.has_changed().is_err() || (last > 0 && was_out())
+    }
+
     /// Whether nothing waits and nothing will come.
     pub fn is_over(&self) -> bool {
         self.inbox.is_closed() && self.inbox.is_empty()
@@ -81,6 +90,22 @@ impl CourierDoors {
         while let Some(mut payload) = hand.pop().or_else(|| self.inbox.try_recv().ok()) {
             look(&mut payload);
             give_back(&self.home, payload, &self.pool).await;
+        }
+    }
+
+    /// Gives back what is wanted back of the payloads at hand, what waits at the door included. The
+    /// rest stays at hand: in its partitions nothing went back that it would overtake.
+    pub async fn give_back_stale(&mut self, hand: &mut Vec<Payload>) {
+        self.reset.mark_unchanged();
+        let mut all = std::mem::take(hand);
+        while let Ok(payload) = self.inbox.try_recv() {
+            all.push(payload);
+        }
+        for payload in all {
+            match self.is_stale(&payload) {
+                true => give_back(&self.home, payload, &self.pool).await,
+                false => hand.push(payload),
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where rows go. `encode` turns rows into bytes (pure CPU, in a lane); a courier gets the bytes
 //! stored (pure I/O, one task for each connection). A sink is one folder and its two lines below.
 
+mod coerce;
 pub mod cratedb;
 mod ending;
 pub mod file;
@@ -13,6 +14,7 @@ mod notes;
 pub mod postgres;
 pub mod questdb;
 pub mod retry;
+pub mod schema;
 pub mod text;
 mod waiting;
 
@@ -34,6 +36,7 @@ use crate::batch::{
     Line, PartitionIndex, Payload, Receipt, RecordBatch, Refusal, RowBatch, TopicPartition, Verdict,
 };
 use crate::blame::{Blame, Fault};
+use crate::config::security::SecurityPlan;
 use crate::config::{KafkaPlan, Section};
 use crate::kind::{Kind, Unable};
 use crate::names::Names;
@@ -82,6 +85,8 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn adopt(&mut self, _source: Option<&KafkaPlan>) -> Result<(), Unable> {
         Ok(())
     }
+    /// Learns who the bridge is to brokers that a command line names, as a configuration says it.
+    fn known_as(&mut self, _security: &SecurityPlan) {}
     /// What the configuration asks of the shape: columns that the sink needs (the line protocol
     /// over TCP with read-back needs topic, partition, offset and row).
     fn complete(&self, shape: &mut Shape);
@@ -105,6 +110,14 @@ pub trait SinkPlan: Send + Sync + Debug {
     }
     /// Whether it heeds what `[tables.NAME]` declares.
     fn heeds_declarations(&self) -> bool {
+        false
+    }
+    /// Of these declarations the keys that mean nothing to it.
+    fn foreign_keys(&self) -> &'static [Foreign] {
+        &[]
+    }
+    /// Whether a value of any column may be text there.
+    fn keeps_text(&self) -> bool {
         false
     }
     /// Whether, where each row must be there once, it keeps by itself how far each partition is:
@@ -140,6 +153,16 @@ pub trait SinkPlan: Send + Sync + Debug {
     fn lends(&self, _key: &str, _to: &Section) -> bool {
         true
     }
+}
+
+/// A key of `[tables.NAME]` that means nothing to a sink.
+pub struct Foreign {
+    /// The key.
+    pub key: &'static str,
+    /// What the sink does instead, after "its sink".
+    pub why: &'static str,
+    /// What would be right.
+    pub help: &'static str,
 }
 
 /// What a sink tries rows with: see [`SinkPlan::rehearse`].
@@ -246,6 +269,11 @@ pub trait Sink: Send + Sync {
 
     /// An encoder for one lane.
     fn encoder(&self) -> Box<dyn Encoder>;
+
+    /// What makes keys that have a schema, for whoever has records of values that no encoder wrote.
+    fn keys(&self) -> Option<schema::Keys> {
+        None
+    }
 
     /// A courier: owns one connection (and what it needs to prove what that one stored).
     fn courier(&self, index: usize) -> Box<dyn Courier>;

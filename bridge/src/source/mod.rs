@@ -3,6 +3,7 @@
 
 pub mod kafka;
 pub mod memory;
+mod owned;
 mod wake;
 
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use crate::kind::Kind;
 use crate::limits::Limits;
 
 pub use kafka::Membership;
+pub use owned::{OwnedRecord, lend};
 
 /// Every source with a section of its own, by name. Kafka has none: its keys are the pipeline's.
 pub const KINDS: &[Kind<dyn SourcePlan>] = &[memory::KIND];
@@ -68,8 +70,13 @@ pub enum Event {
     Revoked(Vec<PartitionIndex>),
     /// Partitions are gone already; nothing of theirs can be committed.
     Lost(Vec<PartitionIndex>),
-    /// A bounded source has no more records in this partition.
+    /// A bounded source has no more records in this partition: all were taken.
     Ended(PartitionIndex),
+    /// So many offsets of this partition were passed over, because they are no longer in the log.
+    Missed(PartitionIndex, u64),
+    /// This partition is another log than before, and is read from this offset, which is not after
+    /// where it stood: what was taken of it before moves no commit point any more.
+    WentBack(PartitionIndex, i64),
 }
 
 /// Where one partition's commit point stands.
@@ -88,7 +95,7 @@ pub struct Lag {
     pub partition: PartitionIndex,
     /// The offset after the last record that could be read (the last stable offset).
     pub end: i64,
-    /// The offset that is taken next.
+    /// No record before it is left to be taken.
     pub position: i64,
 }
 
@@ -105,7 +112,8 @@ pub trait Source: Send {
     /// books are not that far), or where the source's own rules say (`None`).
     fn start(&mut self, at: &[(PartitionIndex, Option<i64>)]) -> Result<(), Fault>;
 
-    /// Takes what is there, without waiting: at most `records_max`, in order.
+    /// Takes what is there, without waiting: at most `records_max`, in order. None at all, but with
+    /// a span, were left out by the source.
     fn take(
         &mut self,
         partition: PartitionIndex,
@@ -121,8 +129,13 @@ pub trait Source: Send {
     /// Reads a partition again from `next`. Everything taken before is forgotten by the source.
     fn rewind(&mut self, partition: PartitionIndex, next: i64) -> Result<(), Fault>;
 
-    /// Makes progress known. With `wait`, returns only when it is kept, or failed.
+    /// Makes progress known. With `wait`, returns only when this and all before it is kept, or
+    /// failed.
     fn commit(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault>;
+
+    /// Whether what is ours was given to others without asking us: no commit of it succeeds any
+    /// more. [`Event::Lost`] tells of it at one of the next polls.
+    fn has_lost(&self) -> bool;
 
     /// Answers a revocation: the partitions are drained.
     fn release(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault>;
@@ -138,19 +151,6 @@ pub trait Source: Send {
 
     /// Leaves: nothing is taken after this.
     fn close(&mut self, timeout: Duration);
-}
-
-/// A record read again by its position, for the dead letters.
-#[derive(Debug, Default)]
-pub struct OwnedRecord {
-    /// Kafka's timestamp, milliseconds since 1970.
-    pub timestamp_ms: i64,
-    /// The key.
-    pub key: Option<Vec<u8>>,
-    /// The value.
-    pub value: Option<Vec<u8>>,
-    /// The headers.
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// Reads single records again. Blocks; called from the dead letters' thread only.

@@ -11,6 +11,7 @@ use crate::names::Names;
 use crate::observe::TransformMeter;
 use crate::reject::Rejects;
 
+pub mod columns;
 pub mod guest;
 mod portions;
 mod shadow;

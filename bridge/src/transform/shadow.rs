@@ -100,6 +100,7 @@ impl Transform for Shadowed {
         self.rows.rows.extend_from_slice(&rows.rows);
         self.rows.cells.extend_from_slice(&rows.cells);
         self.rows.arena.extend_from_slice(&rows.arena);
+        self.rows.deleting.copy(&rows.deleting);
         let records_in = sources(&rows.rows);
         let (before, emitted) = (rejects.found.len(), rows.emitted.len());
         let tried = candidate.apply(records, &mut self.rows, &mut self.rejects);

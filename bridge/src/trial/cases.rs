@@ -18,6 +18,7 @@ use super::rig::{Fate, Fuel, Rig, Stock};
 use super::update::{Change, updated};
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
+use crate::lasting;
 use crate::source::OwnedRecord;
 
 /// When a record is said to be from, if its case does not say: 2026-01-01T00:00:00Z.
@@ -149,13 +150,12 @@ fn built(fault: Fault) -> Fault {
     fault
 }
 
-/// Written beside and renamed, so that nobody is left with half of it.
+/// Nobody is left with half of it.
 fn write(path: &Path, text: &str, changes: &[Change]) -> Result<(), Fault> {
     let new = updated(path, text, changes)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let written = fs::write(&beside, new).and_then(|()| fs::rename(&beside, path));
+    let written = lasting::replace(path, Path::new(&beside), new.as_bytes());
     written.map_err(|error| Fault::operator(format!("updating {}: {error}", path.display())))
 }
 

@@ -9,7 +9,7 @@ use bridge_abi::Unit;
 
 use super::rig::Row;
 use super::said::Said;
-use crate::sink::questdb::{from_iso, nanos_of, unit_by_magnitude};
+use crate::times::{from_iso, nanos_of, unit_by_magnitude};
 
 /// Distinct texts of a column that are kept; with more it is no symbol.
 const DISTINCT_MAX: usize = 1_000;

@@ -15,6 +15,7 @@ mod expect;
 mod find;
 mod infer;
 mod plan;
+mod query;
 mod records;
 mod rig;
 mod said;
@@ -31,8 +32,11 @@ pub use bench::{
 pub use cases::{CaseReport, Cases, Subject};
 pub use find::find;
 pub use infer::{Column, Proposal, infer, written};
-pub use plan::{Planned, of_file, of_module, of_topic, of_values};
+pub use plan::{Planned, of_file, of_lines, of_module, of_topic, of_values};
+pub use query::{Condition, Found, Query, QueryTally};
 pub use records::{Ahead, Told, batches, newest};
 pub use rig::{Fate, Fuel, Passed, Press, Rig, Row, SinkLine, Stock, Tried, outbox};
 pub use said::{Said, written_row};
 pub use show::{beside, in_json};
+
+pub use crate::kafka::scan::{Scan, Wanted};

@@ -52,6 +52,13 @@ pub fn of_values(mut pipeline: toml::Table, topic: Option<(&str, &str)>) -> Resu
     planned("the command", Path::new(""), pipeline, kafka)
 }
 
+/// A pipeline by its keys, its sink among them, whose records are the command's own.
+pub fn of_lines(pipeline: toml::Table) -> Result<PipelinePlan, Fault> {
+    let mut pipeline = pipeline;
+    let sink = pipeline.remove("sink");
+    Ok(whole("the command", Path::new(""), pipeline, None, sink)?.pipeline)
+}
+
 /// A pipeline of a configuration, as it is.
 pub fn of_file(file: &Path, name: Option<&str>) -> Result<Planned, Fault> {
     let plan = Plan::load(file, &Overrides::default()).map_err(|mistakes| {
@@ -66,13 +73,25 @@ pub fn of_file(file: &Path, name: Option<&str>) -> Result<Planned, Fault> {
 pub(super) fn planned(
     file: &str,
     base: &Path,
+    pipeline: toml::Table,
+    kafka: Option<toml::Table>,
+) -> Result<Planned, Fault> {
+    // Where there is no sink, none is too small for what a transform makes.
+    Ok(Planned { emits: true, ..whole(file, base, pipeline, kafka, None)? })
+}
+
+/// The same with a sink, or with none.
+fn whole(
+    file: &str,
+    base: &Path,
     mut pipeline: toml::Table,
     kafka: Option<toml::Table>,
+    sink: Option<toml::Value>,
 ) -> Result<Planned, Fault> {
     if !pipeline.contains_key("topics") {
         pipeline.entry("source").or_insert_with(|| one("kind", "memory").into());
     }
-    pipeline.insert("sink".into(), one("kind", "memory").into());
+    pipeline.insert("sink".into(), sink.unwrap_or_else(|| one("kind", "memory").into()));
     let is_one = pipeline.get("transform").and_then(toml::Value::as_array).map(Vec::len) == Some(1);
     let mut whole = one("pipeline", one(NAME, pipeline));
     whole.extend(kafka.map(|kafka| ("kafka".to_owned(), kafka.into())));
@@ -90,8 +109,7 @@ pub(super) fn planned(
         });
         Fault::operator(said.collect::<Vec<_>>().join("\n"))
     })?;
-    // Where there is no sink, none is too small for what a transform makes.
-    Ok(Planned { emits: true, ..only(plan, None, file)? })
+    only(plan, None, file)
 }
 
 /// The pipeline of that name, or the only one.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::batch::{
-    EachHeader, Owner, PartitionIndex, Record, RecordBatch, Records, Route, TopicPartition,
-};
+use crate::batch::{PartitionIndex, RecordBatch, Route, TopicPartition};
 use crate::blame::Fault;
 use crate::kafka::check::Sample;
 use crate::kafka::peek;
-use crate::source::{OwnedRecord, SourcePlan};
+use crate::source::{self, OwnedRecord, SourcePlan};
 use crate::ticket::{Lost, Ticket};
 
 /// Records of one batch, at most: as many as a pipeline takes at once.
@@ -28,9 +26,7 @@ pub struct Told {
 impl Told {
     /// The same once more.
     pub fn again(&self) -> Told {
-        let OwnedRecord { timestamp_ms, key, value, headers } = &self.record;
-        let (key, value, headers) = (key.clone(), value.clone(), headers.clone());
-        let record = OwnedRecord { timestamp_ms: *timestamp_ms, key, value, headers };
+        let record = self.record.clone();
         Told { source: self.source.clone(), offset: self.offset, record }
     }
 }
@@ -97,17 +93,6 @@ impl Ahead {
     }
 }
 
-/// Keeps the records' bytes alive.
-struct Kept(Vec<(i64, OwnedRecord)>);
-
-impl Owner for Kept {
-    fn headers(&self, index: usize, each: EachHeader<'_>) {
-        for (name, value) in self.0.get(index).into_iter().flat_map(|(_, record)| &record.headers) {
-            each(name, value.as_deref());
-        }
-    }
-}
-
 /// Batches of consecutive records of one partition, in the order of the records.
 pub fn batches(told: Vec<Told>) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
@@ -124,23 +109,10 @@ pub fn batches(told: Vec<Told>) -> Vec<RecordBatch> {
     batches
 }
 
-fn batch(source: TopicPartition, kept: Vec<(i64, OwnedRecord)>) -> RecordBatch {
-    let mut records = Records::with_capacity(kept.len());
-    for (offset, record) in &kept {
-        let record = Record {
-            offset: *offset,
-            timestamp_ms: record.timestamp_ms,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-        };
-        // SAFETY: the bytes lie in vectors of `kept`, which becomes the batch's owner below and is
-        // not changed; moving a vector does not move what it points to.
-        unsafe { records.push(record) };
-    }
+fn batch(from: TopicPartition, kept: Vec<(i64, OwnedRecord)>) -> RecordBatch {
     // Nobody counts what is lost of it: nothing is stored.
     let ticket = Ticket::issue(0, Arc::new(Lost::default()));
-    let taken = records.owned_by(Box::new(Kept(kept)));
-    taken.into_batch(PartitionIndex(0), source, ticket, Route::Primary)
+    source::lend(kept).into_batch(PartitionIndex(0), from, ticket, Route::Primary)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge_abi::Unit;
+use bridge_abi::{Kind, Unit};
 
 use super::plan::Planned;
 use super::said::Said;
@@ -20,7 +20,7 @@ use crate::observe::{PipelineMeter, TransformMeter};
 use crate::outbox::{Closing, Outbox, Pool};
 use crate::reject::{Reason, Rejects};
 use crate::sink::{Rehearsal, SinkContext};
-use crate::transform::{LoadContext, Loaded, Portions, Transform};
+use crate::transform::{LoadContext, Loaded, Portions, Transform, columns};
 
 /// A row that came out.
 #[derive(Clone, PartialEq, Debug)]
@@ -85,6 +85,8 @@ pub struct Tried {
 pub struct Stock {
     names: Arc<Names>,
     transforms: Vec<Box<dyn Loaded>>,
+    /// Records are read, and nothing else is done to them.
+    reads_only: bool,
 }
 
 /// Whether what records cost is counted, which costs time.
@@ -107,12 +109,18 @@ impl Stock {
             Fuel::Counted => plan.load_metered(&context),
             Fuel::Ignored => plan.load(&context),
         });
-        Ok(Stock { transforms: transforms.collect::<Result<_, Fault>>()?, names })
+        let transforms = transforms.collect::<Result<_, Fault>>()?;
+        Ok(Stock { transforms, names, reads_only: false })
+    }
+
+    /// The names of its columns and tables.
+    pub fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
     }
 
     /// One without transforms: its rigs only read. Columns have the same names.
     pub fn reading(&self) -> Stock {
-        Stock { names: Arc::clone(&self.names), transforms: Vec::new() }
+        Stock { names: Arc::clone(&self.names), transforms: Vec::new(), reads_only: true }
     }
 }
 
@@ -152,7 +160,10 @@ impl Rig {
             stock.transforms.iter().map(|_| Arc::default()).collect();
         let instances = stock.transforms.iter().zip(&meters);
         let instances = instances.map(|(loaded, meter)| loaded.instance(Arc::clone(meter)));
-        let transforms = instances.collect::<Result<_, Fault>>()?;
+        let mut transforms = instances.collect::<Result<Vec<_>, Fault>>()?;
+        if !stock.reads_only {
+            transforms = columns::around(&plan.shape, &names, transforms);
+        }
         Ok(Rig { meters, ..Rig::of_parts(names, plan.value.decoder(&context), transforms) })
     }
 
@@ -214,7 +225,12 @@ impl Rig {
         for row in &batch.rows {
             let cells = batch.cells_of(row).iter().filter_map(|cell| {
                 let name = self.names.columns.name(cell.column)?;
-                let value = bridge_abi::value::decode(&batch.arena, 0, cell).ok()?;
+                let mut cell = *cell;
+                if cell.kind == Kind::Text as u8 {
+                    // That it stays text is nobody's matter here.
+                    cell.flags = 0;
+                }
+                let value = bridge_abi::value::decode(&batch.arena, 0, &cell).ok()?;
                 Some((name.to_string(), Said::of(value)))
             });
             let table = self.names.tables.name(row.table).map(|table| table.to_string());

@@ -78,6 +78,17 @@ impl Said {
         }
     }
 
+    /// As JSON has it, without its kind.
+    pub fn plain(&self) -> Value {
+        match self {
+            Said::Symbol(text) | Said::Decimal(text) => json!(text),
+            Said::Timestamp(value, unit) => json!(instant(*value, *unit)),
+            Said::Bytes(bytes) => json!(STANDARD.encode(bytes)),
+            Said::F64(value) => json!(value),
+            _ => self.written(),
+        }
+    }
+
     /// Whether this is what a case expects.
     pub fn is(&self, expected: &Value) -> bool {
         let written = self.written();

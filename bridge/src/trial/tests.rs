@@ -1,42 +1,25 @@
 //! Files of cases against the modules that the build made, through the sandbox of a pipeline.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
+use crate::folder::Folder;
 use crate::modules;
 
-/// A folder with the example modules; gone when the test is over.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let folder =
-            std::env::temp_dir().join(format!("bridge-trial-{test}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder for a test");
-        for (name, wasm) in [
-            ("drop_cold", modules::DROP_COLD),
-            ("enrich_route", modules::ENRICH_ROUTE),
-            ("split_readings", modules::SPLIT_READINGS),
-            ("faulty", modules::FAULTY),
-            ("alarms", modules::ALARMS),
-        ] {
-            fs::write(folder.join(format!("{name}.wasm")), wasm).expect("the folder takes files");
-        }
-        Folder(folder)
+/// A folder with the example modules.
+fn with_modules(test: &str) -> Folder {
+    let folder = Folder::new(&format!("trial-{test}"));
+    for (name, wasm) in [
+        ("drop_cold", modules::DROP_COLD),
+        ("enrich_route", modules::ENRICH_ROUTE),
+        ("split_readings", modules::SPLIT_READINGS),
+        ("faulty", modules::FAULTY),
+        ("alarms", modules::ALARMS),
+    ] {
+        folder.write(&format!("{name}.wasm"), wasm);
     }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("the folder takes files");
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    folder
 }
 
 fn run(path: &Path, update: bool) -> Vec<CaseReport> {
@@ -93,7 +76,7 @@ rows = [{ temperature = 14.9 }]
 
 #[test]
 fn cases_of_an_example_are_as_they_say() {
-    let folder = Folder::new("cases");
+    let folder = with_modules("cases");
     let path = folder.write("cases.toml", CASES);
     check(&path);
     let reports = run(&path, false);
@@ -105,7 +88,7 @@ fn cases_of_an_example_are_as_they_say() {
 
 #[test]
 fn what_differs_is_shown_and_an_update_puts_it_right() {
-    let folder = Folder::new("update");
+    let folder = with_modules("update");
     let wrong = CASES
         .replace("rows = [{ sensor = \"a\", temperature = 15.0 }]", "rows = [{ sensor = \"z\" }]")
         .replace("rejected = \"malformed\"\n", "filtered = true # not so\n");
@@ -129,7 +112,7 @@ fn what_differs_is_shown_and_an_update_puts_it_right() {
 
 #[test]
 fn nothing_said_is_a_failure_and_an_update_says_it() {
-    let folder = Folder::new("nothing");
+    let folder = with_modules("nothing");
     let text = r#"{"module": "enrich_route.wasm", "config": {"alarm_above": 60.0}, "case": [
         {"record": [{"value": {"temperature": 100.0}}, {"value": {"temperature": "hot"}}]}]}"#;
     let path = folder.write("cases.json", text);
@@ -145,7 +128,7 @@ fn nothing_said_is_a_failure_and_an_update_says_it() {
 
 #[test]
 fn a_chain_hands_its_rows_on_and_reads_keys() {
-    let folder = Folder::new("chain");
+    let folder = with_modules("chain");
     let text = r#"
 key = { format = "string", column = "site" }
 fuel_max = 100_000
@@ -168,7 +151,7 @@ rows = [{ site = "n", metric = { symbol = "b" }, value = 2.0 }]
 "#;
     let path = folder.write("chain.cases.toml", text);
     check(&path);
-    folder.write("dear.cases.toml", &text.replace("100_000", "10"));
+    folder.write("dear.cases.toml", text.replace("100_000", "10"));
     let report = run(&folder.0.join("dear.cases.toml"), false).remove(0);
     assert!(report.too_dear && report.different == 0, "{report:?}");
     assert!(report.complaints[0].ends_with("fuel_max is 10"), "{report:?}");
@@ -176,11 +159,11 @@ rows = [{ site = "n", metric = { symbol = "b" }, value = 2.0 }]
 
 #[test]
 fn faults_are_alone_with_their_records() {
-    let folder = Folder::new("faulty");
+    let folder = with_modules("faulty");
     let text = r#"
 [[transform]]
 module = "faulty.wasm"
-deadline = "100ms"
+deadline = "1s"
 
 [[case]]
 [[case.record]]
@@ -201,7 +184,7 @@ rejected = "refused-by-transform: "
 
 #[test]
 fn records_for_topics_stand_behind_the_rows() {
-    let folder = Folder::new("emits");
+    let folder = with_modules("emits");
     let text = r#"
 module = "alarms.wasm"
 config = { topic = "alarms", max_celsius = 60.0 }
@@ -218,7 +201,7 @@ value = { sensor = "a", temperature = 100.0 }
 
 #[test]
 fn a_pipeline_becomes_the_lines_of_its_sink() {
-    let folder = Folder::new("pipeline");
+    let folder = with_modules("pipeline");
     folder.write(
         "bridge.toml",
         r#"
@@ -277,7 +260,7 @@ lines = ['files {"timestamp":"2026-01-01T00:00:00.000000Z","a":1}']
 
 #[test]
 fn mistakes_say_where_they_are() {
-    let folder = Folder::new("mistakes");
+    let folder = with_modules("mistakes");
     let record = "[[case]]\nname = 'n'\n[[case.record]]\n";
     let module = "module = 'drop_cold.wasm'\n";
     refused(&folder, module, "there is no case in it");
@@ -293,7 +276,7 @@ fn mistakes_say_where_they_are() {
 
 #[test]
 fn the_first_cases_of_a_project_can_be_read() {
-    let folder = Folder::new("template");
+    let folder = with_modules("template");
     for language in crate::author::LANGUAGES {
         let cases = language.template.iter().find(|(path, _)| *path == "cases.toml");
         let (_, text) = cases.expect("every project begins with cases");
@@ -327,7 +310,7 @@ timestamp = 1700000000000
 headers = { index = "5" }
 rejected = "trap"
 "#;
-    let folder = Folder::new("kept");
+    let folder = with_modules("kept");
     let path = folder.write("faulty-5f0c-trap.cases.toml", KEPT);
     check(&path);
     let repaired = KEPT.replace("panic", "none");

@@ -69,6 +69,31 @@ fn avro_that_nobody_wrote() {
 }
 
 #[test]
+fn json_behind_an_id_that_nobody_wrote() {
+    drive("decode_json_schema");
+}
+
+#[test]
+fn values_that_nobody_packed() {
+    drive("decode_packed");
+}
+
+#[test]
+fn changes_that_no_connector_wrote() {
+    drive("decode_debezium");
+}
+
+#[test]
+fn protobuf_that_nobody_wrote() {
+    drive("decode_protobuf");
+}
+
+#[test]
+fn schemas_of_protobuf_that_nobody_wrote() {
+    drive("proto_text");
+}
+
+#[test]
 fn answers_that_no_guest_should_give() {
     drive("guest_rows");
 }

@@ -251,7 +251,6 @@ const PURE: &[&str] = &[
     "kafka/wire/hello",
     "kafka/wire/metadata",
     "kafka/wire/record",
-    "kafka/wire/unpack",
     "kafka/wire/vet",
     "kafka/wire/write",
     "kind",
@@ -261,6 +260,7 @@ const PURE: &[&str] = &[
     "reject.rs",
     "shape",
     "ticket",
+    "unpack",
     "sink/questdb/answer",
     "sink/questdb/ddl",
     "sink/questdb/encode",
@@ -306,8 +306,10 @@ fn every_kind_is_in_its_table() {
             if defines && !table.contains(&format!("{kind}::KIND")) {
                 complaints.push(format!("{path}: `{kind}::KIND` is not in the table of `{room}`"));
             }
-            if defines && !text.contains(&format!("name: \"{kind}\"")) {
-                complaints.push(format!("{path}: a kind is called as its file: `{kind}`"));
+            // Of several words, files are joined by `_` and kinds by `-`.
+            let name = kind.replace('_', "-");
+            if defines && !text.contains(&format!("name: \"{name}\"")) {
+                complaints.push(format!("{path}: a kind is called as its file: `{name}`"));
             }
         }
     }

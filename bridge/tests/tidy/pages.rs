@@ -105,10 +105,29 @@ fn completed(piece: &str) -> String {
 }
 
 fn load(text: &str, folder: &Path) -> Result<Plan, String> {
-    // Examples may rest on the environment: whatever they ask for is there.
+    // Examples may rest on the environment and on files of secrets: whatever they ask for is there.
+    let mut pieces = text.split("${file:");
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        text.push_str("value");
+        text.push_str(piece.split_once('}').map_or("", |(_, rest)| rest));
+    }
     let env = |_: &str| Some("value".to_owned());
     let around = Surroundings { env: &env, host: "host".to_owned(), base: folder };
-    Plan::parse("example", text, &around, &Overrides::default()).map_err(|m| m.to_string())
+    Plan::parse("example", &text, &around, &Overrides::default()).map_err(|m| m.to_string())
+}
+
+/// The texts that stand in blocks of YAML, below a line that ends with this.
+fn blocks(text: &str, head: &str) -> Vec<String> {
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let lines: Vec<&str> = text.lines().collect();
+    let heads = lines.iter().enumerate().filter(|(_, line)| line.ends_with(head));
+    let below = heads.map(|(at, line)| {
+        let inner = |below: &&&str| below.trim().is_empty() || indent(below) > indent(line);
+        let block = lines[at + 1..].iter().take_while(inner);
+        block.map(|line| format!("{}\n", line.trim_start())).collect()
+    });
+    below.collect()
 }
 
 #[test]
@@ -128,6 +147,14 @@ fn examples_of_configuration_load() {
         tried += 1;
         if let Err(wrong) = load(&text, &root().join("deploy")) {
             complaints.push(format!("{path} is refused:\n{wrong}"));
+        }
+    }
+    for (path, text) in files(".yaml").into_iter().filter(|(path, _)| path.starts_with("deploy/")) {
+        for piece in blocks(&text, "bridge.toml: |") {
+            tried += 1;
+            if let Err(wrong) = load(&piece, &root().join("deploy")) {
+                complaints.push(format!("{path} holds what is refused:\n{wrong}"));
+            }
         }
     }
     check(&complaints);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use world::{Kafka, QuestDb};
+use world::{Kafka, KafkaOptions, QuestDb};
 
 use crate::bridge_process;
 
@@ -20,9 +20,9 @@ pub struct Bench {
 }
 
 impl Bench {
-    fn start() -> Result<Self> {
+    fn start(options: KafkaOptions) -> Result<Self> {
         std::thread::scope(|scope| {
-            let kafka = scope.spawn(Kafka::start);
+            let kafka = scope.spawn(|| Kafka::start_with(options));
             let questdb = QuestDb::start().context("starting QuestDB")?;
             let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
             Ok(Self { kafka: kafka.context("starting Kafka")?, questdb })
@@ -51,20 +51,40 @@ impl Bench {
 
 /// Runs one test with the servers to itself; when it fails, says what every bridge said last.
 pub fn promise(name: &str, body: impl FnOnce(&'static Bench) -> Result<()>) {
-    static TURN: Mutex<()> = Mutex::new(());
+    promise_with(KafkaOptions::default, name, body);
+}
+
+/// The same with another broker: it is that of the first test, so all of a binary want the same.
+pub fn promise_with(
+    options: fn() -> KafkaOptions,
+    name: &str,
+    body: impl FnOnce(&'static Bench) -> Result<()>,
+) {
     static BENCH: OnceLock<Bench> = OnceLock::new();
+    let start = || Bench::start(options());
+    promise_on(&BENCH, start, name, |bench| {
+        bench.repair()?;
+        body(bench)
+    });
+}
+
+/// The same with servers of any kind, which are started by the first test.
+pub fn promise_on<S: Sync>(
+    servers: &'static OnceLock<S>,
+    start: impl FnOnce() -> Result<S>,
+    name: &str,
+    body: impl FnOnce(&'static S) -> Result<()>,
+) {
+    static TURN: Mutex<()> = Mutex::new(());
     // A failed test poisons the turn; the next one repairs what it left.
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let bench = BENCH.get_or_init(|| match Bench::start() {
-        Ok(bench) => bench,
+    let servers = servers.get_or_init(|| match start() {
+        Ok(servers) => servers,
         Err(error) => panic!("starting the servers: {error:#}"),
     });
     bridge_process::forget_words();
     let start = Instant::now();
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        bench.repair()?;
-        body(bench)
-    }));
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(servers)));
     let seconds = start.elapsed().as_secs_f64();
     match outcome {
         Ok(Ok(())) => println!("{name}: held, {seconds:.1} s"),

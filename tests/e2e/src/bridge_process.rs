@@ -134,6 +134,10 @@ impl Bridge {
 
     /// SIGTERM; must end with status 0.
     pub fn stop_well(&self, within: Duration) -> Result<()> {
+        // Before its endpoints answer, a signal ends it as it does any process.
+        if !self.http.is_empty() {
+            self.wait(within, "its first answer", || self.get("/readyz").map(drop))?;
+        }
         let status = self.stop(within)?;
         anyhow::ensure!(status.success(), "after SIGTERM the bridge ended with {status}");
         Ok(())

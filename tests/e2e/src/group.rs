@@ -27,8 +27,13 @@ pub struct Group {
 impl Group {
     /// Looks at a group.
     pub fn new(bench: &Bench, group: &str, topic: &str, partitions: i32) -> Result<Self> {
+        Self::at(&bench.kafka.brokers(), group, topic, partitions)
+    }
+
+    /// Looks at a group at other brokers.
+    pub fn at(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self> {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", bench.kafka.brokers()).set("group.id", group);
+        config.set("bootstrap.servers", brokers).set("group.id", group);
         config.set("reconnect.backoff.max.ms", "200");
         // A topic that was asked about while the broker was still making it stays known without its
         // partitions for this long.
@@ -71,14 +76,19 @@ impl Group {
         Ok(self.committed_each()?.iter().sum())
     }
 
-    /// Records in the topic.
-    pub fn end(&self) -> Result<i64> {
+    /// Offsets after the last record, by partition.
+    pub fn end_each(&self) -> Result<Vec<i64>> {
         let ends = (0..self.partitions).map(|partition| {
             world::await_ok(ANSWER, "the end of a partition", || {
                 Ok(self.consumer.fetch_watermarks(&self.topic, partition, REQUEST)?.1)
             })
         });
-        ends.sum()
+        ends.collect()
+    }
+
+    /// Records in the topic.
+    pub fn end(&self) -> Result<i64> {
+        Ok(self.end_each()?.iter().sum())
     }
 
     /// Records that the group is not done with.

@@ -7,6 +7,10 @@
 //!     Load     records at a pace        Group    committed offsets and lag
 //!     Reading  a record made from its number, so that SQL can check every row
 //!     moves    partitions that change hands under load
+//!     keyed    records of which the last of each key survives
+//!     streams  rows that are records of a topic, in their order
+//!     written  readings in formats that have schemas
+//!     tokens   a service that gives tokens
 //!     attacks  modules that attack the fence, and how each ends
 //! ```
 //!
@@ -18,14 +22,19 @@ mod bench;
 mod bridge_process;
 mod checks;
 mod group;
+pub mod keyed;
 mod load;
 mod metrics;
 pub mod moves;
 mod postgres;
 mod reading;
+mod registry;
 mod setup;
+mod streams;
+pub mod tokens;
+pub mod written;
 
-pub use bench::{Bench, promise};
+pub use bench::{Bench, promise, promise_on, promise_with};
 pub use bridge_process::{Answer, Bridge, program};
 pub use checks::{Band, columns_of, rows_are_exact, rows_are_there, rows_missing};
 pub use group::Group;
@@ -33,7 +42,9 @@ pub use load::{Load, paced};
 pub use metrics::Metrics;
 pub use postgres::{Held, dead_letters, held};
 pub use reading::{PARTITIONS, Reading};
+pub use registry::{Registry, Schemas};
 pub use setup::{Installed, Setup, Transport};
+pub use streams::stream_is_whole;
 
 /// Whether the tests take their full time.
 pub fn long() -> bool {

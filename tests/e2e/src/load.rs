@@ -6,12 +6,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use world::Record;
+use world::{Access, Record};
 
 use crate::bench::Bench;
 use crate::bridge_process::Bridge;
 use crate::group::Group;
 
+/// Order must hold whoever leads: see the order of the sink `kafka`.
+const IN_ORDER: [(&str, &str); 1] = [("max.in.flight.requests.per.connection", "1")];
 /// The producer looks at the clock this often; a burst is what it may send in this time.
 const BEAT: Duration = Duration::from_millis(5);
 
@@ -41,20 +43,31 @@ pub struct Load {
 impl Load {
     /// Starts to produce `make(0)`, `make(1)`, … to a topic.
     pub fn start(
-        bench: &'static Bench,
+        bench: &Bench,
+        topic: &str,
+        per_second: u64,
+        make: impl Fn(u64) -> Record + Send + 'static,
+    ) -> Self {
+        Self::start_at(&bench.kafka, topic, per_second, make)
+    }
+
+    /// The same at other brokers.
+    pub fn start_at(
+        kafka: &Access,
         topic: &str,
         per_second: u64,
         make: impl Fn(u64) -> Record + Send + 'static,
     ) -> Self {
         let (stop, handed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted, topic) = (stop.clone(), handed.clone(), topic.to_owned());
+        let kafka = kafka.clone();
         let thread = std::thread::spawn(move || {
             let numbers = (0..).take_while(|_| !stopped.load(Ordering::Relaxed));
             let records = paced(per_second, numbers).map(|number| {
                 counted.store(number + 1, Ordering::Relaxed);
                 make(number)
             });
-            bench.kafka.produce(&topic, records)
+            kafka.produce_with(&topic, records, &IN_ORDER)
         });
         Self { stop, handed, start: Instant::now(), thread }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use world::{Directory, Port};
+use world::{Directory, Port, QuestDb};
 
 use crate::bench::Bench;
 use crate::bridge_process::{Answer, Bridge};
@@ -63,6 +63,8 @@ pub struct Setup {
     pub rejects: Vec<String>,
     /// Lines of `[pipeline.readings.limits]`.
     pub limits: Vec<String>,
+    /// Lines of `[kafka]`, after the brokers.
+    pub kafka: Vec<String>,
     /// Lines of `[kafka.properties]`.
     pub properties: Vec<String>,
 }
@@ -71,32 +73,32 @@ impl Setup {
     /// Sensors' readings into a table that the bridge makes; creates the topic. Topic, group and
     /// table are new.
     pub fn readings(bench: &Bench, name: &str, partitions: i32) -> Result<Self> {
-        let setup = Self {
-            shape: vec![
-                "timestamp = { field = \"ts\", unit = \"us\" }".to_owned(),
-                "symbols = [\"sensor\", \"site\"]".to_owned(),
-                "columns = { temperature = \"double\", humidity = \"double\", \
-                 pressure = \"double\", seq = \"long\" }"
-                    .to_owned(),
-            ],
-            ..Self::bare(bench, name, partitions)
-        };
+        let setup = Self::shaped(bench, name, partitions);
         bench.kafka.create_topic(&setup.topic, partitions)?;
         Ok(setup)
     }
 
+    /// The same without its topic.
+    pub fn shaped(bench: &Bench, name: &str, partitions: i32) -> Self {
+        Self::bare(bench, name, partitions).of_readings()
+    }
+
     /// The same without a shape and without its topic.
     pub fn bare(bench: &Bench, name: &str, partitions: i32) -> Self {
-        let name = bench.unique(name);
+        Self::at(&bench.kafka.brokers(), &bench.questdb, &bench.unique(name), partitions)
+    }
+
+    /// The same at other servers; the name is to be new there.
+    pub fn at(brokers: &str, questdb: &QuestDb, name: &str, partitions: i32) -> Self {
         Self {
-            brokers: bench.kafka.brokers(),
-            topic: name.clone(),
+            brokers: brokers.to_owned(),
+            topic: name.to_owned(),
             partitions,
             group: format!("g-{name}"),
-            table: name,
-            http_address: bench.questdb.http_address(),
-            tcp_address: bench.questdb.tcp_address(),
-            pg_address: bench.questdb.pg_address(),
+            table: name.to_owned(),
+            http_address: questdb.http_address(),
+            tcp_address: questdb.tcp_address(),
+            pg_address: questdb.pg_address(),
             transport: Transport::Http,
             transforms: Vec::new(),
             pipeline: Vec::new(),
@@ -107,8 +109,21 @@ impl Setup {
             also: Vec::new(),
             rejects: Vec::new(),
             limits: Vec::new(),
+            kafka: Vec::new(),
             properties: Vec::new(),
         }
+    }
+
+    /// With the shape of readings.
+    pub fn of_readings(mut self) -> Self {
+        self.shape = vec![
+            "timestamp = { field = \"ts\", unit = \"us\" }".to_owned(),
+            "symbols = [\"sensor\", \"site\"]".to_owned(),
+            "columns = { temperature = \"double\", humidity = \"double\", pressure = \
+             \"double\", seq = \"long\" }"
+                .to_owned(),
+        ];
+        self
     }
 
     /// Over this transport.
@@ -146,9 +161,13 @@ impl Setup {
         };
         line("cache = \"cache\"");
         line(&format!("[kafka]\nbrokers = \"{}\"", self.brokers));
-        line("[kafka.properties]");
-        // A broker that comes back is found at once, not after ten seconds.
-        line("\"reconnect.backoff.max.ms\" = 1000");
+        self.kafka.iter().for_each(|of_kafka| line(of_kafka));
+        // A test's own come in the other form.
+        if !self.kafka.iter().any(|line| line.starts_with("properties")) {
+            line("[kafka.properties]");
+            // A broker that comes back is found at once, not after ten seconds.
+            line("\"reconnect.backoff.max.ms\" = 1000");
+        }
         self.properties.iter().for_each(|property| line(property));
         line(&format!("[http]\nlisten = \"{listen}\""));
         line("[pipeline.readings]");
@@ -204,6 +223,16 @@ impl Setup {
         let file = directory.path().join("bridge.toml");
         std::fs::write(&file, self.text(&port.address())).context("writing bridge.toml")?;
         Ok(Installed { setup: self, file, port, directory })
+    }
+
+    /// The same without its group; `lines` stand in its place.
+    pub fn install_alone(self, lines: &str) -> Result<Installed> {
+        let installed = self.install()?;
+        let text = std::fs::read_to_string(&installed.file)?;
+        let group = format!("group = \"{}\"", installed.setup.group);
+        ensure!(text.contains(&group), "{text}");
+        std::fs::write(&installed.file, text.replace(&group, &format!("group = false\n{lines}")))?;
+        Ok(installed)
     }
 }
 
@@ -275,6 +304,12 @@ impl Installed {
     /// The group, from the outside.
     pub fn group(&self, bench: &Bench) -> Result<Group> {
         Group::new(bench, &self.setup.group, &self.setup.topic, self.setup.partitions)
+    }
+
+    /// The same, of brokers that no bench has.
+    pub fn its_group(&self) -> Result<Group> {
+        let Setup { brokers, group, topic, partitions, .. } = &self.setup;
+        Group::at(brokers, group, topic, *partitions)
     }
 
     /// The folder that relative paths of the file start from.

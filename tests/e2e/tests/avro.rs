@@ -10,22 +10,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Band, PARTITIONS, Reading, Setup, promise, rows_are_exact};
+use e2e::{Band, PARTITIONS, Reading, Setup, promise, rows_are_exact, written};
 use world::{Port, Record};
 
 const ENDS: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(90);
 const VISIBLE: Duration = Duration::from_secs(30);
 
-const FIELDS: &str = r#"{"name":"ts","type":{"type":"long","logicalType":"timestamp-micros"}},
-    {"name":"sensor","type":"string"},{"name":"site","type":"string"},
-    {"name":"temperature","type":"double"},{"name":"humidity","type":"double"},
-    {"name":"pressure","type":"double"},{"name":"seq","type":"long"},{"name":"ok","type":"boolean"}"#;
 const MORE: &str = r#",{"name":"unit","type":["null","string"]},
     {"name":"place","type":{"type":"record","name":"Place","fields":[{"name":"floor","type":"int"}]}}"#;
 
 fn schema(more: &str) -> String {
-    format!(r#"{{"type":"record","name":"Reading","fields":[{FIELDS}{more}]}}"#)
+    let fields = written::AVRO_FIELDS;
+    format!(r#"{{"type":"record","name":"Reading","fields":[{fields}{more}]}}"#)
 }
 
 /// A registry of schemas by their ids.
@@ -88,48 +85,9 @@ fn serve(
     write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-/// Zigzag, seven bits a byte, the lowest first.
-fn long(out: &mut Vec<u8>, value: i64) {
-    let mut left = ((value << 1) ^ (value >> 63)) as u64;
-    while left >= 0x80 {
-        out.push(left as u8 | 0x80);
-        left >>= 7;
-    }
-    out.push(left as u8);
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    long(out, text.len() as i64);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// A reading in Avro, framed with the id of its schema: 1, or 2 with more fields.
+/// A reading framed with the id of its schema: 1, or 2 with more fields.
 fn framed(reading: Reading, id: u32) -> Result<Record> {
-    let json: serde_json::Value = serde_json::from_str(&reading.json())?;
-    let number = |name: &str| json[name].as_f64().unwrap_or_default();
-    let word = |name: &str| json[name].as_str().unwrap_or_default();
-    let mut out = vec![0];
-    out.extend_from_slice(&id.to_be_bytes());
-    long(&mut out, json["ts"].as_i64().unwrap_or_default());
-    text(&mut out, word("sensor"));
-    text(&mut out, word("site"));
-    for name in ["temperature", "humidity", "pressure"] {
-        out.extend_from_slice(&number(name).to_le_bytes());
-    }
-    long(&mut out, reading.0 as i64);
-    out.push(u8::from(json["ok"].as_bool().unwrap_or_default()));
-    if id == 2 {
-        match reading.0 % 2 {
-            0 => out.push(0),
-            _ => {
-                out.push(2);
-                text(&mut out, "°C");
-            }
-        }
-        long(&mut out, reading.0 as i64 % 7 - 3);
-    }
-    let plain = reading.record(PARTITIONS);
-    Ok(Record { value: Some(out), ..plain })
+    Ok(written::framed(reading, id, &written::avro(reading, id == 2)?))
 }
 
 #[test]

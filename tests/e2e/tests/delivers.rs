@@ -193,7 +193,7 @@ fn values_of_every_shape() {
             "timestamp = \"kafka\"".to_owned(),
             "symbols = [\"kind\"]".to_owned(),
             "columns = { n_deep_x = \"long\", half = \"double\" }".to_owned(),
-            "rename = { old = \"new\" }".to_owned(),
+            "mapping = { old = \"new\" }".to_owned(),
             "drop = [\"secret\"]".to_owned(),
             "metadata = { offset = \"at\", headers = { trace = \"trace_id\" } }".to_owned(),
         ];

@@ -104,14 +104,14 @@ fn a_second_server_while_the_first_is_dead() {
         let bridge = installed.start_ready()?;
         let load = load(bench, &installed.setup.topic);
         group.wait_progress(&bridge, 0, PROGRESS)?;
-        for round in 0..pick(3, 10) {
+        for round in 0..pick(2, 10) {
             first.kill()?;
             wait_turned(&bridge, &group, true).with_context(|| format!("round {round}"))?;
             first.restart()?;
             wait_turned(&bridge, &group, false).with_context(|| format!("round {round}"))?;
         }
         let turns = bridge.metrics()?.sum("bridge_fallbacks_total")?;
-        ensure!(turns == f64::from(pick(3, 10)), "it turned {turns} times");
+        ensure!(turns == f64::from(pick(2, 10)), "it turned {turns} times");
         let count = load.finish(Duration::ZERO)?;
         group.wait_drained(&bridge, DRAIN)?;
         bridge.stop_well(Duration::from_secs(30))?;
@@ -139,7 +139,7 @@ fn postgresql_while_questdb_is_dead() {
         let bridge = installed.start_ready()?;
         let load = load(bench, &installed.setup.topic);
         group.wait_progress(&bridge, 0, PROGRESS)?;
-        for round in 0..pick(3, 10) {
+        for round in 0..pick(2, 10) {
             first.kill()?;
             wait_turned(&bridge, &group, true).with_context(|| format!("round {round}"))?;
             first.restart()?;
@@ -167,7 +167,7 @@ fn questdb_while_postgresql_is_dead() {
         let group = installed.group(bench)?;
         let bridge = installed.start()?;
         let load = load(bench, &installed.setup.topic);
-        for round in 0..pick(3, 10) {
+        for round in 0..pick(2, 10) {
             if round > 0 {
                 first.kill()?;
             }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bridge::batch::{PartitionIndex, Route};
-use bridge::config::{Fetching, KafkaPlan, Start, Topics};
+use bridge::config::security::SecurityPlan;
+use bridge::config::{Fetching, Group, KafkaPlan, OutOfRange, Start, Topics};
 use bridge::limits::{Limits, MIB};
 use bridge::source::kafka::KafkaSource;
 use bridge::source::{Event, Source};
@@ -30,11 +31,14 @@ fn plan(kafka: &Kafka, topic: &str, fetch: Fetching, properties: &[(&str, &str)]
     KafkaPlan {
         properties: all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         topics: Topics::List(vec![topic.to_owned()]),
-        group: format!("{topic}-{fetch:?}-{:?}", properties.last()),
+        group: Group::Named(format!("{topic}-{fetch:?}-{:?}", properties.last())),
         instance: None,
         start: Start::Earliest,
         from: None,
+        out_of_range: OutOfRange::Stop,
+        range: None,
         fetch,
+        security: SecurityPlan::default(),
     }
 }
 
@@ -122,11 +126,15 @@ fn check(kafka: &Kafka, topic: &str, properties: &[(&str, &str)]) -> Result<usiz
     let records =
         (0..PARTITIONS).map(|partition| Record::new(LAST).key("last").partition(partition));
     kafka.produce(topic, records)?;
-    let library = read(&plan(kafka, topic, Fetching::Library, properties), false)?;
+    let plan = |fetch, properties| KafkaPlan {
+        out_of_range: OutOfRange::Earliest,
+        ..plan(kafka, topic, fetch, properties)
+    };
+    let library = read(&plan(Fetching::Library, properties), false)?;
     let mut again = vec![("fetch.wait.max.ms", "50")];
     again.extend(properties);
     for (properties, rewinds) in [(properties, false), (&again, true)] {
-        let own = read(&plan(kafka, topic, Fetching::Auto, properties), rewinds)?;
+        let own = read(&plan(Fetching::Auto, properties), rewinds)?;
         for (partition, expected) in &library.records {
             let found = &own.records[partition];
             let differ = found.iter().zip(expected).find(|(found, expected)| found != expected);
@@ -343,7 +351,7 @@ fn retention(kafka: &Kafka) -> Result<()> {
     let (own, library) = (complaint(Fetching::Auto)?, complaint(Fetching::Library)?);
     ensure!(own == library && own.contains("is not in the log any more"), "{own}, {library}");
     kafka.produce(topic, (0..300).map(record))?;
-    check(kafka, topic, &[("auto.offset.reset", "earliest")])?;
+    check(kafka, topic, &[("client.id", "late")])?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Promise: readings that come as CSV or as line protocol are the same rows as those in JSON; what
 //! is broken among them is in the dead letters, with its line and its column.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -106,6 +107,63 @@ fn line_protocol_becomes_the_same_rows() {
         let broken = "reading,sensor=s temperature=hot 1700000000000000";
         let words = "line 1: field `temperature`: expected 1.5, 1i";
         same_rows(bench, "ilp", value, ilp_line, (broken, words))
+    });
+}
+
+fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+#[test]
+fn compressed_values_become_the_same_rows() {
+    promise("values that are compressed one by one become the same rows", |bench| {
+        let mut setup = Setup::readings(bench, "packed", PARTITIONS)?;
+        setup.pipeline.push("value = { format = \"json\", compression = \"gzip\" }".to_owned());
+        setup.pipeline.push("record_bytes_max = \"1MiB\"".to_owned());
+        let installed = setup.install()?;
+        let mut records = (0..COUNT)
+            .map(|seq| {
+                let record = Reading(seq).record(PARTITIONS);
+                let value = gzip(record.value.as_deref().unwrap_or_default())?;
+                Ok(Record { value: Some(value), ..record })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        // Kilobytes that would become far more than a value may have; and half a stream.
+        let bomb = gzip(&vec![b' '; 64 << 20])?;
+        let half = gzip(b"{\"seq\":1}")?;
+        records.push(Record::new(bomb.clone()).partition(0));
+        records.push(Record::new(half[..half.len() / 2].to_vec()).partition(0));
+        // A batch that unpacks to a thousand times its bytes.
+        let wide = (COUNT..COUNT + 2_000).map(|seq| {
+            let reading = Reading(seq);
+            let spaced = reading.json().replacen('{', &format!("{{{}", " ".repeat(200_000)), 1);
+            Ok(Record { value: Some(gzip(spaced.as_bytes())?), ..reading.record(1) })
+        });
+        records.extend(wide.collect::<Result<Vec<_>>>()?);
+        let ceiling = installed.memory_ceiling()?;
+        bench.kafka.produce(&installed.setup.topic, records)?;
+        let bridge = installed.start_ready()?;
+        installed.group(bench)?.wait_drained(&bridge, DRAIN)?;
+        let table = &installed.setup.table;
+        rows_are_exact(&bench.questdb, table, COUNT + 2_000, Band::ALL, VISIBLE)?;
+        let peak = bridge.metrics()?.sum("process_resident_memory_bytes")?;
+        ensure!(peak <= ceiling as f64, "{peak} bytes resident, the ceiling is {ceiling}");
+        bridge.stop_well(ENDS)?;
+        let letters = bench.kafka.read_all(&format!("{}.dead-letters", installed.setup.topic))?;
+        ensure!(letters.len() == 2, "{} dead letters, not two", letters.len());
+        for (value, words) in [
+            (&bomb[..], "unpack to more than record_bytes_max = 1048576"),
+            (&half[..half.len() / 2], "the value is not gzip: "),
+        ] {
+            let letter = letters.iter().find(|letter| letter.value.as_deref() == Some(value));
+            let letter = letter.ok_or_else(|| anyhow::anyhow!("no letter is as it was sent"))?;
+            let detail = letter.headers.iter().filter_map(|(_, value)| value.as_deref());
+            let said = detail.map(String::from_utf8_lossy).any(|text| text.contains(words));
+            ensure!(said, "no header says {words:?}: {:?}", letter.headers);
+        }
+        Ok(())
     });
 }
 

@@ -1,12 +1,17 @@
 //! Promise: a broken record ends in the dead letters, whole and with its reason; every other record
-//! is in the table.
+//! is in the table. Letters that are sent through their pipeline are all stored, whatever is killed
+//! on the way.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Band, Bench, PARTITIONS, Reading, Setup, Transport, promise, rows_are_exact};
-use world::{Message, Record};
+use e2e::moves::SESSION;
+use e2e::{
+    Answer, Band, Bench, Bridge, Group, Installed, PARTITIONS, Reading, Setup, Transport, promise,
+    rows_are_exact,
+};
+use world::{Message, Proxy, Record};
 
 /// Twenty endless loops, each found by halving its batch, cost some deadlines each.
 const DRAIN: Duration = Duration::from_secs(120);
@@ -226,5 +231,245 @@ fn a_flood_of_one_reason_stops_the_pipeline() {
         let committed = installed.group(bench)?.committed()?;
         ensure!(committed < 30_000, "everything was thrown away before it stopped");
         Ok(())
+    });
+}
+
+/// Records of the test of letters that go through their pipeline.
+const THROUGH: u64 = 700;
+/// One in so many has a field that the first configuration does not take.
+const NOTED: u64 = 7;
+
+fn noted(seq: u64) -> Record {
+    let value = Reading(seq).json().replacen('{', "{\"note\":\"wet\",", 1);
+    Record { value: Some(value.into_bytes()), ..Reading(seq).record(PARTITIONS) }
+}
+
+fn noted_or_not(seq: u64) -> Record {
+    if seq.is_multiple_of(NOTED) { noted(seq) } else { Reading(seq).record(PARTITIONS) }
+}
+
+/// A pipeline that refuses records with a note, and the same when it is mended.
+fn refusing(mut setup: Setup) -> (Setup, Setup) {
+    let mut mended = setup.clone();
+    mended.shape.push("drop = [\"note\"]".to_owned());
+    for line in &mut setup.shape {
+        *line = line.replace("seq = \"long\" }", "seq = \"long\", note = \"long\" }");
+    }
+    (setup, mended)
+}
+
+/// `bridge replay --through` of a reason; the lines that it answers with.
+fn through(installed: &Installed, reason: &str) -> Result<Vec<String>> {
+    let file = installed.file.to_str().context("temporary folders have plain names")?;
+    let answer = Answer::of(&["replay", "--config", file, "--through", "--reason", reason])?;
+    answer.ensure_code(0)?;
+    Ok(answer.stdout.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn letters_go_through_their_pipeline_and_nobody_else_sees_them() {
+    promise("letters go through their pipeline and nobody else sees them", |bench| {
+        let mut setup = Setup::readings(bench, "through", PARTITIONS)?;
+        setup.shape.push("metadata = true".to_owned());
+        let (setup, mended) = refusing(setup);
+        let (topic, table) = (mended.topic.clone(), mended.table.clone());
+        let letters = format!("{topic}.dead-letters");
+        bench.kafka.produce(&topic, [Record::new("{\"ts\":").key("k").partition(0)])?;
+        bench.kafka.produce(&topic, (0..THROUGH).map(noted_or_not))?;
+        let installed = setup.install()?;
+        let bridge = installed.start()?;
+        installed.group(bench)?.wait_drained(&bridge, DRAIN)?;
+        bridge.stop_well(Duration::from_secs(20))?;
+        let wrong = THROUGH / NOTED;
+        let found = bench.kafka.read_all(&letters)?.len() as u64;
+        ensure!(found == wrong + 1, "{found} letters, not {}", wrong + 1);
+        let ends = bench.kafka.end_offsets(&topic)?;
+
+        let mended = mended.install()?;
+        let said = through(&mended, "wrong-type")?;
+        let expected = [
+            format!("{wrong} of {topic} sent through readings (wrong-type)"),
+            format!("{wrong} of {found} letters sent, 1 others left"),
+            format!("{wrong} stored, 0 filtered, 0 rejected again"),
+        ];
+        ensure!(said == expected, "{said:?}");
+        rows_are_exact(&bench.questdb, &table, THROUGH, Band::ALL, VISIBLE)?;
+        // Each row says where its record is, and no two say the same.
+        let places = bench.questdb.scalar_i64(&format!(
+            "select count() from (select distinct kafka_partition, kafka_offset from {table} \
+             where kafka_topic = '{topic}')"
+        ))?;
+        ensure!(places == THROUGH as i64, "{places} places of {THROUGH} records");
+
+        // What is refused again is a letter again, and not taken again by the same run.
+        let said = through(&mended, "malformed")?;
+        let expected = [
+            format!("1 of {topic} sent through readings (malformed)"),
+            format!("1 of {found} letters sent, {wrong} others left"),
+            "0 stored, 0 filtered, 1 rejected again".to_owned(),
+        ];
+        ensure!(said == expected, "{said:?}");
+        let all = bench.kafka.read_all(&letters)?;
+        ensure!(all.len() as u64 == found + 1, "{} letters, not {}", all.len(), found + 1);
+        let again = all.iter().filter(|letter| {
+            let is = |name: &str, value: &str| letter.header(name).as_deref() == Some(value);
+            is("bridge.topic", &topic) && is("bridge.offset", "0") && is("bridge.partition", "0")
+        });
+        ensure!(again.count() == 2, "the letter of the broken record is not there twice");
+
+        // The group knows what went through: only the new letter is looked at.
+        let said = through(&mended, "wrong-type")?;
+        ensure!(said[0] == "0 of 1 letters sent, 1 others left", "{said:?}");
+        rows_are_exact(&bench.questdb, &table, THROUGH, Band::ALL, VISIBLE)?;
+        ensure!(bench.kafka.end_offsets(&topic)? == ends, "the topic of the records has grown");
+        Ok(())
+    });
+}
+
+/// Letters of the tests of replays that something happens to.
+const LETTERS: u64 = 3_000;
+/// How long the proxy holds what goes to the database, and what comes back. With requests of less
+/// than fifty rows, one at a time, a replay takes six seconds at least.
+const HELD: Duration = Duration::from_millis(50);
+const PACE: [&str; 5] = [
+    "lanes = 1",
+    "batch_records_max = 25",
+    "payload_rows_max = 25",
+    "commit_rows_max = 25",
+    "commit_interval = \"1s\"",
+];
+
+/// Records that were refused, every one, and the pipeline that takes them by now, slowly.
+struct Refused {
+    mended: Installed,
+    /// Between a replay and the database.
+    proxy: Proxy,
+    /// What a replay's group is called.
+    name: String,
+    /// How many letters it knows to be stored.
+    group: Group,
+}
+
+impl Refused {
+    fn new(bench: &Bench, name: &str) -> Result<Self> {
+        let setup = Setup::readings(bench, name, PARTITIONS)?.upserting();
+        let (setup, mut mended) = refusing(setup);
+        bench.kafka.produce(&setup.topic, (0..LETTERS).map(noted))?;
+        let letters = format!("{}.dead-letters", setup.topic);
+        let installed = setup.install()?;
+        let bridge = installed.start()?;
+        installed.group(bench)?.wait_drained(&bridge, DRAIN)?;
+        bridge.stop_well(Duration::from_secs(20))?;
+
+        let name = format!("replay-{}", mended.topic);
+        let group = Group::new(bench, &name, &letters, PARTITIONS)?;
+        let end = group.end()?;
+        ensure!(end == LETTERS as i64, "{end} letters, not {LETTERS}");
+        let proxy = Proxy::start(&bench.questdb.http_address())?;
+        proxy.delay(HELD);
+        mended.http_address = proxy.address();
+        mended.limits = PACE.map(str::to_owned).into();
+        // Whoever comes after one that was killed waits until its session has ended.
+        mended.properties.push(SESSION.to_owned());
+        Ok(Self { mended: mended.install()?, proxy, name, group })
+    }
+
+    fn arguments(&self) -> Result<[&str; 8]> {
+        let file = self.mended.file.to_str().context("temporary folders have plain names")?;
+        let group = self.name.as_str();
+        Ok(["replay", "--config", file, "--through", "--reason", "wrong-type", "--group", group])
+    }
+
+    /// A replay that has committed, and is not done.
+    fn start_midway(&self) -> Result<Bridge> {
+        // It serves no HTTP.
+        let replay = Bridge::start(&self.arguments()?, "")?;
+        self.group.wait_progress(&replay, 0, DRAIN)?;
+        Ok(replay)
+    }
+
+    /// The same command, to its end and not held up any more.
+    fn finish(&self) -> Result<Vec<String>> {
+        self.proxy.delay(Duration::ZERO);
+        let answer = Answer::of(&self.arguments()?)?;
+        answer.ensure_code(0)?;
+        Ok(answer.stdout.lines().map(str::to_owned).collect())
+    }
+
+    /// What a replay says that read so many letters and had all of them stored.
+    fn stored(&self, count: u64) -> [String; 3] {
+        [
+            format!("{count} of {} sent through readings (wrong-type)", self.mended.setup.topic),
+            format!("{count} of {count} letters sent, 0 others left"),
+            format!("{count} stored, 0 filtered, 0 rejected again"),
+        ]
+    }
+
+    /// Every letter is a row, none is two, and the group knows it.
+    fn ensure_all_stored(&self, bench: &Bench) -> Result<()> {
+        let known = self.group.committed()?;
+        ensure!(known == LETTERS as i64, "{known} of {LETTERS} letters are known to be stored");
+        rows_are_exact(&bench.questdb, &self.mended.setup.table, LETTERS, Band::ALL, VISIBLE)
+    }
+}
+
+#[test]
+fn a_killed_replay_goes_on_where_it_stopped() {
+    promise("a killed replay goes on where it stopped", |bench| {
+        let refused = Refused::new(bench, "resumed")?;
+        let group = &refused.group;
+        let count = format!("select count() from {}", refused.mended.setup.table);
+        let replay = refused.start_midway()?;
+        // Between the answer of the database and the commit: the next one is most of a second away.
+        replay.wait(VISIBLE, "rows that the group does not know of", || {
+            let rows = bench.questdb.scalar_i64(&count)?;
+            let known = group.committed()?;
+            ensure!(rows > known, "{rows} rows, {known} letters are known to be stored");
+            Ok(())
+        })?;
+        replay.kill()?;
+        let (known, rows) = (group.committed()?, bench.questdb.scalar_i64(&count)?);
+        println!("killed with {rows} rows, of which the group knows {known}");
+        ensure!(known < LETTERS as i64, "it was killed with nothing to do");
+        ensure!(rows > known, "{rows} rows, {known} known: none would be stored again");
+
+        // It takes what the group does not know of, all of it and no more. If a letter before that
+        // were not stored, its row would be missing now.
+        let said = refused.finish()?;
+        let left = LETTERS - known as u64;
+        ensure!(said == refused.stored(left), "{left} letters were left: {said:?}");
+        refused.ensure_all_stored(bench)
+    });
+}
+
+#[test]
+fn a_replay_waits_while_the_database_is_away() {
+    promise("a replay waits while the database is away", |bench| {
+        let refused = Refused::new(bench, "awaited")?;
+        let replay = refused.start_midway()?;
+        bench.questdb.kill()?;
+        // When the database is back, we look at it before the replay does.
+        refused.proxy.refuse(true);
+        refused.proxy.cut();
+        replay.process().wait_for_line("is not answering", VISIBLE)?;
+        // Meanwhile there is time for some commits.
+        bench.questdb.restart()?;
+        replay.ensure_running()?;
+        let known = refused.group.committed()?;
+        ensure!(known < LETTERS as i64, "{known} letters count as stored, and nobody stored them");
+        let count = format!("select count() from {}", refused.mended.setup.table);
+        let rows = bench.questdb.wait_for(&count, |rows| rows >= known, VISIBLE);
+        let rows = rows.with_context(|| format!("{known} letters count as stored"))?;
+        println!("away with {rows} rows, of which the group knows {known}");
+
+        refused.proxy.delay(Duration::ZERO);
+        refused.proxy.refuse(false);
+        let status = replay.process().wait_exit(DRAIN)?;
+        ensure!(status.success(), "it ended with {status}");
+        // The last line; streams end after the process.
+        replay.process().wait_for_line("rejected again", VISIBLE)?;
+        let said = replay.process().stdout_lines();
+        ensure!(said == refused.stored(LETTERS), "{said:?}");
+        refused.ensure_all_stored(bench)
     });
 }

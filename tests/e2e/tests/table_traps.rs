@@ -142,7 +142,7 @@ fn an_altered_column_is_noticed() {
         bench.questdb.wait_for(&behind, |rows| rows > 0, VISIBLE)?;
         let count = load.finish(Duration::ZERO)? + 500;
         group.wait_drained(&bridge, DRAIN)?;
-        let letters = bench.kafka.read_all(&format!("{topic}.dead-letters"))?;
+        let letters = bench.kafka.read_all(&format!("{topic}.dead-letters")).unwrap_or_default();
         println!("{count} records, {} of them refused before it was noticed", letters.len());
         for letter in &letters {
             let reason = letter.header("bridge.reason").unwrap_or_default();
@@ -176,11 +176,11 @@ fn a_column_made_anew_is_noticed() {
         let count = load.finish(Duration::ZERO)? + 500;
         group.wait_drained(&bridge, DRAIN)?;
         let letters = bench.kafka.read_all(&format!("{topic}.dead-letters")).unwrap_or_default();
+        let with = bench.questdb.scalar_i64(&there)?;
+        println!("{count} records, {} refused, {with} with their value", letters.len());
         let all = format!("select count() from {table}");
         let stored = count as i64 - letters.len() as i64;
         bench.questdb.wait_for(&all, |rows| rows == stored, VISIBLE)?;
-        let with = bench.questdb.scalar_i64(&there)?;
-        println!("{count} records, {} refused, {with} with their value", letters.len());
         bridge.stop_well(Duration::from_secs(20))
     });
 }

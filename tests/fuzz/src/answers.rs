@@ -331,7 +331,7 @@ impl Making<'_> {
             match self.script.below(11) {
                 0 => len = 63,
                 1 => ptr += 4,
-                2 => record.flags = 4,
+                2 => record.flags = 8,
                 3 => record.partition = -2,
                 4 => record.timestamp_ms = -2,
                 5 => (record.flags, record.key) = (0, 0),

@@ -21,11 +21,20 @@ use bridge_abi::Kind;
 
 #[path = "answers.rs"]
 mod answers;
+#[path = "changes.rs"]
+mod changes;
+#[path = "columns.rs"]
+mod columns;
 #[path = "expressions.rs"]
 mod expressions;
+#[path = "wrapped.rs"]
+mod wrapped;
 
 pub use answers::{guest_answers, guest_rows, verdict};
+pub use changes::decode_debezium;
+pub use columns::take_apart;
 pub use expressions::expression;
+pub use wrapped::{decode_json_schema, decode_packed};
 
 /// A target: its name, what it does, and bytes to begin with.
 pub struct Target {
@@ -42,6 +51,16 @@ pub const TARGETS: &[Target] = &[
     Target { name: "decode_json", body: decode_json, seeds: json_seeds },
     Target { name: "decode_formats", body: decode_formats, seeds: format_seeds },
     Target { name: "decode_avro", body: decode_avro, seeds: avro_seeds },
+    Target {
+        name: "decode_json_schema",
+        body: decode_json_schema,
+        seeds: wrapped::json_schema_seeds,
+    },
+    Target { name: "decode_packed", body: decode_packed, seeds: wrapped::packed_seeds },
+    Target { name: "take_apart", body: take_apart, seeds: columns::seeds },
+    Target { name: "decode_debezium", body: decode_debezium, seeds: changes::seeds },
+    Target { name: "decode_protobuf", body: decode_protobuf, seeds: protobuf_seeds },
+    Target { name: "proto_text", body: proto_text, seeds: proto_seeds },
     Target { name: "guest_rows", body: guest_rows, seeds: answers::row_seeds },
     Target { name: "guest_answers", body: guest_answers, seeds: answers::answer_seeds },
     Target { name: "expression", body: expression, seeds: expressions::seeds },
@@ -435,13 +454,12 @@ pub fn decode_avro(bytes: &[u8]) {
             {"name":"next","type":"int","default":3}]}"#;
         options.push_str(&format!("reader_schema = '''{reader}'''\n"));
     }
-    let section = Section::new("value", options.parse().expect("our own TOML"));
-    let kind = KINDS.iter().find(|kind| kind.name == "avro").expect("it is a kind");
-    let plan = (kind.parse)(&section).unwrap_or_else(|mistake| panic!("{}", mistake.message));
-    let names = Arc::new(Names::default());
-    let admission = Admission { null_value: NullValue::Skip, record_bytes_max: MIB };
-    let context = DecoderContext { names: Arc::clone(&names), key: KeyPlan::Ignore, admission };
-    let mut format = plan.decoder(&context);
+    decode_with_schema("avro", &options, value);
+}
+
+/// One value by a format that walks it with a schema, twice; what must hold of its row.
+fn decode_with_schema(kind: &str, options: &str, value: &[u8]) {
+    let (mut format, _) = decoder(kind, options, KeyPlan::Ignore);
     let batch = batch(vec![value.to_vec()]);
     let mut told = BTreeSet::new();
     for _ in 0..2 {
@@ -457,6 +475,76 @@ pub fn decode_avro(bytes: &[u8]) {
         told.insert(format!("{:?} {:?}", rows.cells, rejects.found));
     }
     assert_eq!(told.len(), 1, "the same twice");
+}
+
+/// Messages whose values are hard: they hold themselves, maps name columns, members replace each
+/// other, and what all know is written wrongly.
+const PROTO_SCHEMA: &str = r#"syntax = "proto3"; import "google/protobuf/struct.proto";
+    import "google/protobuf/timestamp.proto"; import "google/protobuf/any.proto";
+    import "google/protobuf/duration.proto"; import "google/protobuf/wrappers.proto";
+    import "google/protobuf/field_mask.proto"; import "confluent/type/decimal.proto";
+    enum E { ZERO = 0; FAR = 1000; }
+    message I { int32 x = 1; repeated double n = 2; map<sint64, E> m = 3;
+        oneof o { M b = 4; I c = 5; } }
+    message M { map<string, M> m = 1; repeated M r = 2; M s = 3; oneof o { I p = 4; int32 i = 5; }
+        google.protobuf.Struct t = 6; google.protobuf.Any a = 7; repeated sint64 n = 8;
+        google.protobuf.Timestamp w = 9; map<bool, google.protobuf.Value> v = 10; E e = 11;
+        google.protobuf.Duration d = 12; google.protobuf.StringValue u = 13;
+        google.protobuf.FieldMask k = 14; confluent.type.Decimal c = 15; I q = 16; string z = 17; }"#;
+/// The same with groups.
+const PROTO2_SCHEMA: &str = r#"message M { optional group G = 1 { optional int32 x = 1; optional M m = 2;
+        repeated group H = 3 { optional string y = 1; } } repeated fixed32 f = 4;
+        required bytes b = 5;
+        optional string d = 6 [default = "d"]; }"#;
+
+/// Bytes to rows: the first byte picks a schema, and what is said of it.
+pub fn decode_protobuf(bytes: &[u8]) {
+    let Some((first, value)) = bytes.split_first() else { return };
+    let schema = if first & 1 == 0 { PROTO_SCHEMA } else { PROTO2_SCHEMA };
+    let defaults = first & 2 == 0;
+    let (enums, durations) = match first & 4 {
+        0 => ("names", "nanos"),
+        _ => ("numbers", "text"),
+    };
+    let options = format!(
+        "message = \"M\"\nschema = '''{schema}'''\ndefaults = {defaults}\n\
+         enums = \"{enums}\"\ndurations = \"{durations}\"\n"
+    );
+    decode_with_schema("protobuf", &options, value);
+}
+
+fn protobuf_seeds() -> Vec<Vec<u8>> {
+    let value = b"\x0a\x08\x0a\x01k\x12\x03\x1a\x01x\x12\x02\x28\x05\x22\x04\x08\x05\x28\x01\x32\x0b\x0a\x09\x0a\x01a\
+        \x12\x04\x1a\x02xy\x3a\x06\x0a\x01M\x12\x01\x28\x42\x02\x01\x02\x40\x07\x4a\x04\x08\x01\
+        \x10\x02\x58\x07\x62\x02\x08\x01\
+        \x6a\x03\x0a\x01x\x72\x03\x0a\x01y\x7a\x05\x0a\x01\x05\x18\x01\x82\x01\x02\x08\x01\x8a\x01\x01z";
+    let groups = b"\x0b\x08\x05\x12\x00\x1b\x0a\x01y\x1c\x0c\x22\x04\x01\x00\x00\x00\x25\x02\x00\x00\x00\x2a\x01\xff";
+    let mut seeds = Vec::new();
+    for options in [0_u8, 2, 4] {
+        seeds.push([&[options][..], value].concat());
+        seeds.push([&[options | 1][..], groups].concat());
+    }
+    seeds
+}
+
+/// The text of a schema: refused in words, or read without harm.
+pub fn proto_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if text.contains("'''") || text.contains('\r') {
+        return;
+    }
+    let options = format!("message = \"M\"\nschema = '''\n{text}'''\n");
+    // Some letters cannot stand in TOML.
+    let Ok(section) = options.parse() else { return };
+    let kind = KINDS.iter().find(|kind| kind.name == "protobuf").expect("it is a kind");
+    match (kind.parse)(&Section::new("value", section)) {
+        Ok(_) => decode_with_schema("protobuf", &options, b"\x08\x01\x12\x02\x08\x01"),
+        Err(mistake) => assert!(!mistake.message.is_empty(), "refused without a word"),
+    }
+}
+
+fn proto_seeds() -> Vec<Vec<u8>> {
+    [PROTO_SCHEMA, PROTO2_SCHEMA].map(|text| text.as_bytes().to_vec()).to_vec()
 }
 
 fn avro_seeds() -> Vec<Vec<u8>> {

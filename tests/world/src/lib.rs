@@ -1,8 +1,8 @@
 //! `world`: real servers as child processes, for tests of promises, for benches, for play.
 //!
 //! ```text
-//!   Kafka  QuestDb  PostgreSql      a server each: ports, a data folder, readiness, faults
-//!        \    |    /
+//!   Kafka  QuestDb  PostgreSql  Registry  Connect    a server each: ports, readiness, faults
+//!        \    |    /   /       /
 //!          server ── spawn          start, SIGKILL, SIGSTOP; children die with this process
 //!            |
 //!   artifacts · directory · port    jars from Maven, temporary folders, ports nobody else takes
@@ -15,6 +15,8 @@
 //! Everything is killed and removed on drop, and nothing sleeps blindly: see [`await_until`].
 
 mod artifacts;
+mod authority;
+mod connect;
 mod directory;
 mod http;
 mod kafka;
@@ -23,17 +25,26 @@ mod postgresql;
 mod process;
 mod proxy;
 mod questdb;
+mod registry;
 mod server;
 mod spawn;
 mod waiting;
 
-pub use artifacts::{GoProgram, connect_jars, debezium_jdbc_jars, go_program, java};
+pub use artifacts::{
+    GoProgram, connect_jars, debezium_jdbc_jars, debezium_postgres_jars, go_program, java,
+};
+pub use authority::{Authority, Role};
+pub use connect::Connect;
 pub use directory::Directory;
-pub use kafka::{Kafka, KafkaOptions, Message, Record};
+pub use kafka::{
+    Access, ClusterOptions, Kafka, KafkaCluster, KafkaOptions, Listener, Message, NODES, Record,
+    Stand, USER as KAFKA_USER,
+};
 pub use port::Port;
 pub use postgresql::PostgreSql;
 pub use process::{Process, cpu_seconds, rss_bytes};
 pub use proxy::{Proxy, ProxyCounts};
 pub use questdb::{QuestDb, QuestDbOptions, Rows, quote_sql};
+pub use registry::{Registry, Schema};
 pub use spawn::Signal;
 pub use waiting::{await_ok, await_until};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use world::{Kafka, PostgreSql, QuestDb};
+use world::{Kafka, PostgreSql, QuestDb, Registry};
 
 /// Real servers as child processes.
 #[derive(Parser)]
@@ -31,6 +31,7 @@ enum Server {
     Kafka,
     Questdb,
     Postgres,
+    Registry,
 }
 
 /// The servers that run; dropping it ends them.
@@ -39,6 +40,7 @@ struct Running {
     kafka: Option<Kafka>,
     questdb: Option<QuestDb>,
     postgres: Option<PostgreSql>,
+    registry: Option<Registry>,
 }
 
 fn main() -> ExitCode {
@@ -72,10 +74,12 @@ fn start(servers: &[Server]) -> Result<Running> {
         let kafka = wanted(Server::Kafka).then(|| scope.spawn(Kafka::start));
         let questdb = wanted(Server::Questdb).then(|| scope.spawn(QuestDb::start));
         let postgres = wanted(Server::Postgres).then(|| scope.spawn(PostgreSql::start));
+        let registry = wanted(Server::Registry).then(|| scope.spawn(Registry::start));
         Ok(Running {
             kafka: kafka.map(joined).transpose()?,
             questdb: questdb.map(joined).transpose()?,
             postgres: postgres.map(joined).transpose()?,
+            registry: registry.map(joined).transpose()?,
         })
     })
 }
@@ -102,6 +106,9 @@ fn addresses(running: &Running) -> Value {
     }
     if let Some(postgres) = &running.postgres {
         all["postgres"] = json!({ "connection": postgres.connection_string() });
+    }
+    if let Some(registry) = &running.registry {
+        all["registry"] = json!({ "url": registry.url() });
     }
     all
 }

@@ -30,10 +30,15 @@ pub struct PostgreSql {
 impl PostgreSql {
     /// Makes a cluster, starts it and waits until it accepts connections.
     pub fn start() -> Result<Self> {
-        start_on_fresh_ports(Self::start_once)
+        PostgreSql::start_with(&[])
     }
 
-    fn start_once() -> Result<Self> {
+    /// The same with settings of the server, such as `wal_level=logical`.
+    pub fn start_with(settings: &'static [&'static str]) -> Result<Self> {
+        start_on_fresh_ports(|| Self::start_once(settings))
+    }
+
+    fn start_once(settings: &'static [&'static str]) -> Result<Self> {
         let programs = programs()?;
         let user = user()?;
         let home = Directory::create("postgresql")?;
@@ -53,6 +58,9 @@ impl PostgreSql {
                 let mut command = as_user(&postgres, user);
                 command.arg("-D").arg(&cluster).args(["-p", &number, "-h", "127.0.0.1"]);
                 command.args(["-c", "unix_socket_directories="]);
+                settings.iter().for_each(|setting| {
+                    command.args(["-c", setting]);
+                });
                 Ok(command)
             },
             move || is_ready(&ready, address),

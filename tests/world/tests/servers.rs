@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use world::{Kafka, KafkaOptions, PostgreSql, QuestDb, Record};
+use world::{Kafka, KafkaOptions, PostgreSql, QuestDb, Record, Registry, Schema};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -94,4 +94,18 @@ fn postgresql_comes_back() -> anyhow::Result<()> {
     std::net::TcpStream::connect(postgresql.address())?;
     assert!(postgresql.connection_string().contains(&postgresql.address()));
     postgresql.stop()
+}
+
+#[test]
+fn the_registry_keeps_schemas() -> anyhow::Result<()> {
+    let registry = timed("registry start", Registry::start)?;
+    let text = r#"{"type":"record","name":"R","fields":[]}"#;
+    let schema = Schema { kind: "AVRO", text, references: &[] };
+    let id = timed("register", || registry.register("r-value", &schema))?;
+    assert_eq!(registry.register("r-value", &schema)?, id, "the same has the same id");
+    let wrong = Schema { text: "{", ..schema };
+    assert!(registry.register("r-value", &wrong).is_err());
+    registry.pause()?;
+    registry.resume()?;
+    registry.kill()
 }

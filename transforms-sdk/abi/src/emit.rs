@@ -4,7 +4,8 @@
 use core::fmt;
 
 use crate::layout::{
-    HEADER_BYTES, NULL_LEN, RECORD_BYTES, RECORD_KEY_NULL, RECORD_VALUE_NULL, RecordFields,
+    HEADER_BYTES, NULL_LEN, RECORD_BYTES, RECORD_DELETES, RECORD_KEY_NULL, RECORD_VALUE_NULL,
+    RecordFields,
 };
 use crate::read;
 use crate::value::BadValue;
@@ -93,7 +94,8 @@ impl<'m> Emitted<'m> {
         let aligned = ptr.is_multiple_of(8).then_some(ptr as usize);
         let fields = aligned.and_then(|at| read::record(memory, at));
         let fields = fields.ok_or(BadRecord::Outside(ptr))?;
-        if fields.flags & !(RECORD_KEY_NULL | RECORD_VALUE_NULL) != 0 {
+        // The last one says nothing here: it comes along where a record is sent on as it lies.
+        if fields.flags & !(RECORD_KEY_NULL | RECORD_VALUE_NULL | RECORD_DELETES) != 0 {
             return Err(BadRecord::Flags(fields.flags));
         }
         if fields.partition < -1 {

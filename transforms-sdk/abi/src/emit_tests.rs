@@ -100,7 +100,7 @@ fn what_is_wrong_is_named() {
     fails(456, 64, "outside");
     fails(u32::MAX - 7, 64, "outside");
 
-    assert_eq!(refusal(|record, _| record.flags = 4), "unknown record flags 4");
+    assert_eq!(refusal(|record, _| record.flags = 8), "unknown record flags 8");
     assert_eq!(refusal(|record, _| record.partition = -2), "partition -2");
     assert_eq!(refusal(|record, _| record.timestamp_ms = -2), "timestamp -2");
     let never_asked_for = "the value is at 0 and not null: was it asked for?";

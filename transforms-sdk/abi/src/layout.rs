@@ -149,6 +149,8 @@ pub const CELL_DROP: u8 = 1;
 pub const RECORD_KEY_NULL: u16 = 1;
 /// Flag of a record: its value is null.
 pub const RECORD_VALUE_NULL: u16 = 2;
+/// Flag of a record: its rows delete the rows of their keys.
+pub const RECORD_DELETES: u16 = 4;
 
 /// Bits that `bridge_init` answers: what the module reads of a record.
 pub mod wants {
@@ -299,7 +301,7 @@ pub struct RecordFields {
     pub partition: i32,
     /// The interned topic.
     pub topic: u16,
-    /// [`RECORD_KEY_NULL`], [`RECORD_VALUE_NULL`].
+    /// [`RECORD_KEY_NULL`], [`RECORD_VALUE_NULL`], [`RECORD_DELETES`].
     pub flags: u16,
     /// Address of the first cell.
     pub cells: u32,

@@ -2,8 +2,8 @@
 //! Nothing is copied; what the host did not write, or wrote wrongly, reads as missing.
 
 use bridge_abi::{
-    CELL_BYTES, Cell, HEADER_BYTES, HeaderFields, Kind, NULL_LEN, RECORD_BYTES, RECORD_KEY_NULL,
-    RECORD_VALUE_NULL, RecordFields, Value, read, value,
+    CELL_BYTES, Cell, HEADER_BYTES, HeaderFields, Kind, NULL_LEN, RECORD_BYTES, RECORD_DELETES,
+    RECORD_KEY_NULL, RECORD_VALUE_NULL, RecordFields, Value, read, value,
 };
 
 use crate::init::{Column, Table, Topic};
@@ -133,6 +133,12 @@ impl<'a> Record<'a> {
     /// The raw value, if [`crate::Init::want_value`] was asked for and it is not null.
     pub fn value(&self) -> Option<&'a [u8]> {
         self.nullable(RECORD_VALUE_NULL, self.fields.value, self.fields.value_len)
+    }
+
+    /// Whether all that becomes of it names rows to delete: it says so itself, as an event of a
+    /// deletion does, or it has no value and these are to delete (`null_value = "delete"`).
+    pub fn deletes(&self) -> bool {
+        self.fields.flags & (RECORD_DELETES | RECORD_VALUE_NULL) != 0
     }
 
     /// The headers, if [`crate::Init::want_headers`] was asked for.

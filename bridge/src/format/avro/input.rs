@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use crate::format::flat::Unnamed;
+use crate::format::varint::{self, unzigzag};
+
 /// Items of no size at all in one record: an array of them is as long as it says, out of nothing.
 const EMPTY_ITEMS_MAX: u32 = 1_000;
 
@@ -21,8 +24,7 @@ pub enum Bad {
     EmptyItems,
     TooDeep(usize),
     TooManyFields(usize),
-    TooManyNames,
-    LongName(usize),
+    Unnamed(Unnamed),
     TooMuchText,
     /// A decimal beyond what a cell holds.
     TooWide,
@@ -47,13 +49,18 @@ impl fmt::Display for Bad {
             }
             Bad::TooDeep(max) => write!(f, "nested deeper than {max}"),
             Bad::TooManyFields(max) => write!(f, "more than {max} fields"),
-            Bad::TooManyNames => f.write_str("one name too many for the pipeline"),
-            Bad::LongName(max) => write!(f, "a column's name is longer than {max} bytes"),
+            Bad::Unnamed(unnamed) => unnamed.fmt(f),
             Bad::TooMuchText => f.write_str("it becomes far more text than it has bytes"),
             Bad::TooWide => f.write_str("a decimal of more than 32 bytes"),
             Bad::Left(count) => write!(f, "{count} bytes are left behind it"),
             Bad::Unlike(why) => f.write_str(why),
         }
+    }
+}
+
+impl From<Unnamed> for Bad {
+    fn from(unnamed: Unnamed) -> Bad {
+        Bad::Unnamed(unnamed)
     }
 }
 
@@ -78,24 +85,12 @@ impl<'a> Input<'a> {
     /// An `int` or a `long`: zigzag, seven bits a byte, the lowest first.
     #[inline]
     pub fn long(&mut self) -> Result<i64, Bad> {
-        let (first, rest) = self.rest.split_first().ok_or(Bad::Short)?;
-        if *first < 0x80 {
-            self.rest = rest;
-            return Ok(unzigzag(u64::from(*first)));
-        }
-        let mut value = u64::from(first & 0x7f);
-        for (index, byte) in rest.iter().take(9).enumerate() {
-            // The tenth byte holds the last bit.
-            if index == 8 && *byte > 1 {
-                return Err(Bad::Number);
-            }
-            value |= u64::from(byte & 0x7f) << (7 * (index + 1));
-            if *byte < 0x80 {
-                self.rest = &rest[index + 1..];
-                return Ok(unzigzag(value));
-            }
-        }
-        Err(if rest.len() < 9 { Bad::Short } else { Bad::Number })
+        let (value, count) = varint::read(self.rest).map_err(|wrong| match wrong {
+            varint::Wrong::Short => Bad::Short,
+            varint::Wrong::Long => Bad::Number,
+        })?;
+        self.rest = &self.rest[count..];
+        Ok(unzigzag(value))
     }
 
     /// An `int`.
@@ -185,11 +180,6 @@ impl<'a> Input<'a> {
         }
         Ok(())
     }
-}
-
-#[inline]
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 #[cfg(test)]

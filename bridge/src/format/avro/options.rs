@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::schema::Schema;
 use crate::config::{Mistake, Section};
 use crate::kind;
-use crate::schemas::{RegistryOptions, RegistryPlan, Text, Version};
+use crate::schemas::{Files, Inquiry, Part, RegistryOptions, RegistryPlan, Text, Version};
 
 /// How a value says what it was written with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -30,14 +30,6 @@ pub enum Framing {
 enum VersionWord {
     Number(u32),
     Word(String),
-}
-
-/// One file, or several.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Files {
-    One(PathBuf),
-    Several(Vec<PathBuf>),
 }
 
 /// Avro: values in its binary encoding.
@@ -75,7 +67,11 @@ pub struct AvroOptions {
     pub written: Written,
     pub reader: Reader,
     pub separator: String,
+    /// Put before the columns; keys have one.
+    pub prefix: String,
     pub column: String,
+    /// Of values, or of keys.
+    pub part: Part,
 }
 
 /// What values were written with.
@@ -103,7 +99,21 @@ pub enum Reader {
 impl AvroOptions {
     /// Reads and checks a section.
     pub fn parse(section: &Section) -> Result<AvroOptions, Mistake> {
-        let options: Options = kind::options(section)?;
+        AvroOptions::checked(section, kind::options(section)?)
+    }
+
+    /// Values read as they were written, for a format that has more options of its own.
+    pub fn as_written(
+        section: &Section,
+        framing: Framing,
+        registry: Option<RegistryOptions>,
+        (schema, schema_file): (Option<String>, Option<Files>),
+    ) -> Result<AvroOptions, Mistake> {
+        let none = Options::default();
+        AvroOptions::checked(section, Options { framing, registry, schema, schema_file, ..none })
+    }
+
+    fn checked(section: &Section, options: Options) -> Result<AvroOptions, Mistake> {
         let written = options.written(section)?;
         let reader = options.reader(section, &written)?;
         let separator = options.separator.unwrap_or_else(|| "_".to_owned());
@@ -111,7 +121,61 @@ impl AvroOptions {
         if column.is_empty() {
             return Err(section.mistake("column", "a column needs a name"));
         }
-        Ok(AvroOptions { written, reader, separator, column })
+        let (prefix, part) = (String::new(), Part::Value);
+        Ok(AvroOptions { written, reader, separator, prefix, column, part })
+    }
+
+    /// What begins a sentence about what was read.
+    pub fn called(&self) -> &'static str {
+        self.part.called()
+    }
+
+    /// Lines of `bridge explain`.
+    pub fn explain(&self) -> Vec<String> {
+        let written = match &self.written {
+            Written::Registered(registry) => {
+                format!("schemas from the registry {}", registry.in_words())
+            }
+            Written::Bare(text) => format!("written with {}", text.in_words()),
+            Written::SingleObject(texts) => {
+                let texts: Vec<String> = texts.iter().map(Text::in_words).collect();
+                format!("written with one of {}", texts.join(", "))
+            }
+        };
+        let read = match &self.reader {
+            Reader::Writer => None,
+            Reader::Given(text) => Some(format!("read as {}", text.in_words())),
+            Reader::Registered { subject, version } => {
+                let of = subject.as_deref().unwrap_or("the topic's own subject");
+                Some(format!("read as version {version} of {of}"))
+            }
+        };
+        [written].into_iter().chain(read).collect()
+    }
+
+    /// What it asks of a registry, if it does.
+    pub fn inquiry(&self) -> Option<Inquiry<'_>> {
+        let Written::Registered(registry) = &self.written else { return None };
+        let (version, subject) = match &self.reader {
+            Reader::Registered { subject, version } => (Some(*version), subject.as_deref()),
+            Reader::Writer | Reader::Given(_) => (None, None),
+        };
+        Some(Inquiry { registry, kind: "AVRO", version, subject, part: self.part })
+    }
+
+    /// The same for keys.
+    pub fn of_key(
+        self,
+        section: &Section,
+        prefix: &str,
+        column: &str,
+    ) -> Result<AvroOptions, Mistake> {
+        if let Reader::Registered { subject: None, .. } = self.reader {
+            let message = "a version of keys' schemas needs its `subject`";
+            return Err(section.mistake("schema_version", message).help("subject = \"TOPIC-key\""));
+        }
+        let (prefix, column) = (prefix.to_owned(), column.to_owned());
+        Ok(AvroOptions { prefix, column, part: Part::Key, ..self })
     }
 
     /// Every path of a file starts from `base`; one that is absolute stays as it is.

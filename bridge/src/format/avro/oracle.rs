@@ -9,9 +9,10 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::tests::{bare, context, show};
+use super::tests::bare;
 use super::*;
 use crate::batch::testing::batch;
+use crate::format::testing::{context, show};
 
 /// The content of a sensor's record.
 pub const SENSOR: &str = r#"{"type":"record","name":"Reading","fields":[

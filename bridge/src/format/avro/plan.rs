@@ -2,21 +2,15 @@
 //! steps, each of which knows its column. Walked for each value (`walk`), made once for each
 //! schema.
 
-use bridge_abi::Cell;
-
 use super::resolve::{Leaf, Node, Resolved, Step};
 use crate::format::Refused;
-use crate::names::Names;
+use crate::format::flat::{Namer, Naming};
 use crate::reject::Reason;
 
-/// Columns of one record, at most.
-pub const CELLS_MAX: usize = 2_000;
 /// Steps of one plan: a schema whose types name each other could need any number.
 const OPS_MAX: usize = 20_000;
 /// Records within one another, named ones followed.
 const DEPTH_MAX: usize = 64;
-/// Bytes of a column's name: more than any target has.
-const PATH_BYTES_MAX: usize = 1_024;
 /// Dimensions of arrays of numbers.
 pub const DIMS_MAX: usize = 3;
 
@@ -67,29 +61,14 @@ pub(super) enum Op {
     },
 }
 
-/// How columns are named.
-#[derive(Clone, Copy)]
-pub struct Naming<'a> {
-    pub names: &'a Names,
-    /// Stands between the names of nested records.
-    pub separator: &'a str,
-    /// Put before all of them.
-    pub prefix: &'a str,
-    /// The column of a value that is no record.
-    pub single: &'a str,
-}
-
 impl Plan {
     /// Compiles a resolution.
     pub fn compile(resolved: Resolved, naming: Naming<'_>) -> Result<Plan, Refused> {
         let mut compiler = Compiler {
             resolved: &resolved,
-            naming,
-            path: naming.prefix.to_owned(),
+            namer: Namer::new(naming),
             open: Vec::new(),
-            level: 0,
             ops_left: OPS_MAX,
-            columns_left: CELLS_MAX,
             collides: false,
         };
         let (mut ops, mut columns) = (Vec::new(), Vec::new());
@@ -105,15 +84,10 @@ impl Plan {
 
 struct Compiler<'a> {
     resolved: &'a Resolved,
-    naming: Naming<'a>,
-    path: String,
+    namer: Namer<'a>,
     /// Records around the one at hand: one that holds itself is compiled no further.
     open: Vec<usize>,
-    /// Names in the path.
-    level: usize,
     ops_left: usize,
-    /// Counted before names are spent on them.
-    columns_left: usize,
     /// A column may come twice, as far as is known here.
     collides: bool,
 }
@@ -161,13 +135,11 @@ impl Compiler<'_> {
             Node::Map(value) => {
                 // Its keys may be anything.
                 self.collides = true;
-                let separator = if self.level > 0 { self.naming.separator } else { "" };
-                let path = format!("{}{separator}", self.path).into();
-                ops.push(Op::Map { path, node: *value });
+                ops.push(Op::Map { path: self.namer.path_to_names(), node: *value });
             }
             Node::Union(arms) => self.union(arms, ops, columns)?,
             Node::Unlike(why) => {
-                ops.push(Op::Unlike { path: self.path.as_str().into(), why: why.clone() });
+                ops.push(Op::Unlike { path: self.namer.path().into(), why: why.clone() });
             }
         }
         Ok(())
@@ -235,32 +207,15 @@ impl Compiler<'_> {
         name: &str,
         then: impl FnOnce(&mut Self) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
-        let outer = self.path.len();
-        if self.level > 0 {
-            self.path.push_str(self.naming.separator);
-        }
-        self.path.push_str(name);
-        if self.path.len() > PATH_BYTES_MAX {
-            let message = format!("a column's name is longer than {PATH_BYTES_MAX} bytes");
-            return Err((Reason::BadName, message));
-        }
-        self.level += 1;
+        let outer = self.namer.enter(name)?;
         then(self)?;
-        self.level -= 1;
-        self.path.truncate(outer);
+        self.namer.leave(outer);
         Ok(())
     }
 
     /// The number of the column at the path.
     fn column(&mut self, columns: &mut Vec<u16>) -> Result<u16, Refused> {
-        self.columns_left = self.columns_left.checked_sub(1).ok_or_else(|| {
-            let message = format!("the schema has more than {CELLS_MAX} fields");
-            (Reason::TooManyColumns, message)
-        })?;
-        let name = if self.level == 0 { self.naming.single } else { self.path.as_str() };
-        let column = self.naming.names.columns.intern(name).ok_or_else(|| {
-            (Reason::TooManyColumns, format!("`{name}` is one name too many for the pipeline"))
-        })?;
+        let column = self.namer.column()?;
         columns.push(column);
         Ok(column)
     }
@@ -290,20 +245,4 @@ pub(super) fn dims_of(nodes: &[Node], array: usize) -> Option<usize> {
         _ => false,
     };
     is_number.then_some(dims)
-}
-
-/// Of the cells of one row, those that come last for their column.
-pub(super) fn keep_last(cells: &mut Vec<Cell>, start: usize) {
-    let mut kept = start;
-    for index in start..cells.len() {
-        let cell = cells[index];
-        match cells[start..kept].iter().position(|known| known.column == cell.column) {
-            Some(at) => cells[start + at] = cell,
-            None => {
-                cells[kept] = cell;
-                kept += 1;
-            }
-        }
-    }
-    cells.truncate(kept);
 }

@@ -311,7 +311,7 @@ fn leaf(from: &Form, to: &Form, written: Option<Logical>, wanted: Option<Logical
             Some(Logical::Timestamp(unit))
         }
         // The specification: decimals match if their scales do.
-        (Some(Logical::Decimal { scale }), Some(Logical::Decimal { scale: wanted }))
+        (Some(Logical::Decimal { scale, .. }), Some(Logical::Decimal { scale: wanted, .. }))
             if scale != wanted =>
         {
             return None;
@@ -327,7 +327,7 @@ fn leaf(from: &Form, to: &Form, written: Option<Logical>, wanted: Option<Logical
     };
     let binary = match (to, logical) {
         (Form::String, _) => Binary::Text,
-        (_, Some(Logical::Decimal { scale })) => Binary::Decimal(scale),
+        (_, Some(Logical::Decimal { scale, .. })) => Binary::Decimal(scale),
         (_, Some(Logical::Uuid)) => Binary::Uuid,
         (_, Some(Logical::Duration)) => Binary::Duration,
         _ => Binary::Bytes,

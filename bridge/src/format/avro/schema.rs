@@ -31,6 +31,15 @@ pub struct Type {
     pub form: Form,
     /// What they mean; what the specification calls invalid is not there.
     pub logical: Option<Logical>,
+    /// What they mean to Kafka Connect, whose converter writes it beside the type.
+    pub connect: Option<Box<Connect>>,
+}
+
+/// A type's name in Kafka Connect, `connect.name`, and its parameters.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Connect {
+    pub name: String,
+    pub parameters: Map<String, Value>,
 }
 
 /// What the bytes of a type are.
@@ -77,6 +86,8 @@ pub struct Field {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Logical {
     Decimal {
+        /// Digits that it has at most.
+        precision: u64,
         scale: u8,
     },
     Date,
@@ -177,7 +188,11 @@ impl Reader {
             Value::String(word) => self.named(word, space),
             Value::Array(branches) => self.union(branches, space, depth),
             Value::Object(object) => match object.get("type") {
-                Some(Value::String(word)) => self.object(word, object, space, depth),
+                Some(Value::String(word)) => {
+                    let id = self.object(word, object, space, depth)?;
+                    self.types[id].connect = connect(object).or(self.types[id].connect.take());
+                    Ok(id)
+                }
                 Some(inner) => self.read(inner, space, depth + 1),
                 None => Err("a type of the schema has no `type`".to_owned()),
             },
@@ -196,7 +211,7 @@ impl Reader {
 
     fn add(&mut self, form: Form, logical: Option<Logical>) -> Result<usize, Wrong> {
         self.spend()?;
-        self.types.push(Type { form, logical });
+        self.types.push(Type { form, logical, connect: None });
         Ok(self.types.len() - 1)
     }
 
@@ -346,7 +361,7 @@ fn logical(object: &Map<String, Value>, form: &Form) -> Option<Logical> {
             let scale = object.get("scale").map_or(Some(0), Value::as_u64)?;
             let scale = u8::try_from(scale).ok().filter(|scale| *scale <= DECIMAL_SCALE_MAX)?;
             (precision > 0 && u64::from(scale) <= precision).then_some(())?;
-            Logical::Decimal { scale }
+            Logical::Decimal { precision, scale }
         }
         ("date", Form::Int) => Logical::Date,
         ("time-millis", Form::Int) | ("time-micros", Form::Long) => Logical::Time,
@@ -363,6 +378,12 @@ fn logical(object: &Map<String, Value>, form: &Form) -> Option<Logical> {
         ("duration", Form::Fixed { size: 12, .. }) => Logical::Duration,
         _ => return None,
     })
+}
+
+fn connect(object: &Map<String, Value>) -> Option<Box<Connect>> {
+    let name = text(object, "connect.name")?;
+    let parameters = object.get("connect.parameters").and_then(Value::as_object);
+    Some(Box::new(Connect { name, parameters: parameters.cloned().unwrap_or_default() }))
 }
 
 fn text(object: &Map<String, Value>, key: &str) -> Option<String> {
@@ -407,7 +428,7 @@ mod tests {
     fn invalid_logical_types_are_ignored() {
         let of = |text: &str| parse(text).expect("a schema").types[0].logical;
         let decimal = r#"{"type":"bytes","logicalType":"decimal","precision":4,"scale":2}"#;
-        assert_eq!(of(decimal), Some(Logical::Decimal { scale: 2 }));
+        assert_eq!(of(decimal), Some(Logical::Decimal { precision: 4, scale: 2 }));
         assert_eq!(of(&decimal.replace("\"scale\":2", "\"scale\":5")), None);
         assert_eq!(of(r#"{"type":"int","logicalType":"timestamp-millis"}"#), None);
         assert_eq!(of(r#"{"type":"int","logicalType":"date"}"#), Some(Logical::Date));

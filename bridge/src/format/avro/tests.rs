@@ -4,16 +4,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::batch::testing::{Pair, batch};
+use crate::batch::testing::batch;
 use crate::config::Section;
-use crate::format::{KeyPlan, NullValue};
-use crate::names::Names;
+use crate::format::testing::{context, tell, told};
 use crate::schemas::fake::{Fake, Reply};
-
-pub fn context() -> DecoderContext {
-    let admission = Admission { null_value: NullValue::Delete, record_bytes_max: 1 << 20 };
-    DecoderContext { names: Arc::new(Names::default()), key: KeyPlan::Ignore, admission }
-}
 
 /// The format by its section.
 pub fn plan(toml: &str) -> Box<dyn FormatPlan> {
@@ -24,62 +18,6 @@ pub fn plan(toml: &str) -> Box<dyn FormatPlan> {
 /// The format for bare values of a schema, and keys besides.
 pub fn bare(schema: &str, more: &str) -> Box<dyn FormatPlan> {
     plan(&format!("framing = \"bare\"\nschema = '''{schema}'''\n{more}"))
-}
-
-/// Rows as text, or why there are none.
-pub fn told(plan: &dyn FormatPlan, pairs: Vec<Pair>) -> Vec<String> {
-    let context = context();
-    let mut decoder = plan.decoder(&context);
-    tell(&mut *decoder, &context, pairs)
-}
-
-fn tell(decoder: &mut dyn Format, context: &DecoderContext, pairs: Vec<Pair>) -> Vec<String> {
-    let records = batch(pairs);
-    let (mut rows, mut rejects) = (RowBatch::default(), Rejects::default());
-    if let Err(fault) = decoder.decode(&records, &mut rows, &mut rejects) {
-        return vec![format!("{:?}: {fault}", fault.blame)];
-    }
-    let mut told = vec![String::new(); records.len()];
-    for (source, stage, reason, detail) in &rejects.found {
-        told[*source as usize] = format!("{} {}: {detail}", stage.name(), reason.name());
-    }
-    for row in &rows.rows {
-        assert!(told[row.source as usize].is_empty(), "a rejected record leaves no row");
-        told[row.source as usize] = show(context, &rows, row);
-    }
-    told
-}
-
-/// A row: `a=1i b="x"`.
-pub fn show(context: &DecoderContext, rows: &RowBatch, row: &Row) -> String {
-    let cell = |cell: &bridge_abi::Cell| {
-        use bridge_abi::Value;
-        let name = context.names.columns.name(cell.column).expect("interned");
-        let value = bridge_abi::value::decode(&rows.arena, 0, cell).expect("a cell as it must be");
-        let value = match value {
-            Value::Null => "null".to_owned(),
-            Value::Bool(value) => value.to_string(),
-            Value::I64(value) => format!("{value}i"),
-            Value::F64(value) => value.to_string(),
-            Value::Text(text) => format!("{text:?}"),
-            Value::Symbol(text) => format!("'{text}'"),
-            Value::Timestamp(value, unit) => format!("{value}{unit:?}"),
-            Value::Bytes(bytes) => format!("{bytes:?}"),
-            Value::Decimal { scale, unscaled } => {
-                let mut out = Vec::new();
-                words::push_decimal(&mut out, unscaled, scale);
-                format!("{}d", String::from_utf8(out).expect("digits"))
-            }
-            Value::Array(array) => {
-                assert_eq!(cell.value % 8, 0, "arrays are aligned");
-                let shape: Vec<u32> = array.shape().collect();
-                format!("{shape:?}{:?}", array.values().collect::<Vec<f64>>())
-            }
-            other => format!("{other:?}"),
-        };
-        format!("{name}={value}")
-    };
-    rows.cells_of(row).iter().map(cell).collect::<Vec<_>>().join(" ")
 }
 
 fn one(plan: &dyn FormatPlan, value: &[u8]) -> String {

@@ -1,7 +1,5 @@
 //! What has no column of its own: arrays of numbers as arrays of doubles, everything else as JSON.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bridge_abi::{Cell, Kind, build};
 
 use super::input::Bad;
@@ -9,6 +7,7 @@ use super::plan::DIMS_MAX;
 use super::resolve::{Binary, Leaf, Node, Step, Whole};
 use super::walk::{At, DEPTH_MAX, Items, Walk};
 use super::words;
+use crate::format::print::{push_base64, push_number, push_string, push_whole, separate};
 
 /// A side that no array had yet.
 const UNKNOWN: u32 = u32::MAX;
@@ -109,7 +108,7 @@ impl Walk<'_, '_> {
                 self.rows.arena.push(b'{');
                 for step in steps {
                     if let Step::Read { name, .. } | Step::Default { name, .. } = step {
-                        self.separate(&mut first);
+                        separate(&mut self.rows.arena, &mut first);
                         push_string(&mut self.rows.arena, name);
                         self.rows.arena.push(b':');
                     }
@@ -147,7 +146,7 @@ impl Walk<'_, '_> {
             }
             for _ in 0..count {
                 let left = self.input.left();
-                self.separate(&mut first);
+                separate(&mut self.rows.arena, &mut first);
                 if items == Items::Keyed {
                     let key = self.input.text()?;
                     push_string(&mut self.rows.arena, key);
@@ -159,12 +158,6 @@ impl Walk<'_, '_> {
         }
         self.rows.arena.push(brackets[1]);
         Ok(())
-    }
-
-    fn separate(&mut self, first: &mut bool) {
-        if !std::mem::take(first) {
-            self.rows.arena.push(b',');
-        }
     }
 
     fn json_leaf(&mut self, leaf: Leaf) -> Result<(), Bad> {
@@ -203,7 +196,7 @@ impl Walk<'_, '_> {
             Binary::Text => {
                 push_string(arena, simdutf8::basic::from_utf8(bytes).map_err(|_| Bad::Utf8)?);
             }
-            Binary::Bytes => push_string(arena, &STANDARD.encode(bytes)),
+            Binary::Bytes => push_base64(arena, bytes),
             Binary::Decimal(_) if words::unscaled(bytes).len() > bridge_abi::DECIMAL_BYTES_MAX => {
                 return Err(Bad::TooWide);
             }
@@ -228,7 +221,7 @@ impl Walk<'_, '_> {
             Whole::Double => push_number(arena, number as f64, true),
             // Days, or the unit's: as they are written.
             Whole::Long | Whole::Date | Whole::Timestamp(_) => {
-                arena.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+                push_whole(arena, number);
             }
         }
         Ok(())
@@ -240,16 +233,4 @@ fn promoted(number: i64, whole: Whole) -> f64 {
         Whole::Float => f64::from(number as f32),
         _ => number as f64,
     }
-}
-
-/// JSON has no number for what is not finite.
-fn push_number<F: zmij::Float>(out: &mut Vec<u8>, value: F, is_finite: bool) {
-    match is_finite {
-        true => out.extend_from_slice(zmij::Buffer::new().format(value).as_bytes()),
-        false => out.extend_from_slice(b"null"),
-    }
-}
-
-fn push_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a vector takes everything");
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bridge_abi::{Cell, DECIMAL_BYTES_MAX, Kind, Unit};
 
-use super::flatten::Paths;
 use super::input::{Bad, Input};
-use super::plan::{CELLS_MAX, Op, Plan, keep_last};
+use super::plan::{Op, Plan};
 use super::resolve::{Binary, Leaf, Node, Step, Whole};
 use super::words;
 use crate::batch::RowBatch;
 use crate::format::Refused;
+use crate::format::flat::{Paths, Place, keep_last};
+use crate::format::walk::CELLS_MAX;
 use crate::names::Names;
 use crate::reject::Reason;
 
@@ -40,14 +41,6 @@ pub(super) enum Items {
     Keyed,
 }
 
-/// Where something is wrong.
-#[derive(Debug)]
-pub(super) enum Place {
-    Value,
-    Column(u16),
-    Path(Box<str>),
-}
-
 impl From<Bad> for At {
     fn from(bad: Bad) -> At {
         At { bad, place: Place::Value }
@@ -58,31 +51,18 @@ impl At {
     /// At a column, unless a place further in is known.
     #[cold]
     fn column(self, column: u16) -> At {
-        let place = match self.place {
-            Place::Value => Place::Column(column),
-            known => known,
-        };
-        At { place, ..self }
+        At { place: self.place.or_column(column), ..self }
     }
 
-    fn refused(self, names: &Names) -> Refused {
+    pub(super) fn refused(self, names: &Names) -> Refused {
         let reason = match self.bad {
             Bad::Utf8 => Reason::InvalidUtf8,
             Bad::TooDeep(_) => Reason::TooDeep,
-            Bad::TooManyFields(_) | Bad::TooManyNames | Bad::LongName(_) => Reason::TooManyColumns,
+            Bad::TooManyFields(_) | Bad::Unnamed(_) => Reason::TooManyColumns,
             Bad::TooMuchText => Reason::TooLarge,
             _ => Reason::Malformed,
         };
-        let path = match self.place {
-            Place::Value => None,
-            Place::Column(column) => names.columns.name(column).map(|name| name.to_string()),
-            Place::Path(path) => Some(path.into()).filter(|path: &String| !path.is_empty()),
-        };
-        let detail = match path {
-            Some(path) => format!("`{path}`: {}", self.bad),
-            None => format!("the value: {}", self.bad),
-        };
-        (reason, detail)
+        (reason, self.place.told(names, &self.bad))
     }
 }
 

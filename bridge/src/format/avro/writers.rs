@@ -4,22 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use super::Stopped;
 use super::fingerprint::fingerprint;
 use super::options::{AvroOptions, Reader, Written};
-use super::plan::{Naming, Plan};
-use super::resolve::resolve;
 use super::schema::Schema;
 use crate::blame::Fault;
 use crate::format::Refused;
+use crate::format::framing::{Plans, framed};
+use crate::format::walk::Stopped;
 use crate::names::Names;
 use crate::reject::Reason;
 use crate::schemas::{Doors, Missing, Registered, Registry, Text, Version};
 
-/// Plans of one lane. More schemas than that come from one who invents them.
-const PLANS_MAX: usize = 4_096;
-/// What stands before a schema's id.
-const MAGIC: u8 = 0;
 /// What stands before a schema's fingerprint (Avro specification 1.12, "Single-object encoding").
 const MARK: [u8; 2] = [0xc3, 0x01];
 
@@ -86,102 +81,91 @@ impl Schemas {
     }
 }
 
+/// Makes of a schema what its values are read with.
+pub trait Compile {
+    type Made;
+
+    /// `shown` is what messages call the writer's schema.
+    fn compile(
+        &self,
+        writer: &Schema,
+        reader: Option<&Schema>,
+        names: &Names,
+        shown: &str,
+    ) -> Result<Self::Made, Refused>;
+}
+
 /// A plan, and what it is for.
-pub struct Found<'p, 'v> {
-    pub plan: &'p Plan,
+pub struct Found<'p, 'v, M> {
+    pub made: &'p M,
     /// The value without what names its schema.
     pub body: &'v [u8],
 }
 
 /// The plans of one lane.
-pub struct Writers {
+pub struct Writers<C: Compile> {
+    plans: Plans<C::Made>,
+    meeting: Meeting<C>,
+}
+
+/// What makes them.
+struct Meeting<C> {
     schemas: Arc<Schemas>,
     names: Arc<Names>,
-    plans: Vec<Result<Plan, Refused>>,
-    /// Where the plan of a schema is.
-    places: HashMap<u64, usize, foldhash::fast::FixedState>,
-    /// The schema that was last met, for most are the same.
-    last: Option<(u64, usize)>,
+    compiler: C,
     /// Topics that were met, where values are read as their topic's schema.
     topics: Vec<Arc<str>>,
     topic: usize,
 }
 
-impl Writers {
+impl<C: Compile> Writers<C> {
     /// None yet.
-    pub fn new(schemas: Arc<Schemas>, names: Arc<Names>) -> Writers {
-        let (plans, places, topics) = (Vec::new(), HashMap::default(), Vec::new());
-        Writers { schemas, names, plans, places, last: None, topics, topic: 0 }
+    pub fn new(schemas: Arc<Schemas>, names: Arc<Names>, compiler: C) -> Writers<C> {
+        let meeting = Meeting { schemas, names, compiler, topics: Vec::new(), topic: 0 };
+        Writers { plans: Plans::default(), meeting }
     }
 
     /// What comes next is of this topic.
     pub fn turn_to(&mut self, topic: &Arc<str>) {
-        if !matches!(self.schemas.options.reader, Reader::Registered { .. }) {
+        let Meeting { schemas, topics, topic: turned, .. } = &mut self.meeting;
+        if !matches!(schemas.options.reader, Reader::Registered { .. }) {
             return;
         }
-        let known = self.topics.iter().position(|known| known == topic);
-        self.topic = known.unwrap_or_else(|| {
-            self.topics.push(Arc::clone(topic));
-            self.topics.len() - 1
+        let known = topics.iter().position(|known| known == topic);
+        *turned = known.unwrap_or_else(|| {
+            topics.push(Arc::clone(topic));
+            topics.len() - 1
         });
     }
 
     /// The plan of a value.
     #[inline]
-    pub fn find<'v>(&mut self, value: &'v [u8]) -> Result<Found<'_, 'v>, Stopped> {
-        let (name, body) = match &self.schemas.options.written {
-            Written::Registered(_) => match value {
-                [MAGIC, a, b, c, d, body @ ..] => {
-                    (u64::from(u32::from_be_bytes([*a, *b, *c, *d])), body)
-                }
-                _ => return Err(Stopped::Record(unframed(value))),
-            },
+    pub fn find<'v>(&mut self, value: &'v [u8]) -> Result<Found<'_, 'v, C::Made>, Stopped> {
+        let Writers { plans, meeting } = self;
+        let called = meeting.schemas.options.called();
+        let (name, body) = match &meeting.schemas.options.written {
+            Written::Registered(_) => {
+                let (id, body) = framed(value, called)?;
+                (u64::from(id), body)
+            }
             Written::Bare(_) => (0, value),
             Written::SingleObject(_) => match value.split_first_chunk::<10>() {
                 Some(([m, n, print @ ..], body)) if [*m, *n] == MARK => {
                     (u64::from_le_bytes(*print), body)
                 }
-                _ => return Err(Stopped::Record(unmarked(value))),
+                _ => return Err(Stopped::Record(unmarked(value, called))),
             },
         };
-        let at = match self.last {
-            Some((last, at)) if last == self.key(name) => at,
-            _ => self.place(name)?,
-        };
-        match &self.plans[at] {
-            Ok(plan) => Ok(Found { plan, body }),
-            Err(refused) => Err(Stopped::Record(refused.clone())),
-        }
+        // Among all topics: ids have 32 bits, and fingerprints are for one reader.
+        let key = name ^ ((meeting.topic as u64) << 32);
+        let made = plans.get(key, || meeting.learn(name))?;
+        Ok(Found { made, body })
     }
+}
 
-    /// A schema's name among all topics: ids have 32 bits, and fingerprints are for one reader.
-    #[inline]
-    fn key(&self, name: u64) -> u64 {
-        name ^ ((self.topic as u64) << 32)
-    }
-
-    #[cold]
-    fn place(&mut self, name: u64) -> Result<usize, Stopped> {
-        let key = self.key(name);
-        let at = match self.places.get(&key) {
-            Some(at) => *at,
-            None => {
-                let plan = self.learn(name)?;
-                if self.plans.len() >= PLANS_MAX {
-                    self.plans.clear();
-                    self.places.clear();
-                }
-                self.plans.push(plan);
-                self.places.insert(key, self.plans.len() - 1);
-                self.plans.len() - 1
-            }
-        };
-        self.last = Some((key, at));
-        Ok(at)
-    }
-
+impl<C: Compile> Meeting<C> {
     /// The plan of a schema that this lane has not met. Here it may wait, for a registry.
-    fn learn(&self, name: u64) -> Result<Result<Plan, Refused>, Stopped> {
+    fn learn(&self, name: u64) -> Result<Result<C::Made, Refused>, Stopped> {
         let given = self.schemas.given().map_err(Stopped::Pipeline)?;
         let (shown, writer) = match &self.schemas.registry {
             None => match given.writers.get(&name) {
@@ -193,7 +177,7 @@ impl Writers {
             },
             Some(registry) => {
                 let id = name as u32;
-                let registered = registry.by_id(id).map_err(missing)?;
+                let registered = registry.by_id(id)?;
                 let shown = format!("schema {id} of the registry");
                 (shown, parse(&registered).map(Arc::new))
             }
@@ -205,20 +189,11 @@ impl Writers {
                 Some(self.version(subject.as_deref(), *version, name as u32)?)
             }
         };
-        let refused = |why: String| (Reason::Malformed, format!("{shown}: {why}"));
         let writer = match writer {
             Ok(writer) => writer,
-            Err(wrong) => return Ok(Err(refused(wrong))),
+            Err(wrong) => return Ok(Err((Reason::Malformed, format!("{shown}: {wrong}")))),
         };
-        let options = &self.schemas.options;
-        let naming = Naming {
-            names: &self.names,
-            separator: &options.separator,
-            prefix: "",
-            single: &options.column,
-        };
-        let resolved = resolve(&writer, reader.as_deref()).map_err(refused);
-        Ok(resolved.and_then(|resolved| Plan::compile(resolved, naming)))
+        Ok(self.compiler.compile(&writer, reader.as_deref(), &self.names, &shown))
     }
 
     /// A version of a subject, to read the schema `id` as.
@@ -229,7 +204,8 @@ impl Writers {
         id: u32,
     ) -> Result<Arc<Schema>, Stopped> {
         let registry = self.schemas.registry.as_ref().expect("versions are a registry's");
-        let topic = &self.topics[self.topic];
+        // Keys say their subject, and are not told their topic.
+        let topic = self.topics.get(self.topic).map_or("keys", |topic| topic);
         let subject = subject.map_or_else(|| format!("{topic}-value"), str::to_owned);
         let wrong = |why: String| {
             let message = format!("reading {topic} as version {version} of {subject}: {why}");
@@ -248,37 +224,15 @@ fn parse(registered: &Registered) -> Result<Schema, String> {
     if registered.kind != "AVRO" {
         return Err(format!("it is {}, and not Avro", registered.kind));
     }
-    Schema::parse(&registered.text, registered.references.iter().map(String::as_str))
-}
-
-fn missing(missing: Missing) -> Stopped {
-    match missing {
-        Missing::Unknown(why) => Stopped::Record((Reason::UnknownSchema, why)),
-        Missing::Fault(fault) => Stopped::Pipeline(fault),
-    }
+    let before = registered.references.iter().map(|referred| &*referred.text);
+    Schema::parse(&registered.text, before)
 }
 
 #[cold]
-fn unframed(value: &[u8]) -> Refused {
-    let message = match value {
-        [] => return (Reason::Empty, "the value has no bytes".to_owned()),
-        [MAGIC, ..] => format!("{} bytes are too few for a schema's id", value.len()),
-        [b'{' | b'[', ..] => {
-            "the value begins with no schema id, but with a bracket: is it JSON?".to_owned()
-        }
-        [first, ..] => format!(
-            "the value begins with {first:#04x} and not with 0 and a schema's id: does its \
-             producer use a registry? (framing = \"bare\")"
-        ),
-    };
-    (Reason::Malformed, message)
-}
-
-#[cold]
-fn unmarked(value: &[u8]) -> Refused {
+fn unmarked(value: &[u8], called: &str) -> Refused {
     if value.is_empty() {
-        return (Reason::Empty, "the value has no bytes".to_owned());
+        return (Reason::Empty, format!("{called} has no bytes"));
     }
-    let message = "the value does not begin with c3 01 and its schema's fingerprint";
-    (Reason::Malformed, message.to_owned())
+    let message = format!("{called} does not begin with c3 01 and its schema's fingerprint");
+    (Reason::Malformed, message)
 }

@@ -124,6 +124,18 @@ impl Dialect {
         }
     }
 
+    /// The end of the cell that begins there, if it is all of its text: without quotes, and
+    /// without blanks to take off.
+    #[inline(always)]
+    pub(super) fn end_of_plain(&self, document: Document<'_>, at: usize) -> Option<usize> {
+        if self.trim {
+            return None;
+        }
+        // A quote, the first byte or a later one, is no end.
+        let end = document.find(at, &self.needles);
+        self.is_end(document, end).then_some(end)
+    }
+
     /// The cell that begins there; or what is wrong with it.
     #[inline(always)]
     pub(super) fn find(&self, document: Document<'_>, at: usize) -> Result<Found, &'static str> {

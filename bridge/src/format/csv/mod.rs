@@ -8,8 +8,8 @@
 //! | an empty line | nothing |
 //! | a line with too few cells or too many, a cell that is not of its type, quotes that stand where they cannot | a rejected record |
 //!
-//! Numbers are read by words where they stand, text is copied by words (`document`); a cell with
-//! quotes, blanks to trim or null texts to compare takes the longer way (`cells`).
+//! Numbers and booleans are read by words where they stand, text is copied by words (`document`); a
+//! cell with quotes, blanks to trim or null texts to compare takes the longer way (`cells`).
 
 mod cells;
 mod header;
@@ -25,9 +25,9 @@ use serde::Deserialize;
 use self::cells::{Dialect, Found};
 use self::header::Header;
 use self::types::Type;
-use super::document::Document;
+use super::document::{self, Document};
 use super::number::{self, Number};
-use super::walk::{CELLS_MAX, Out, ReadValue, Walker};
+use super::walk::{CELLS_MAX, Out, ReadValue, Stopped, Walker};
 use super::{DecoderContext, Format, FormatPlan, Refused, not_utf8, quoted};
 use crate::batch::RowBatch;
 use crate::config::{Mistake, Section};
@@ -205,15 +205,16 @@ struct Reader {
 }
 
 impl ReadValue for Reader {
-    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
-        if simdutf8::basic::from_utf8(value).is_err() {
-            return Err(not_utf8(value));
-        }
+    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Stopped> {
         let document = Document::new(value);
+        if !document.is_text() {
+            return Err(not_utf8(value).into());
+        }
         let mut place = Place { at: 0, line: 1 };
         self.dialect.skip_empty(document, &mut place);
         if place.at == value.len() {
-            return Err((Reason::Empty, "the value has no line with a cell".to_owned()));
+            let message = "the value has no line with a cell";
+            return Err(Stopped::Record((Reason::Empty, message.to_owned())));
         }
         match self.header {
             HeaderKind::None => {}
@@ -287,15 +288,18 @@ impl Reader {
     /// The cells of the line at `place`.
     #[inline]
     fn row(
-        &mut self,
+        &self,
         document: Document<'_>,
         place: &mut Place,
         rows: &mut RowBatch,
     ) -> Result<(), Refused> {
         let last = self.columns.len() - 1;
         let mut at = place.at;
-        for index in 0..=last {
-            let end = self.cell(document, Place { at, ..*place }, index, rows)?;
+        for (index, column) in self.columns.iter().enumerate() {
+            let end = match self.plain_cell(document, at, *column, rows) {
+                Some(end) => end,
+                None => self.any_cell(document, Place { at, ..*place }, index, rows)?,
+            };
             let is_delimiter = self.dialect.is_delimiter(document, end);
             if is_delimiter == (index == last) {
                 return Err(self.ragged(index + 1, is_delimiter, place.line));
@@ -327,10 +331,52 @@ impl Reader {
         (Reason::Malformed, detail)
     }
 
-    /// Appends the cell at a place; the position behind it, where a delimiter stands or the line
-    /// ends.
+    /// Appends the cell that stands there, as programs mostly write it; the position behind it,
+    /// where a delimiter stands or the line ends. `None` leaves it to [`Reader::any_cell`].
     #[inline(always)]
-    fn cell(
+    fn plain_cell(
+        &self,
+        document: Document<'_>,
+        at: usize,
+        Column { id, kind }: Column,
+        rows: &mut RowBatch,
+    ) -> Option<usize> {
+        if id == 0 || !self.nulls.is_empty() {
+            return None;
+        }
+        let (cell, end) = match kind {
+            Type::Text => {
+                let end = self.dialect.end_of_plain(document, at)?;
+                if end == at && self.empty_is_null {
+                    (plain(id, CellKind::Null, 0), end)
+                } else {
+                    let (kind, value) = (CellKind::Text as u8, rows.arena.len() as u64);
+                    document.copy(at, end, &mut rows.arena);
+                    let len = (end - at) as u32;
+                    (Cell { column: id, kind, flags: 0, len, value }, end)
+                }
+            }
+            Type::Boolean => {
+                let (value, len) = document::boolean(document.eight(at))?;
+                (plain(id, CellKind::Bool, u64::from(value)), at + len)
+            }
+            Type::Long | Type::Double | Type::Auto => {
+                let word = document.eight(at);
+                let (number, end) = number::read(document, at, word)?;
+                let (kind, value) = fitting(kind, number, word as u8)?;
+                (plain(id, kind, value), end)
+            }
+        };
+        if kind != Type::Text && !self.dialect.is_end(document, end) {
+            return None;
+        }
+        rows.cells.push(cell);
+        Some(end)
+    }
+
+    /// The same of any cell.
+    #[inline(never)]
+    fn any_cell(
         &self,
         document: Document<'_>,
         place: Place,
@@ -338,16 +384,6 @@ impl Reader {
         rows: &mut RowBatch,
     ) -> Result<usize, Refused> {
         let Column { id, kind } = self.columns[index];
-        if self.nulls.is_empty() && kind.is_number() && id != 0 {
-            let word = document.eight(place.at);
-            if let Some((number, end)) = number::read(document, place.at, word)
-                && self.dialect.is_end(document, end)
-                && let Some((kind, value)) = fitting(kind, number, word as u8)
-            {
-                rows.cells.push(plain(id, kind, value));
-                return Ok(end);
-            }
-        }
         let found = self.dialect.find(document, place.at);
         let found = found.map_err(|wrong| self.misquoted(place, index, wrong))?;
         if id != 0 {

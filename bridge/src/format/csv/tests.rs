@@ -189,6 +189,23 @@ fn written(cell: &str, quote: bool) -> String {
     }
 }
 
+/// A cell as it is written: usual, unusual and wrong.
+fn cell() -> impl Strategy<Value = String> {
+    let word = |word: &str| Just(word.to_owned());
+    prop_oneof![
+        4 => "[a-z0-9 \u{e4}]{0,20}",
+        4 => "[+-]?[0-9]{1,20}(\\.[0-9]{0,19})?(e[0-9]{1,2})?",
+        4 => "[0-9]{1,3}(\\.[0-9]{1,2})?",
+        2 => "(true|false)[ x]?",
+        2 => word(""),
+        1 => word("TRUE"),
+        1 => word("\"a\"\"b,c\""),
+        1 => word("\"1\""),
+        1 => word("a\"b"),
+        1 => word("a\rb"),
+    ]
+}
+
 const ALL_TEXT: &str = "columns = [\"a\", \"b\", \"c\"]\nnull = []";
 
 proptest! {
@@ -233,6 +250,33 @@ proptest! {
         let long = "columns = [\"a\"]\ntypes = { a = \"long\" }\nbad_cell = \"null\"";
         let expected = text.parse::<i64>().map_or("null".to_owned(), |value| format!("{value}i"));
         prop_assert_eq!(bench(long).told(&text), format!("a={expected}"));
+    }
+
+    /// Cells that are read where they stand, against those that are found first: a null text that
+    /// no cell has makes a decoder look at each.
+    #[test]
+    fn plain_cells_are_those_that_are_found(
+        cells in prop::collection::vec(cell(), 1..16),
+        separators in prop::collection::vec(prop::sample::select(&[",", ",", ",", "\n"][..]), 16),
+        nulls in prop::sample::select(&["\"\", ", ""][..]),
+        bad_cell in prop::sample::select(&["reject", "null", "text"][..]),
+        quote in prop::sample::select(&["'\"'", "''"][..]),
+        trim in any::<bool>(),
+    ) {
+        let options = |more: &str| format!(
+            "columns = [\"a\", \"l\", \"d\", \"b\"]\nbad_cell = {bad_cell:?}\nquote = {quote}\n\
+             types = {{ l = \"long\", d = \"double\", b = \"boolean\" }}\ntrim = {trim}\n\
+             null = [{nulls}{more}]",
+        );
+        let pairs = cells.iter().zip(separators);
+        let text: String = pairs.map(|(cell, separator)| format!("{cell}{separator}")).collect();
+        let found = bench(&options("\"NO CELL\"")).told(&text);
+        prop_assert_eq!(bench(&options("")).told(&text), found, "{:?}", text);
+        // Rows that have a cell for each column.
+        let rows: Vec<String> = cells.chunks_exact(4).map(|cells| cells.join(",")).collect();
+        let rows = rows.join("\r\n");
+        let found = bench(&options("\"NO CELL\"")).told(&rows);
+        prop_assert_eq!(bench(&options("")).told(&rows), found, "{:?}", rows);
     }
 
     #[test]

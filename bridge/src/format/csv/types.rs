@@ -29,12 +29,6 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// Whether numbers may be of this type.
-    #[inline(always)]
-    pub(super) fn is_number(self) -> bool {
-        matches!(self, Type::Long | Type::Double | Type::Auto)
-    }
-
     /// The kind and the value of the cell that text becomes; `None` if it is not of this type.
     pub(super) fn read(self, text: &[u8]) -> Option<(Kind, u64)> {
         match self {

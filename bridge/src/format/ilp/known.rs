@@ -1,5 +1,6 @@
 //! What lines before had: the names of each measurement at their places, so that a line like them
-//! costs a comparison for each name, and no name is unescaped or looked up twice.
+//! costs a comparison for each name, and no name is unescaped or looked up twice. That no column
+//! comes twice is known as well, for as many names as the line before had and was looked at.
 
 use std::collections::HashMap;
 
@@ -21,34 +22,79 @@ pub(super) struct Known {
     by_measurement: Map<Box<[u8]>>,
     /// The measurement of the line at hand.
     current: usize,
+    /// The names that its last line had.
+    path: Path,
+}
+
+/// What something that is written begins with.
+#[derive(Clone, Copy)]
+struct Written {
+    /// Its first sixteen bytes, and which of them count.
+    first: u128,
+    mask: u128,
+    /// All of its bytes.
+    len: usize,
 }
 
 /// A tag's or field's name.
 struct Name {
-    /// Its first sixteen bytes, and which of them count.
-    first: u128,
-    mask: u128,
+    written: Written,
     raw: Box<[u8]>,
     column: u16,
 }
 
 /// A measurement.
 struct Measured {
+    written: Written,
     raw: Box<[u8]>,
     name: Box<str>,
     /// Interned, or 0.
     table: u16,
-    /// The names that its last line had, by place.
-    places: Vec<u32>,
+    /// Empty while this is the measurement at hand.
+    path: Path,
+}
+
+/// The names that a measurement's last line had, by place.
+#[derive(Default)]
+struct Path {
+    places: Vec<Place>,
+    /// Invariant: so many of the places, from the first on, have no column twice, and none that
+    /// a line has beside its tags and fields. A line that leaves its path at one of them makes the
+    /// path sound up to there only.
+    sound: usize,
+}
+
+/// A name at its place.
+#[derive(Clone, Copy)]
+struct Place {
+    written: Written,
+    column: u16,
+    /// Its index among the names.
+    name: u32,
+}
+
+impl Written {
+    fn new(raw: &[u8]) -> Written {
+        let (first, len) = (Document::new(raw).sixteen(0), raw.len());
+        let mask = if len < 16 { (1 << (8 * len)) - 1 } else { u128::MAX };
+        Written { first, mask, len }
+    }
+
+    /// Whether the document goes on with its first sixteen bytes.
+    #[inline(always)]
+    fn begins(&self, document: Document<'_>, at: usize) -> bool {
+        (document.sixteen(at) ^ self.first) & self.mask == 0
+    }
 }
 
 impl Known {
     /// The end of the measurement that stands there, if it is that of the line before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn same_measurement(&self, document: Document<'_>, at: usize) -> Option<usize> {
         let known = self.measurements.get(self.current)?;
-        let end = at + known.raw.len();
-        let is_same = document.bytes()[at..].starts_with(&known.raw)
+        let end = at + known.written.len;
+        let is_same = known.written.begins(document, at)
+            && (known.written.len <= 16 || document.bytes()[at..].starts_with(&known.raw))
             && matches!(document.byte(end), b',' | b' ');
         is_same.then_some(end)
     }
@@ -56,7 +102,7 @@ impl Known {
     /// Makes this measurement the one of the line at hand; false if there is no table for it.
     pub(super) fn turn_to(&mut self, raw: &[u8], table: impl FnOnce(&str) -> Option<u16>) -> bool {
         if let Some(index) = self.by_measurement.get(raw) {
-            self.current = *index as usize;
+            self.turn(*index as usize);
             return true;
         }
         let name = name_of(raw, b", ");
@@ -64,11 +110,24 @@ impl Known {
         if self.measurements.len() >= MEASUREMENTS_MAX {
             self.measurements.clear();
             self.by_measurement.clear();
+            self.path = Path::default();
         }
-        self.current = self.measurements.len();
-        self.by_measurement.insert(raw.into(), self.current as u32);
-        self.measurements.push(Measured { raw: raw.into(), name, table, places: Vec::new() });
+        let index = self.measurements.len();
+        self.by_measurement.insert(raw.into(), index as u32);
+        let (written, path) = (Written::new(raw), Path::default());
+        self.measurements.push(Measured { written, raw: raw.into(), name, table, path });
+        self.turn(index);
         true
+    }
+
+    /// Puts the path at hand back, and takes that of another measurement.
+    fn turn(&mut self, index: usize) {
+        let path = std::mem::take(&mut self.path);
+        if let Some(before) = self.measurements.get_mut(self.current) {
+            before.path = path;
+        }
+        self.current = index;
+        self.path = std::mem::take(&mut self.measurements[index].path);
     }
 
     /// The name of the measurement at hand.
@@ -83,19 +142,50 @@ impl Known {
     }
 
     /// The column of the name that stands there, and the position behind its `=`, if it is the
-    /// one that the measurement's last line had at this place.
-    #[inline]
+    /// one that the measurement's last line had at this place, and if no column comes twice up to
+    /// here.
+    #[inline(always)]
+    pub(super) fn sound_name(
+        &self,
+        document: Document<'_>,
+        at: usize,
+        place: usize,
+    ) -> Option<(u16, usize)> {
+        match place < self.path.sound {
+            true => self.same_name(document, at, place),
+            false => None,
+        }
+    }
+
+    /// The same, whatever the columns are.
+    #[inline(always)]
     pub(super) fn same_name(
         &self,
         document: Document<'_>,
         at: usize,
         place: usize,
     ) -> Option<(u16, usize)> {
-        let index = *self.measurements[self.current].places.get(place)?;
-        let name = &self.names[index as usize];
-        let is_same = (document.sixteen(at) ^ name.first) & name.mask == 0
-            && (name.raw.len() <= 16 || document.bytes()[at..].starts_with(&name.raw));
-        is_same.then_some((name.column, at + name.raw.len()))
+        let Place { written, column, name } = self.path.places.get(place)?;
+        let is_same = written.begins(document, at)
+            && (written.len <= 16 || self.is_long(*name, document, at));
+        is_same.then_some((*column, at + written.len))
+    }
+
+    /// Compares all of a name.
+    fn is_long(&self, name: u32, document: Document<'_>, at: usize) -> bool {
+        document.bytes()[at..].starts_with(&self.names[name as usize].raw)
+    }
+
+    /// The columns of so many names of the line at hand, from the first on.
+    pub(super) fn columns(&self, places: usize) -> impl Iterator<Item = u16> {
+        self.path.places[..places].iter().map(|place| place.column)
+    }
+
+    /// Notes that no column came twice in the line at hand, which has so many names. A line may
+    /// have the column `other` behind them: names are sound up to the one that has it as well.
+    pub(super) fn trust(&mut self, places: usize, other: u16) {
+        let sound = self.columns(places).position(|column| column == other);
+        self.path.sound = sound.unwrap_or(places);
     }
 
     /// The column of a name, which is now the one at this place; `None` if the pipeline has no
@@ -111,21 +201,22 @@ impl Known {
             None => {
                 let column = column(&name_of(&raw[..raw.len() - 1], b", ="))?;
                 let index = self.names.len() as u32;
-                let (first, len) = (Document::new(raw).sixteen(0), raw.len());
-                let mask = if len < 16 { (1 << (8 * len)) - 1 } else { u128::MAX };
-                self.names.push(Name { first, mask, raw: raw.into(), column });
+                self.names.push(Name { written: Written::new(raw), raw: raw.into(), column });
                 self.by_name.insert(raw.into(), index);
                 index
             }
         };
-        let places = &mut self.measurements[self.current].places;
+        let Name { written, column, .. } = self.names[index as usize];
+        let Path { places, sound } = &mut self.path;
         // Invariant: places come one after the other, so that none is left out.
         assert!(place <= places.len(), "place {place} of {}", places.len());
+        let found = Place { written, column, name: index };
         match place < places.len() {
-            true => places[place] = index,
-            false => places.push(index),
+            true => places[place] = found,
+            false => places.push(found),
         }
-        Some(self.names[index as usize].column)
+        *sound = place.min(*sound);
+        Some(column)
     }
 }
 

@@ -21,7 +21,8 @@
 //! rejected record, also where servers look away: an empty tag, two spaces, a name twice.
 //!
 //! Lines of a measurement resemble one another: a name is compared with the one that stood at its
-//! place in the line before, and looked up only if it is another (`known`).
+//! place in the line before, and looked up only if it is another (`known`). As long as all are the
+//! same, no column can come twice that did not come twice before.
 
 mod known;
 mod value;
@@ -35,7 +36,7 @@ use serde::Deserialize;
 use self::known::Known;
 use self::value::unescaped;
 use super::document::{Document, Needles};
-use super::walk::{CELLS_MAX, Out, ReadValue, Walker};
+use super::walk::{CELLS_MAX, Out, ReadValue, Stopped, Walker};
 use super::{DecoderContext, Format, FormatPlan, Refused};
 use crate::batch::RowBatch;
 use crate::config::{Mistake, Section};
@@ -140,6 +141,7 @@ impl FormatPlan for Options {
             unit,
             names: Arc::clone(&context.names),
             known: Known::default(),
+            checks: false,
             seen: Vec::new(),
             lines: 0,
         };
@@ -156,7 +158,9 @@ struct Reader {
     unit: Unit,
     names: Arc<Names>,
     known: Known,
-    /// For each column the last line that had it.
+    /// Whether the line at hand is looked at for columns that come twice, from some name on.
+    checks: bool,
+    /// For each column the last line that had it, of those that were checked.
     seen: Vec<u64>,
     /// Lines so far, this one counted.
     lines: u64,
@@ -178,11 +182,11 @@ fn wrong(words: impl Into<String>) -> Refused {
 }
 
 impl ReadValue for Reader {
-    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Refused> {
-        if simdutf8::basic::from_utf8(value).is_err() {
-            return Err(super::not_utf8(value));
-        }
+    fn read(&mut self, value: &[u8], out: &mut Out<'_>) -> Result<(), Stopped> {
         let document = Document::new(value);
+        if !document.is_text() {
+            return Err(super::not_utf8(value).into());
+        }
         let (mut at, mut number, mut rows) = (0, 0_u64, 0_u64);
         while at < value.len() {
             number += 1;
@@ -203,7 +207,7 @@ impl ReadValue for Reader {
             }
         }
         if rows == 0 && value.iter().all(u8::is_ascii_whitespace) {
-            return Err((Reason::Empty, "the value has no line".to_owned()));
+            return Err(Stopped::Record((Reason::Empty, "the value has no line".to_owned())));
         }
         Ok(())
     }
@@ -219,31 +223,37 @@ impl Reader {
         rows: &mut RowBatch,
     ) -> Result<(usize, u16), Refused> {
         self.lines += 1;
+        self.checks = false;
         let (mut at, table) = self.measured(document, at, rows)?;
         let mut place = 0;
         while document.byte(at) == b',' {
-            let (column, from) = self.name(document, at + 1, place, "tag")?;
-            let (cell, end) = self.tag(document, from, column, rows)?;
-            rows.cells.push(cell);
-            (at, place) = (end, place + 1);
+            let (column, from) = match self.known.sound_name(document, at + 1, place) {
+                Some(found) => found,
+                None => self.checked_name(document, at + 1, place, "tag")?,
+            };
+            at = self.tag(document, from, column, rows)?;
+            place += 1;
         }
         if document.byte(at) != b' ' {
             let found = shown(document, at);
             return Err(wrong(format!("expected a space and fields, found {found}")));
         }
         loop {
-            let (column, from) = self.name(document, at + 1, place, "field")?;
-            let (cell, end) = self.field(document, from, column, rows)?;
-            rows.cells.push(cell);
-            (at, place) = (end, place + 1);
+            let (column, from) = match self.known.sound_name(document, at + 1, place) {
+                Some(found) => found,
+                None => self.checked_name(document, at + 1, place, "field")?,
+            };
+            at = self.field(document, from, column, rows)?;
+            place += 1;
             if document.byte(at) != b',' {
                 break;
             }
         }
         if document.byte(at) == b' ' {
-            let (cell, end) = self.timestamp(document, at + 1)?;
-            rows.cells.push(cell);
-            at = end;
+            at = self.timestamp(document, at + 1, rows)?;
+        }
+        if self.checks {
+            self.known.trust(place, self.timestamp_column);
         }
         match line_end(document, at) {
             Some(behind) => Ok((behind, table)),
@@ -264,7 +274,6 @@ impl Reader {
             None => self.learn(document, at)?,
         };
         if self.measurement == Measurement::Column {
-            self.once(self.measurement_column)?;
             let text = self.known.measurement().as_bytes();
             let cell = rows.cell_bytes(self.measurement_column, CellKind::Symbol, 0, text);
             rows.cells.push(cell);
@@ -295,21 +304,36 @@ impl Reader {
         }
     }
 
-    /// The column of the name that stands there, and where its value begins.
-    #[inline]
-    fn name(
+    /// The column of the name that stands there, and where its value begins, in a line that is
+    /// unlike the one before from this place on, or from an earlier one.
+    #[inline(never)]
+    fn checked_name(
         &mut self,
         document: Document<'_>,
         at: usize,
         place: usize,
         what: &'static str,
     ) -> Result<(u16, usize), Refused> {
+        if !self.checks {
+            self.check_from(place);
+        }
         let (column, end) = match self.known.same_name(document, at, place) {
             Some(found) => found,
             None => self.learn_name(document, at, place, what)?,
         };
         self.once(column)?;
         Ok((column, end))
+    }
+
+    /// Looks from this place on whether a column comes twice: notes those that the line has.
+    fn check_from(&mut self, place: usize) {
+        self.checks = true;
+        let Reader { known, seen, lines, .. } = self;
+        let measurement =
+            (self.measurement == Measurement::Column).then_some(self.measurement_column);
+        for column in known.columns(place).chain(measurement) {
+            *last(seen, column) = *lines;
+        }
     }
 
     fn learn_name(
@@ -341,15 +365,11 @@ impl Reader {
     /// Notes that the line has a column.
     #[inline]
     fn once(&mut self, column: u16) -> Result<(), Refused> {
-        let at = usize::from(column);
-        if self.seen.len() <= at {
-            self.seen.resize(at + 1, 0);
-        }
-        if self.seen[at] == self.lines {
+        let lines = self.lines;
+        if std::mem::replace(last(&mut self.seen, column), lines) == lines {
             let name = self.names.columns.name(column).unwrap_or_default();
             return Err(wrong(format!("`{name}` comes twice")));
         }
-        self.seen[at] = self.lines;
         Ok(())
     }
 
@@ -360,13 +380,12 @@ impl Reader {
         from: usize,
         column: u16,
         rows: &mut RowBatch,
-    ) -> Result<(Cell, usize), Refused> {
+    ) -> Result<usize, Refused> {
         let at = rows.arena.len();
         let mut end = document.find(from, &TAG_ENDS);
+        document.copy(from, end, &mut rows.arena);
         if document.byte(end) == b'\\' {
-            end = unescaped(document.bytes(), from, b", =", &mut rows.arena);
-        } else {
-            document.copy(from, end, &mut rows.arena);
+            end = unescaped(document.bytes(), end, b", =", &mut rows.arena);
         }
         if end == from || !matches!(document.byte(end), b',' | b' ') {
             return Err(self.no_value(
@@ -379,7 +398,8 @@ impl Reader {
         }
         let len = (rows.arena.len() - at) as u32;
         let kind = CellKind::Symbol as u8;
-        Ok((Cell { column, kind, flags: 0, len, value: at as u64 }, end))
+        rows.cells.push(Cell { column, kind, flags: 0, len, value: at as u64 });
+        Ok(end)
     }
 
     #[inline]
@@ -389,17 +409,18 @@ impl Reader {
         from: usize,
         column: u16,
         rows: &mut RowBatch,
-    ) -> Result<(Cell, usize), Refused> {
-        if document.byte(from) == b'"' {
-            return self.text(document, from + 1, column, rows);
-        }
-        let read = value::plain_number(document, from).or_else(|| {
-            let end = document.find(from, &WORD_ENDS);
-            value::word(&document.bytes()[from..end]).map(|(kind, value)| (kind, value, end))
-        });
+    ) -> Result<usize, Refused> {
+        let word = document.eight(from);
+        let read = match word as u8 {
+            b'"' => return self.text(document, from + 1, column, rows),
+            b'-' | b'0'..=b'9' => value::plain_number(document, from, word),
+            _ => value::plain_bool(document, from, word),
+        };
+        let read = read.or_else(|| value::word(document, from));
         match read {
             Some((kind, value, end)) => {
-                Ok((Cell { column, kind: kind as u8, flags: 0, len: 0, value }, end))
+                rows.cells.push(Cell { column, kind: kind as u8, flags: 0, len: 0, value });
+                Ok(end)
             }
             None => {
                 let expected = "1.5, 1i, 1u, true, false or text in quotes";
@@ -415,13 +436,12 @@ impl Reader {
         from: usize,
         column: u16,
         rows: &mut RowBatch,
-    ) -> Result<(Cell, usize), Refused> {
+    ) -> Result<usize, Refused> {
         let at = rows.arena.len();
         let mut end = document.find(from, &TEXT_ENDS);
+        document.copy(from, end, &mut rows.arena);
         if document.byte(end) == b'\\' {
-            end = value::unquoted(document.bytes(), from, &mut rows.arena);
-        } else {
-            document.copy(from, end, &mut rows.arena);
+            end = value::unquoted(document.bytes(), end, &mut rows.arena);
         }
         if document.byte(end) != b'"' {
             let expected = "text that ends with a quote";
@@ -429,19 +449,28 @@ impl Reader {
         }
         let len = (rows.arena.len() - at) as u32;
         let kind = CellKind::Text as u8;
-        Ok((Cell { column, kind, flags: 0, len, value: at as u64 }, end + 1))
+        rows.cells.push(Cell { column, kind, flags: 0, len, value: at as u64 });
+        Ok(end + 1)
     }
 
     #[inline]
-    fn timestamp(&mut self, document: Document<'_>, from: usize) -> Result<(Cell, usize), Refused> {
+    fn timestamp(
+        &mut self,
+        document: Document<'_>,
+        from: usize,
+        rows: &mut RowBatch,
+    ) -> Result<usize, Refused> {
         let column = self.timestamp_column;
         let Some((value, end)) = value::integer(document, from) else {
             let found = shown(document, from);
             return Err(wrong(format!("expected a timestamp within 64 bits, found {found}")));
         };
-        self.once(column)?;
+        if self.checks {
+            self.once(column)?;
+        }
         let (kind, flags) = (CellKind::Timestamp as u8, self.unit as u8);
-        Ok((Cell { column, kind, flags, len: 0, value: value as u64 }, end))
+        rows.cells.push(Cell { column, kind, flags, len: 0, value: value as u64 });
+        Ok(end)
     }
 
     #[cold]
@@ -456,6 +485,16 @@ impl Reader {
         let name = self.names.columns.name(column).unwrap_or_default();
         wrong(format!("{what} `{name}`: expected {expected}, found {}", shown(document, from)))
     }
+}
+
+/// The last line that had a column.
+#[inline]
+fn last(seen: &mut Vec<u64>, column: u16) -> &mut u64 {
+    let at = usize::from(column);
+    if seen.len() <= at {
+        seen.resize(at + 1, 0);
+    }
+    &mut seen[at]
 }
 
 /// The position behind the line end that stands there; the document's end is one.

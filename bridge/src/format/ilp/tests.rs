@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use super::value;
+use crate::format::document::Document;
 use crate::format::testing::{Bench, parsed};
 
 fn bench(options: &str) -> Bench {
@@ -180,6 +182,34 @@ fn line() -> impl Strategy<Value = (String, String)> {
     })
 }
 
+/// A line of one of three measurements, with some of a few names, mostly in the same order.
+fn resembling() -> impl Strategy<Value = String> {
+    const NAMES: [&str; 8] = [
+        "a",
+        "a_name_of_15byt",
+        "a_name_of_16byte",
+        "a_name_of_17bytes",
+        "a\\=b",
+        "time",
+        "b",
+        "measurement",
+    ];
+    let any_name = || prop::sample::select(NAMES.to_vec());
+    let name = |at: usize| prop_oneof![8 => Just(NAMES[at]), 1 => any_name(), 1 => Just("")];
+    let names = [name(0), name(1), name(2), name(3), name(4), name(5), name(6)];
+    let measurement = prop::sample::select(&["m", "n", "measured_by_a_long_name"][..]);
+    (measurement, 0..4_usize, names, prop::option::of(0..5_i64)).prop_map(
+        |(measurement, tags, names, timestamp)| {
+            let names: Vec<&str> = names.into_iter().filter(|name| !name.is_empty()).collect();
+            let (tags, fields) = names.split_at(tags.min(names.len().saturating_sub(1)));
+            let tags: String = tags.iter().map(|name| format!(",{name}=x")).collect();
+            let fields: Vec<String> = fields.iter().map(|name| format!("{name}=1i")).collect();
+            let timestamp = timestamp.map(|at| format!(" {at}")).unwrap_or_default();
+            format!("{measurement}{tags} {}{timestamp}", fields.join(","))
+        },
+    )
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(lines in prop::collection::vec(line(), 1..4)) {
@@ -197,6 +227,53 @@ proptest! {
         let mut used = bench("");
         before.iter().for_each(|line| drop(used.told(line)));
         prop_assert_eq!(used.told(&line), bench("").told(&line));
+    }
+
+    /// The same with columns that come twice, names of about sixteen bytes, and columns that a
+    /// line has beside its tags and fields.
+    #[test]
+    fn columns_are_looked_at_whatever_came_before(
+        before in prop::collection::vec(resembling(), 0..8),
+        line in resembling(),
+        measurement in prop::sample::select(&["table", "column"][..]),
+    ) {
+        let options = format!("measurement = {measurement:?}");
+        let mut used = bench(&options);
+        before.iter().for_each(|line| drop(used.told(line)));
+        prop_assert_eq!(used.told(&line), bench(&options).told(&line));
+        let all = [&before[..], &[line]].concat();
+        let alone: Vec<String> = all.iter().map(|line| bench(&options).told(line)).collect();
+        if !alone.iter().any(|told| told.starts_with("format ")) {
+            prop_assert_eq!(bench(&options).told(all.join("\n")), alone.join(" / "));
+        }
+    }
+
+    /// Values that are read where they stand, against those that are cut out first.
+    #[test]
+    fn plain_values_are_those_of_words(
+        text in prop_oneof![
+            "[+-]?[0-9]{1,20}(\\.[0-9]{0,19})?(e[0-9]{1,2})?[iu]?",
+            "(true|false|t|f|T|F|tru|falsey)",
+        ],
+        behind in prop::sample::select(&["", ",", " ", "\n", "\r\n", "x"][..]),
+    ) {
+        let all = format!("{text}{behind}");
+        let document = Document::new(all.as_bytes());
+        let word = document.eight(0);
+        let plain = match word as u8 {
+            b'-' | b'0'..=b'9' => value::plain_number(document, 0, word),
+            _ => value::plain_bool(document, 0, word),
+        };
+        let found = plain.or_else(|| value::word(document, 0));
+        prop_assert_eq!(found, value::word(document, 0));
+    }
+
+    /// The same of timestamps.
+    #[test]
+    fn timestamps_are_whole_numbers(text in "[+-]?[0-9]{1,20}", behind in "[ \n]?") {
+        let expected = text.parse::<i64>().ok().map(|value| (value, text.len()));
+        let all = format!("{text}{behind}");
+        prop_assert_eq!(value::integer(Document::new(all.as_bytes()), 0), expected);
     }
 
     #[test]

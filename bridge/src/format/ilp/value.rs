@@ -2,7 +2,7 @@
 
 use bridge_abi::Kind;
 
-use crate::format::document::Document;
+use crate::format::document::{self, Document};
 use crate::format::number::{self, Number};
 
 /// Copies a name or a tag's value up to what ends it, without the backslashes before special bytes;
@@ -46,11 +46,14 @@ pub(super) fn unquoted(bytes: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
     at
 }
 
-/// A number as programs mostly write it: what it becomes, and where it ends. `None` leaves it to
-/// [`word`].
+/// A number as programs mostly write it, where the eight bytes of `word` stand: what it becomes,
+/// and where it ends. `None` leaves it to [`word`].
 #[inline(always)]
-pub(super) fn plain_number(document: Document<'_>, at: usize) -> Option<(Kind, u64, usize)> {
-    let word = document.eight(at);
+pub(super) fn plain_number(
+    document: Document<'_>,
+    at: usize,
+    word: u64,
+) -> Option<(Kind, u64, usize)> {
     let (number, end) = number::read(document, at, word)?;
     let is_negative = word as u8 == b'-';
     let (kind, value, end) = match (number, document.byte(end)) {
@@ -64,14 +67,32 @@ pub(super) fn plain_number(document: Document<'_>, at: usize) -> Option<(Kind, u
     ends(document, end).then_some((kind, value, end))
 }
 
+/// The same of a boolean.
+#[inline(always)]
+pub(super) fn plain_bool(
+    document: Document<'_>,
+    at: usize,
+    word: u64,
+) -> Option<(Kind, u64, usize)> {
+    let (value, len) = document::boolean(word)?;
+    let end = at + len;
+    ends(document, end).then_some((Kind::Bool, u64::from(value), end))
+}
+
 /// Whether a value ends there.
 #[inline(always)]
 fn ends(document: Document<'_>, at: usize) -> bool {
     matches!(document.byte(at), b',' | b' ' | b'\n' | b'\r') || at >= document.bytes().len()
 }
 
-/// Any value that is not text in quotes.
-pub(super) fn word(word: &[u8]) -> Option<(Kind, u64)> {
+/// Any value that is not text in quotes, and where it ends.
+#[inline(never)]
+pub(super) fn word(document: Document<'_>, at: usize) -> Option<(Kind, u64, usize)> {
+    let end = document.find(at, &super::WORD_ENDS);
+    value_of(&document.bytes()[at..end]).map(|(kind, value)| (kind, value, end))
+}
+
+fn value_of(word: &[u8]) -> Option<(Kind, u64)> {
     match word {
         b"t" | b"T" | b"true" | b"True" | b"TRUE" => return Some((Kind::Bool, 1)),
         b"f" | b"F" | b"false" | b"False" | b"FALSE" => return Some((Kind::Bool, 0)),
@@ -97,6 +118,16 @@ pub(super) fn word(word: &[u8]) -> Option<(Kind, u64)> {
 /// A whole number within 64 bits, and where it ends.
 #[inline(always)]
 pub(super) fn integer(document: Document<'_>, at: usize) -> Option<(i64, usize)> {
+    if let Some((value, end)) = number::nineteen(document, at)
+        && ends(document, end)
+    {
+        return Some((value, end));
+    }
+    other_integer(document, at)
+}
+
+/// The same of any length, with any sign.
+fn other_integer(document: Document<'_>, at: usize) -> Option<(i64, usize)> {
     if let Some((Number::Long(value), end)) = number::read(document, at, document.eight(at))
         && ends(document, end)
     {

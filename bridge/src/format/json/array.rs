@@ -40,7 +40,8 @@ fn numbers(
     Some(Cell { column, kind: Kind::Array as u8, flags: 0, len: len as u32, value: at as u64 })
 }
 
-fn number(node: &Node<'_>) -> Option<f64> {
+/// A node that is a number.
+pub(in super::super) fn number(node: &Node<'_>) -> Option<f64> {
     match node {
         Node::Static(StaticNode::I64(value)) => Some(*value as f64),
         Node::Static(StaticNode::U64(value)) => Some(*value as f64),
@@ -78,8 +79,8 @@ fn is_regular(tape: &[Node<'_>], node: usize, shape: &[u32]) -> bool {
     })
 }
 
-/// Writes a node as compact JSON.
-fn write_json(tape: &[Node<'_>], node: usize, out: &mut Vec<u8>) {
+/// Appends a node as compact JSON.
+pub(in super::super) fn write_json(tape: &[Node<'_>], node: usize, out: &mut Vec<u8>) {
     match tape[node] {
         Node::String(text) => write_string(text, out),
         Node::Static(StaticNode::Null) => out.extend_from_slice(b"null"),

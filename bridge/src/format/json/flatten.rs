@@ -41,9 +41,32 @@ impl Flattener {
         node: usize,
         rows: &mut RowBatch,
     ) -> Result<(), Refused> {
-        let start = rows.cells.len();
+        self.object_into(tape, node, rows.cells.len(), rows)
+    }
+
+    /// The same into a row that begins at `start` and has cells already.
+    pub(in super::super) fn object_into(
+        &mut self,
+        tape: &[Node<'_>],
+        node: usize,
+        start: usize,
+        rows: &mut RowBatch,
+    ) -> Result<(), Refused> {
         self.path.truncate(self.prefix);
         self.walk(tape, node, start, rows)
+    }
+
+    /// The same of a tape's first object, below a path that ends where its names begin.
+    pub(in super::super) fn object_below(
+        &mut self,
+        path: &str,
+        tape: &[Node<'_>],
+        rows: &mut RowBatch,
+    ) -> Result<(), Refused> {
+        let start = rows.cells.len();
+        self.path.truncate(self.prefix);
+        self.path.push_str(path);
+        self.walk(tape, 0, start, rows)
     }
 
     fn walk(
@@ -105,7 +128,7 @@ fn push(rows: &mut RowBatch, start: usize, cell: Cell) -> Result<(), Refused> {
 }
 
 /// The index after a node and all that it holds.
-pub(super) fn after(tape: &[Node<'_>], node: usize) -> usize {
+pub(in super::super) fn after(tape: &[Node<'_>], node: usize) -> usize {
     match tape[node] {
         Node::Object { count, .. } | Node::Array { count, .. } => node + 1 + count,
         _ => node + 1,

@@ -3,7 +3,7 @@
 //! | in the record | becomes |
 //! |---|---|
 //! | integer within 64 bits | a long |
-//! | larger integer, fraction, exponent | the nearest double |
+//! | larger integer, fraction, exponent | the nearest double; a decimal where one is declared |
 //! | string | text, unescaped |
 //! | `true`, `false`, `null` | a boolean, an explicit null |
 //! | array of numbers, regular, 1 to 3 dimensions | an array of doubles |
@@ -15,6 +15,7 @@
 //! others by simd-json, with its tape and buffers reused.
 
 mod array;
+mod exact;
 mod flatten;
 mod predict;
 mod trie;
@@ -25,9 +26,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
-pub(super) use self::flatten::{Flattener, cell};
+pub(super) use self::array::{number, write_json};
+use self::exact::Exact;
+pub(super) use self::flatten::{Flattener, after, cell};
 use self::predict::Predictor;
 use super::key::KeyReader;
+use super::walk::Stopped;
 use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan, Refused};
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
@@ -48,17 +52,20 @@ pub const KIND: Kind<dyn FormatPlan> = Kind {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Options {
     /// Stands between the names of nested objects.
-    separator: String,
+    pub(super) separator: String,
     /// Objects and arrays within one another, at most.
     pub(super) depth_max: usize,
     /// What an array at the top is: "reject" or "rows" (a row for each element).
-    top_level_array: TopLevelArray,
+    pub(super) top_level_array: TopLevelArray,
+    /// Fields whose numbers are decimals.
+    #[serde(skip)]
+    exact: Vec<String>,
 }
 
 /// What an array at the top is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum TopLevelArray {
+pub(super) enum TopLevelArray {
     /// A rejected record.
     Reject,
     /// A row for each element.
@@ -68,13 +75,26 @@ enum TopLevelArray {
 impl Default for Options {
     fn default() -> Options {
         let separator = "_".to_owned();
-        Options { separator, depth_max: 32, top_level_array: TopLevelArray::Reject }
+        let top_level_array = TopLevelArray::Reject;
+        Options { separator, depth_max: 32, top_level_array, exact: Vec::new() }
     }
 }
 
 impl FormatPlan for Options {
+    fn separator(&self) -> Option<&str> {
+        Some(&self.separator)
+    }
+
+    fn keep_exact(&mut self, fields: &[String]) {
+        self.exact = fields.to_vec();
+    }
+
     fn decoder(&self, context: &DecoderContext) -> Box<dyn Format> {
-        Box::new(Decoder::new(self, context))
+        let decoder = Decoder::new(self, context);
+        match self.exact.is_empty() {
+            true => Box::new(decoder),
+            false => Box::new(Exact::new(decoder, self, context)),
+        }
     }
 }
 
@@ -93,23 +113,23 @@ impl Default for Parser {
 
 impl Parser {
     /// Parses a document and hands its tape to `read`.
-    pub(super) fn parse(
+    pub(super) fn parse<E: From<Refused>>(
         &mut self,
         document: &[u8],
         depth_max: usize,
-        read: impl FnOnce(&[Node<'_>]) -> Result<(), Refused>,
-    ) -> Result<(), Refused> {
+        read: impl FnOnce(&[Node<'_>]) -> Result<(), E>,
+    ) -> Result<(), E> {
         if document.iter().all(u8::is_ascii_whitespace) {
-            return Err((Reason::Empty, "the value has no bytes".to_owned()));
+            return Err((Reason::Empty, "the value has no bytes".to_owned()).into());
         }
         if let Err(error) = simdutf8::compat::from_utf8(document) {
             let at = error.valid_up_to();
-            return Err((Reason::InvalidUtf8, format!("not UTF-8 at byte {at}")));
+            return Err((Reason::InvalidUtf8, format!("not UTF-8 at byte {at}")).into());
         }
         // What opens no more often than that is not deeper either.
         let opens = memchr::memchr2_iter(b'{', b'[', document);
         if opens.take(depth_max + 1).count() > depth_max && depth(document) > depth_max {
-            return Err((Reason::TooDeep, format!("nested deeper than {depth_max}")));
+            return Err((Reason::TooDeep, format!("nested deeper than {depth_max}")).into());
         }
         self.input.clear();
         self.input.extend_from_slice(document);
@@ -123,7 +143,7 @@ impl Parser {
         );
         let result = match parsed {
             Ok(()) => read(&tape.0),
-            Err(error) => Err((Reason::Malformed, format!("not JSON: {error}"))),
+            Err(error) => Err((Reason::Malformed, format!("not JSON: {error}")).into()),
         };
         self.tape = tape.reset();
         result
@@ -203,11 +223,15 @@ impl Format for Decoder {
                 Some(value) => self.record(source, value, record.key, rows),
                 None => self.key_alone(source, record.key, rows),
             };
-            if let Err((reason, detail)) = read {
-                rows.rows.truncate(marks.0);
-                rows.cells.truncate(marks.1);
-                rows.arena.truncate(marks.2);
-                rejects.push(source, Stage::Format, reason, detail);
+            match read {
+                Ok(()) => {}
+                Err(Stopped::Record((reason, detail))) => {
+                    rows.rows.truncate(marks.0);
+                    rows.cells.truncate(marks.1);
+                    rows.arena.truncate(marks.2);
+                    rejects.push(source, Stage::Format, reason, detail);
+                }
+                Err(Stopped::Pipeline(fault)) => return Err(fault),
             }
         }
         Ok(decoded)
@@ -234,7 +258,7 @@ impl Decoder {
         value: &[u8],
         key: Option<&[u8]>,
         rows: &mut RowBatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Stopped> {
         let start = rows.cells.len();
         if self.predictor.read(value, rows) {
             self.key.append(key, rows)?;
@@ -251,7 +275,7 @@ impl Decoder {
         source: u32,
         key: Option<&[u8]>,
         rows: &mut RowBatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Stopped> {
         let start = rows.cells.len();
         self.key.append(key, rows)?;
         push_row(rows, source, 0, start);
@@ -265,7 +289,7 @@ impl Decoder {
         value: &[u8],
         key: Option<&[u8]>,
         rows: &mut RowBatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), Stopped> {
         let (flattener, reader) = (&mut self.flattener, &mut self.key);
         let predictor = &mut self.predictor;
         let top_level_array = self.top_level_array;
@@ -283,7 +307,7 @@ impl Decoder {
                 for number in 0..*len {
                     if !matches!(tape[node], Node::Object { .. }) {
                         let detail = format!("element {number} of the array is not an object");
-                        return Err((Reason::Malformed, detail));
+                        return Err(Stopped::Record((Reason::Malformed, detail)));
                     }
                     let start = rows.cells.len();
                     flattener.object(tape, node, rows)?;
@@ -293,7 +317,7 @@ impl Decoder {
                 }
                 Ok(())
             }
-            _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned())),
+            _ => Err((Reason::Malformed, "the value is not a JSON object".to_owned()).into()),
         })
     }
 }

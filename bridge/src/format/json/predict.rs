@@ -196,13 +196,13 @@ fn literals_of(document: &[u8], literals: &mut Vec<(usize, usize)>) -> Option<()
 }
 
 /// How much white space comes first.
-fn white(bytes: &[u8]) -> usize {
+pub(super) fn white(bytes: &[u8]) -> usize {
     let white = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
     bytes.iter().position(|byte| !white(byte)).unwrap_or(bytes.len())
 }
 
 /// The position behind a value that is no object and no array.
-fn end_of_value(document: &[u8], at: usize) -> usize {
+pub(super) fn end_of_value(document: &[u8], at: usize) -> usize {
     if document.get(at) == Some(&b'"') {
         return end_of_string(document, at) + 1;
     }

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::record;
 use super::testing::{Batch, Written, java_snappy, lz4, pack};
-use super::unpack::{Target, Unpacker};
 use super::vet::{Codec, Flaw, HEAD_BYTES, Rules, Vetted, vet};
+use crate::unpack::{Target, Unpacker};
 
 const UNPACKED_MAX: usize = 1 << 20;
 

@@ -70,7 +70,7 @@ impl Connection {
         let version = self.spoken.metadata;
         let request = std::mem::take(&mut self.request);
         self.request = metadata::ask(request, version, &self.manner.client, topics);
-        let frame = self.answered(Duration::ZERO, false)?;
+        let frame = self.answered(Duration::ZERO, metadata::is_flexible(version))?;
         metadata::answer(frame, version)
     }
 

@@ -13,12 +13,12 @@ pub struct Spoken {
     /// topics by their names, so that no ids must be known.
     pub fetch: i16,
     /// Of Metadata. 4 is the first that does not make missing topics, 7 the first that tells
-    /// leaders' epochs, and 8 the last that is not flexible, with nothing in it that we need.
+    /// leaders' epochs, 10 the first that tells topics' numbers.
     pub metadata: i16,
 }
 
 const FETCH: (i16, i16) = (4, 12);
-const METADATA: (i16, i16) = (4, 7);
+const METADATA: (i16, i16) = (4, 10);
 
 /// The request.
 pub fn ask(bytes: Vec<u8>, client: &str) -> Vec<u8> {

@@ -16,7 +16,6 @@ pub mod frame;
 pub mod hello;
 pub mod metadata;
 pub mod record;
-pub mod unpack;
 pub mod vet;
 pub mod write;
 

@@ -11,6 +11,9 @@
 
 use std::collections::BTreeSet;
 
+pub use crate::unpack::Codec;
+use crate::unpack::Fail;
+
 /// Bytes of a batch before its records.
 pub const HEAD_BYTES: usize = 61;
 /// Of these, up to where `batch_length` counts from.
@@ -19,21 +22,6 @@ const LENGTH_END: usize = 12;
 const MAGIC_END: usize = 17;
 /// The checksum is over what follows it.
 const CRC_END: usize = 21;
-
-/// How a batch's records are compressed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Codec {
-    /// Not at all.
-    None,
-    /// DEFLATE in gzip's frame.
-    Gzip,
-    /// Snappy, bare or in the frame of Java's library.
-    Snappy,
-    /// LZ4's frame.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
 
 /// One batch whose records are to be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +55,15 @@ pub enum Flaw {
     Broken(&'static str),
     /// It unpacks to more than is allowed.
     TooLarge,
+}
+
+impl From<Fail> for Flaw {
+    fn from(fail: Fail) -> Flaw {
+        match fail {
+            Fail::Broken(codec) => Flaw::Broken(codec),
+            Fail::TooLarge => Flaw::TooLarge,
+        }
+    }
 }
 
 /// What fetched bytes hold.

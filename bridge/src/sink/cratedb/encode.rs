@@ -47,6 +47,8 @@ pub struct CrateEncoder {
     scratch: String,
     /// For each column of the layout, which cell of the row at hand goes there.
     places: Vec<u16>,
+    /// Values of the batch at hand that became null.
+    nulled: u64,
     /// The rows of the record at hand.
     bytes: Vec<u8>,
     /// Where each of them goes, its number, and where it ends.
@@ -75,6 +77,7 @@ impl CrateEncoder {
             fixed: None,
             scratch: String::new(),
             places: Vec::new(),
+            nulled: 0,
             bytes: Vec::new(),
             ends: Vec::new(),
         }
@@ -243,7 +246,9 @@ impl CrateEncoder {
             let Some(layout) = target.layout.as_deref() else { return Err(Ended::Unknown(at)) };
             let (stamper, places, shape) = (&mut self.stamper, &mut self.places, &*self.shape);
             let record = records.get(row.source as usize);
-            let mut params = Params { at, target, layout, stamper, places, shape, records, rows };
+            let nulled = &mut self.nulled;
+            let mut params =
+                Params { at, target, layout, stamper, places, shape, records, rows, nulled };
             params.append(&record, row, &mut self.bytes)?;
             self.ends.push((at, row.number, self.bytes.len()));
         }
@@ -316,6 +321,7 @@ impl Encoder for CrateEncoder {
             }
             at = next;
         }
+        rejects.nulled += std::mem::take(&mut self.nulled);
         if self.bytes.capacity() > RECORD_BYTES_KEPT {
             self.bytes = Vec::new();
         }

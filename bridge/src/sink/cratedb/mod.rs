@@ -31,6 +31,8 @@ mod value;
 use std::sync::Arc;
 
 pub use kind::KIND;
+#[cfg(test)]
+pub use value::{Type, push};
 
 use asker::Asker;
 use catalogue::Catalogue;

@@ -10,7 +10,8 @@ use super::layout::{Column, Layout, table_fault};
 use super::value::{self, NULL};
 use crate::batch::{Record, RecordBatch, Row, RowBatch};
 use crate::reject::Reason;
-use crate::shape::{Shape, Timestamp};
+use crate::shape::{OnBad, Shape, Timestamp};
+use crate::sink::coerce::two_fields;
 use crate::sink::questdb::{Stamper, last_header, shown};
 
 /// Why a record is refused.
@@ -86,6 +87,8 @@ pub struct Params<'a> {
     pub shape: &'a Shape,
     pub records: &'a RecordBatch,
     pub rows: &'a RowBatch,
+    /// Values that became null.
+    pub nulled: &'a mut u64,
 }
 
 impl Params<'_> {
@@ -121,7 +124,7 @@ impl Params<'_> {
         Ok(())
     }
 
-    /// Finds each cell its place. Of several that go into one column the first has it.
+    /// Finds each cell its place; refuses a row with two values for one column.
     #[inline]
     fn find_places(&mut self, cells: &[Cell]) -> Result<(), Ended> {
         self.places.clear();
@@ -132,11 +135,13 @@ impl Params<'_> {
                 continue;
             }
             match self.target.slot(cell.column) {
-                Slot::Place(place) => {
-                    let place = &mut self.places[usize::from(*place)];
-                    if *place == NONE {
-                        *place = at as u16;
+                Slot::Place(index) => {
+                    let place = &mut self.places[usize::from(*index)];
+                    if *place != NONE {
+                        let name = &self.layout.columns[usize::from(*index)].name;
+                        return Err(Ended::Refused(two_fields(name, &self.layout.table)));
                     }
+                    *place = at as u16;
                 }
                 Slot::Skip => {}
                 Slot::Unknown => return Err(Ended::Unknown(self.at)),
@@ -149,16 +154,24 @@ impl Params<'_> {
     }
 
     #[inline]
-    fn cell(&self, cell: &Cell, column: &Column, out: &mut Vec<u8>) -> Result<(), Ended> {
+    fn cell(&mut self, cell: &Cell, column: &Column, out: &mut Vec<u8>) -> Result<(), Ended> {
         let bytes = self.rows.pointed(cell);
-        value::push(out, cell, bytes, &column.kind).map_err(|_| {
+        let before = out.len();
+        value::push(out, cell, bytes, &column.kind).or_else(|_| {
+            if self.shape.values.on_bad(&column.name) == OnBad::Null {
+                *self.nulled += 1;
+                out.truncate(before);
+                out.extend_from_slice(NULL);
+                return Ok(());
+            }
             let (table, name) = (&self.layout.table, &column.name);
             let (kind, value) = (column.kind.sql(), shown(cell, bytes));
             let detail = format!(
                 "column `{name}` of {table} is {kind}, the record has {value}; convert it in a \
-                 transform, or write it to another column with `rename`"
+                 transform, say what becomes of it by `on_bad`, or write it to another column by \
+                 `mapping`"
             );
-            Ended::Refused((Reason::WrongType, detail))
+            Err(Ended::Refused((Reason::WrongType, detail)))
         })
     }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::place::Pattern;
 use super::store::{Failed, sync_folder};
 use super::whole::{Lines, whole_bytes};
+use crate::lasting::folder_of;
 
 /// What was put right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,7 +30,7 @@ pub fn mend(pattern: &Pattern, lines: Lines) -> Result<Mended, Failed> {
         if let Some(bytes) = cut {
             mended.files += 1;
             mended.bytes_cut += bytes;
-            sync_folder(part.parent().unwrap_or(Path::new(".")))?;
+            sync_folder(folder_of(&part))?;
         }
     }
     Ok(mended)

@@ -153,6 +153,10 @@ impl FilePlan {
 }
 
 impl SinkPlan for FilePlan {
+    fn keeps_text(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
         let encoders = Encoders::new(self.text.clone(), &context, name_fault);
         let header = Box::new(encoders.header());

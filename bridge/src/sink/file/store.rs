@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::place::{PART, Pattern};
 use crate::batch::Payload;
+use crate::lasting::{self, folder_of};
 
 /// Files that are open at once; what was not written to for longest is ended before one more.
 const OPEN_MAX: usize = 256;
@@ -330,18 +331,14 @@ pub fn make_folder(folder: &Path) -> Result<(), Failed> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed("making folder", folder)(error)),
         }
-        match folder.parent() {
-            Some(above) if !above.as_os_str().is_empty() => sync_folder(above)?,
-            _ => sync_folder(Path::new("."))?,
-        }
+        sync_folder(folder_of(folder))?;
     }
     Ok(())
 }
 
 /// Gets the names in a folder onto the disk.
 pub fn sync_folder(folder: &Path) -> Result<(), Failed> {
-    let opened = File::open(folder).map_err(failed("opening folder", folder))?;
-    opened.sync_all().map_err(failed("syncing folder", folder))
+    lasting::sync_folder(folder).map_err(|(doing, error)| failed(doing, folder)(error))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The sink on a real folder: what is stored stands in files whole, whatever went wrong meanwhile.
 
 use std::fs;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::batch::{Buffers, Line, PartitionIndex, Payload, Receipt, Route, Verdict};
+use crate::folder::Folder;
 use crate::names::Names;
 use crate::observe::PipelineMeter;
 use crate::sink::file::store::Now;
@@ -16,49 +16,29 @@ use crate::ticket::{Lost, Ticket};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A folder, removed on drop.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Folder {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("bridge-files-{}-{count}", std::process::id()));
-        fs::create_dir_all(&path).expect("a temporary folder");
-        Folder(path)
-    }
-
-    /// Names below it and what is in them, in order.
-    fn files(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).expect("it is there") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let name = path.strip_prefix(&self.0).expect("below").display().to_string();
-                found.push((name, fs::read_to_string(&path).expect("text")));
+/// Names below a folder and what is in them, in order.
+fn files_in(folder: &Folder) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.0.clone()];
+    while let Some(below) = folders.pop() {
+        for entry in fs::read_dir(below).expect("it is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
             }
+            let name = path.strip_prefix(&folder.0).expect("below").display().to_string();
+            found.push((name, fs::read_to_string(&path).expect("text")));
         }
-        found.sort();
-        found
     }
-
-    fn plan(&self, options: &str) -> FilePlan {
-        let mut plan = plan(options).expect("a plan");
-        plan.rebase(&self.0);
-        plan
-    }
+    found.sort();
+    found
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).expect("it is ours");
-    }
+fn plan_in(folder: &Folder, options: &str) -> FilePlan {
+    let mut plan = plan(options).expect("a plan");
+    plan.rebase(&folder.0);
+    plan
 }
 
 fn plan(options: &str) -> Result<FilePlan, Mistake> {
@@ -129,8 +109,8 @@ fn options_are_taken_or_refused_with_what_would_be_right() {
 
 #[test]
 fn files_are_ended_by_size_and_never_written_over() {
-    let folder = Folder::new();
-    let plan = folder.plan("path = \"{table}/r\"\nrotate_bytes = 6");
+    let folder = Folder::new("files");
+    let plan = plan_in(&folder, "path = \"{table}/r\"\nrotate_bytes = 6");
     let mut first = store(&plan, "");
     let payloads = ["a1\n", "a2\n", "a3\n", "a4\n"].map(|text| payload("a", 0, text));
     store_all(&mut first, &payloads, 7);
@@ -141,24 +121,24 @@ fn files_are_ended_by_size_and_never_written_over() {
         ("a/r.7.ndjson", "a1\na2\n"),
         ("a/r.8.ndjson", "a3\na4\n"),
     ];
-    assert_eq!(named(&folder.files()), expected);
+    assert_eq!(named(&files_in(&folder)), expected);
     // Another process, whose clock is behind.
     let mut second = store(&plan, "");
     store_all(&mut second, &[payload("a", 0, "a5\n")], 3);
     drop(second);
-    assert!(folder.files().contains(&("a/r.9.ndjson.part".into(), "a5\n".into())));
+    assert!(files_in(&folder).contains(&("a/r.9.ndjson.part".into(), "a5\n".into())));
 }
 
 #[test]
 fn every_file_of_a_layout_begins_with_its_header() {
-    let folder = Folder::new();
-    let plan = folder.plan("path = \"{table}\"\nencode = \"csv\"\nrotate_bytes = 9");
+    let folder = Folder::new("files");
+    let plan = plan_in(&folder, "path = \"{table}\"\nencode = \"csv\"\nrotate_bytes = 9");
     let mut files = store(&plan, "x,y\n");
     let payloads = [payload("a", 2, "1,1\n"), payload("a", 2, "2,2\n"), payload("a", 3, "3,3\n")];
     store_all(&mut files, &payloads, 1);
     files.end_all().expect("an own folder");
     let expected = ["x,y\n1,1\n", "x,y\n2,2\n", "x,y\n3,3\n"];
-    let found = folder.files();
+    let found = files_in(&folder);
     let mut texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
     texts.sort_unstable();
     assert_eq!(texts, expected);
@@ -166,8 +146,8 @@ fn every_file_of_a_layout_begins_with_its_header() {
 
 #[test]
 fn a_file_that_was_taken_away_is_not_called_stored() {
-    let folder = Folder::new();
-    let plan = folder.plan("path = \"{table}\"");
+    let folder = Folder::new("files");
+    let plan = plan_in(&folder, "path = \"{table}\"");
     let mut files = store(&plan, "");
     store_all(&mut files, &[payload("a", 0, "1\n")], 1);
     fs::remove_file(folder.0.join("a.1.ndjson.part")).expect("it was there");
@@ -175,16 +155,16 @@ fn a_file_that_was_taken_away_is_not_called_stored() {
     assert_eq!(stored, [false]);
     assert!(fault.expect("it is gone").0.contains("removed"));
     store_all(&mut files, &[payload("a", 0, "2\n")], 2);
-    assert_eq!(named(&folder.files()), [("a.2.ndjson.part", "2\n")]);
+    assert_eq!(named(&files_in(&folder)), [("a.2.ndjson.part", "2\n")]);
 }
 
 #[test]
 fn what_was_left_behind_is_cut_and_ended_unless_someone_writes_it() {
-    let folder = Folder::new();
-    let plan = folder.plan("path = \"{table}/{table}\"");
+    let folder = Folder::new("files");
+    let plan = plan_in(&folder, "path = \"{table}/{table}\"");
     let mut living = store(&plan, "");
     store_all(&mut living, &[payload("a", 0, "1\n")], 5);
-    let left = |name: &str, text: &str| fs::write(folder.0.join(name), text).expect("a folder");
+    let left = |name: &str, text: &str| folder.write(name, text);
     left("a/a.3.ndjson.part", "1\n2\n3");
     left("a/a.4.ndjson.part", "torn");
     left("a/notes.part", "ours is not this");
@@ -198,27 +178,28 @@ fn what_was_left_behind_is_cut_and_ended_unless_someone_writes_it() {
         ("a/notes.part", "ours is not this"),
         ("b/a.3.ndjson.part", "nor this"),
     ];
-    assert_eq!(named(&folder.files()), expected);
+    assert_eq!(named(&files_in(&folder)), expected);
     store_all(&mut living, &[payload("a", 0, "2\n")], 5);
     living.end_all().expect("an own folder");
-    assert!(folder.files().contains(&("a/a.5.ndjson".into(), "1\n2\n".into())));
+    assert!(files_in(&folder).contains(&("a/a.5.ndjson".into(), "1\n2\n".into())));
 }
 
 #[test]
 fn files_are_ended_when_they_are_of_age_and_when_there_are_too_many() {
-    let folder = Folder::new();
-    let plan = folder.plan("path = \"{table}\"\nrotate_after = \"1h\"");
+    let folder = Folder::new("files");
+    let plan = plan_in(&folder, "path = \"{table}\"\nrotate_after = \"1h\"");
     let mut files = store(&plan, "");
     for table in 0..300 {
         store_all(&mut files, &[payload(&format!("t{table}"), 0, "1\n")], 1);
     }
-    let parts =
-        |folder: &Folder| folder.files().iter().filter(|(name, _)| name.ends_with(".part")).count();
+    let parts = |folder: &Folder| {
+        files_in(folder).iter().filter(|(name, _)| name.ends_with(".part")).count()
+    };
     assert_eq!(parts(&folder), 256);
     files.end_due(Instant::now()).expect("none is of age");
     assert_eq!(parts(&folder), 256);
     files.end_due(Instant::now() + Duration::from_secs(3_600)).expect("an own folder");
-    assert_eq!((parts(&folder), folder.files().len()), (0, 300));
+    assert_eq!((parts(&folder), files_in(&folder).len()), (0, 300));
 }
 
 /// A courier at work, and the doors' other sides.
@@ -303,9 +284,9 @@ impl Bench {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_folder_that_cannot_be_written_is_waited_for() {
-    let folder = Folder::new();
-    fs::write(folder.0.join("rows"), "in the way").expect("a folder");
-    let mut bench = bench(&folder.plan("path = \"rows/{table}\""));
+    let folder = Folder::new("files");
+    folder.write("rows", "in the way");
+    let mut bench = bench(&plan_in(&folder, "path = \"rows/{table}\""));
     bench.send(payload("a", 0, "1\n2\n")).await;
     let words = bench.trouble(|words| !words.is_empty()).await;
     assert!(words.contains("cannot be written") && words.contains("rows"), "{words}");
@@ -314,16 +295,16 @@ async fn a_folder_that_cannot_be_written_is_waited_for() {
     assert!(matches!(bench.receipt().await, (Verdict::Stored, 2)));
     bench.trouble(str::is_empty).await;
     bench.end().await;
-    let files = folder.files();
+    let files = files_in(&folder);
     assert!(files.len() == 1 && files[0].0.ends_with(".ndjson"), "{files:?}");
     assert_eq!(files[0].1, "1\n2\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_wanted_back_is_given_back() {
-    let folder = Folder::new();
-    fs::write(folder.0.join("rows"), "in the way").expect("a folder");
-    let mut bench = bench(&folder.plan("path = \"rows/{table}\""));
+    let folder = Folder::new("files");
+    folder.write("rows", "in the way");
+    let mut bench = bench(&plan_in(&folder, "path = \"rows/{table}\""));
     bench.send(payload("a", 0, "1\n")).await;
     bench.trouble(|words| !words.is_empty()).await;
     bench.reset.send_replace(1);
@@ -343,8 +324,8 @@ async fn what_is_wanted_back_is_given_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn files_of_age_are_ended_without_a_row() {
-    let folder = Folder::new();
-    let mut bench = bench(&folder.plan("path = \"{table}\"\nrotate_after = \"50ms\""));
+    let folder = Folder::new("files");
+    let mut bench = bench(&plan_in(&folder, "path = \"{table}\"\nrotate_after = \"50ms\""));
     bench.send(payload("a", 0, "1\n")).await;
     assert!(matches!(bench.receipt().await, (Verdict::Stored, 1)));
     let end = Instant::now() + DEADLINE;
@@ -360,7 +341,7 @@ async fn files_of_age_are_ended_without_a_row() {
 #[test]
 fn a_check_says_what_is_in_the_way() {
     let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
-    let folder = Folder::new();
+    let folder = Folder::new("files");
     let look = |plan: &FilePlan, prepare: bool| {
         let context = SinkContext {
             pipeline: "p".into(),
@@ -373,16 +354,16 @@ fn a_check_says_what_is_in_the_way() {
         let sink = plan.build(context).expect("it opens nothing");
         runtime.block_on(sink.check(prepare)).remove(0)
     };
-    let plan = folder.plan("path = \"one/two/{table}/x\"");
+    let plan = plan_in(&folder, "path = \"one/two/{table}/x\"");
     let part = folder.0.join("one/two/a/x.3.ndjson.part");
     fs::create_dir_all(part.parent().expect("a folder")).expect("folders");
     fs::write(&part, "1\n2").expect("a folder");
     assert_eq!(look(&plan, false).state, FindingState::Ok);
     assert!(part.exists(), "a check changes nothing");
     assert_eq!(look(&plan, true).state, FindingState::Ok);
-    assert_eq!(named(&folder.files()), [("one/two/a/x.3.ndjson", "1\n")]);
-    fs::write(folder.0.join("file"), "").expect("a folder");
-    let finding = look(&folder.plan("path = \"file/{table}\""), true);
+    assert_eq!(named(&files_in(&folder)), [("one/two/a/x.3.ndjson", "1\n")]);
+    folder.write("file", "");
+    let finding = look(&plan_in(&folder, "path = \"file/{table}\""), true);
     assert_eq!((finding.state, finding.blame), (FindingState::Fail, Blame::Operator));
     assert!(finding.note.contains("no folder") && finding.fix.is_some(), "{}", finding.note);
 }

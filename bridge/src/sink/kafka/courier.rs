@@ -132,15 +132,24 @@ impl KafkaCourier {
             if self.shared.once.is_some() && self.connection.is_none() {
                 self.open(&mut hand, &mut doors).await?;
             }
-            match doors.next().await {
-                Next::Payload(payload) => hand.payloads.push(payload),
-                Next::End => break,
-                Next::WantedBack => {
-                    self.give_back(&mut hand, &mut doors).await;
-                    continue;
+            if hand.payloads.is_empty() {
+                match doors.next().await {
+                    Next::Payload(payload) => hand.payloads.push(payload),
+                    Next::End => break,
+                    Next::WantedBack => {
+                        self.give_back_wanted(&mut hand, &mut doors).await;
+                        continue;
+                    }
                 }
             }
             doors.take_more(&mut hand.payloads);
+            // A lane may have been at work on what was wanted back: behind what went back already
+            // it would be out of order. Transactions have books of their own.
+            let is_stale = |payload: &Payload| doors.is_stale(payload);
+            if self.shared.once.is_none() && hand.payloads.iter().any(is_stale) {
+                self.give_back_wanted(&mut hand, &mut doors).await;
+                continue;
+            }
             match self.is_due(&mut hand) {
                 true => self.store(&mut hand, &mut doors).await?,
                 false => self.give_back(&mut hand, &mut doors).await,
@@ -166,7 +175,7 @@ impl KafkaCourier {
                 return Err(fault);
             }
             if self.rest(&fault, doors).await {
-                self.give_back(hand, doors).await;
+                self.give_back_wanted(hand, doors).await;
             }
         }
         Ok(())
@@ -203,12 +212,12 @@ impl KafkaCourier {
                     }
                 }
                 Ended::WantedBack => {
-                    self.give_back(hand, doors).await;
+                    self.give_back_wanted(hand, doors).await;
                     return Ok(());
                 }
                 Ended::Failed(fault) if fault.blame == Blame::World => {
                     if self.rest(&fault, doors).await {
-                        self.give_back(hand, doors).await;
+                        self.give_back_wanted(hand, doors).await;
                         return Ok(());
                     }
                 }
@@ -216,6 +225,17 @@ impl KafkaCourier {
                     self.give_back(hand, doors).await;
                     return Err(fault);
                 }
+            }
+        }
+    }
+
+    /// Gives back what is wanted back. Transactions are closed by all that was at hand.
+    async fn give_back_wanted(&mut self, hand: &mut Hand, doors: &mut CourierDoors) {
+        match self.shared.once {
+            Some(_) => self.give_back(hand, doors).await,
+            None => {
+                self.connection = None;
+                doors.give_back_stale(&mut hand.payloads).await;
             }
         }
     }

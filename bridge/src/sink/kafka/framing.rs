@@ -11,6 +11,7 @@ use bridge_abi::Kind;
 
 use super::emitting::Emitting;
 use super::frame::Frame;
+use super::key::Keyed;
 use super::once::MARK;
 use super::origin::{Origins, Targets};
 use crate::batch::{Line, Payload, RecordBatch, Row, RowBatch};
@@ -19,7 +20,8 @@ use crate::names::Names;
 use crate::outbox::{Closing, Destination, Outbox, Pool};
 use crate::reject::{Reason, Rejects, Stage};
 use crate::sink::Encoder;
-use crate::sink::questdb::shown;
+use crate::sink::questdb::{Denied, shown};
+use crate::sink::schema::Keys;
 use crate::sink::text::{Timestamps, fit, push_bare};
 
 /// Stands for the table's name in a topic's.
@@ -36,6 +38,10 @@ pub struct Addressing {
     pub partition_column: Option<String>,
     /// How a timestamp is written that is a key.
     pub timestamps: Timestamps,
+    /// The partition of rows that have no number of their own.
+    pub partition: Option<i32>,
+    /// Headers of all rows, as frames have them.
+    pub headers: Arc<[u8]>,
 }
 
 /// Makes records out of an encoder's lines, for one lane.
@@ -45,6 +51,8 @@ pub struct Framing {
     own: Outbox,
     pool: Arc<Pool>,
     addressing: Addressing,
+    /// What makes keys with a schema.
+    keyed: Option<Keyed>,
     /// The columns' numbers.
     key: Option<u16>,
     partition: Option<u16>,
@@ -101,6 +109,7 @@ impl Framing {
             // Its payloads live for one batch: when they were opened tells nobody anything.
             own: Outbox::new(closing, Arc::clone(&pool), Instant::now()),
             pool,
+            keyed: None,
             key: id(&addressing.key_column),
             partition: id(&addressing.partition_column),
             name: addressing.topic.as_str().into(),
@@ -120,6 +129,11 @@ impl Framing {
     /// The same, with a mark of how far each batch went, in rows or without.
     pub fn with_marks(self, marks: bool) -> Framing {
         Framing { marks, ..self }
+    }
+
+    /// The same, with keys that have a schema.
+    pub fn with_keys(self, keys: Option<Keys>) -> Framing {
+        Framing { keyed: keys.map(Keyed::new), ..self }
     }
 
     /// Where the lines of all payloads are, in the order of their rows, and what was made for
@@ -165,11 +179,12 @@ impl Framing {
 
     /// The partition that a row asks for, or why that can be none.
     fn partition_of(&self, rows: &RowBatch, row: &Row) -> Result<Option<i32>, String> {
-        let Some(column) = self.partition else { return Ok(None) };
+        let all = self.addressing.partition;
+        let Some(column) = self.partition else { return Ok(all) };
         let cells = rows.cells_of(row);
         let of_column = |kind: &u8| *kind != Kind::Null as u8;
         let cell = cells.iter().find(|cell| cell.column == column && of_column(&cell.kind));
-        let Some(cell) = cell else { return Ok(None) };
+        let Some(cell) = cell else { return Ok(all) };
         let number = (cell.kind == Kind::I64 as u8).then(|| i32::try_from(cell.value as i64).ok());
         match number.flatten().filter(|number| *number >= 0) {
             Some(number) => Ok(Some(number)),
@@ -194,6 +209,22 @@ impl Framing {
         true
     }
 
+    /// The lines' shares go on with what becomes of them: where that is.
+    fn move_shares(
+        &self,
+        records: &RecordBatch,
+        payloads: &mut [Payload],
+        outbox: &mut Outbox,
+    ) -> Destination {
+        let courier = records.partition.0 % self.couriers;
+        let to = Destination { table: 0, courier, route: records.route };
+        for payload in payloads.iter_mut() {
+            let open = outbox.payload(to, &self.name, &records.ticket);
+            open.shares.append(&mut payload.shares);
+        }
+        to
+    }
+
     /// Moves all entries into one payload, as records: it may be stored, or not, as a whole.
     fn frame(
         &mut self,
@@ -202,17 +233,11 @@ impl Framing {
         payloads: &mut [Payload],
         rejects: &mut Rejects,
         outbox: &mut Outbox,
-    ) {
+    ) -> Result<(), Fault> {
         let (closing, partition) = (outbox.closing(), records.partition);
-        let courier = partition.0 % self.couriers;
         let topics: Vec<u32> =
             payloads.iter().map(|payload| self.topic_of(&payload.table)).collect();
-        let to = Destination { table: 0, courier, route: records.route };
-        for payload in payloads.iter_mut() {
-            // The lines' shares go on with what becomes of them.
-            let open = outbox.payload(to, &self.name, &records.ticket);
-            open.shares.append(&mut payload.shares);
-        }
+        let to = self.move_shares(records, payloads, outbox);
         let entries = std::mem::take(&mut self.entries);
         let mut at = 0;
         let mut refused = None;
@@ -223,7 +248,7 @@ impl Framing {
             }
             // A record is refused before anything of it was moved.
             let first = index == 0 || entries[index - 1].source != *source;
-            if first && self.refuses(rows, at, &entries[index..], rejects) {
+            if first && self.refuses(records, rows, at, &entries[index..], rejects)? {
                 refused = Some(*source);
             }
             if refused == Some(*source) {
@@ -255,21 +280,33 @@ impl Framing {
             let (offset, end) = (records.get(last).offset, open.buffers.bytes.len() as u32);
             open.buffers.lines.push(Line { offset, partition, row: 0, layout: MARK, end });
         }
+        Ok(())
     }
 
     /// Whether the record whose entries come first, and its rows from `at` on, is refused.
     fn refuses(
         &mut self,
+        records: &RecordBatch,
         rows: &RowBatch,
         at: usize,
         entries: &[Entry],
         rejects: &mut Rejects,
-    ) -> bool {
-        let Some(Entry { source, .. }) = entries.first() else { return false };
-        let mut of_record = rows.rows[at..].iter().take_while(|row| row.source == *source);
-        if let Some(detail) = of_record.find_map(|row| self.partition_of(rows, row).err()) {
+    ) -> Result<bool, Fault> {
+        let Some(Entry { source, .. }) = entries.first() else { return Ok(false) };
+        let of_record = || rows.rows[at..].iter().take_while(|row| row.source == *source);
+        if let Some(detail) = of_record().find_map(|row| self.partition_of(rows, row).err()) {
             rejects.push(*source, Stage::Shape, Reason::WrongType, detail);
-            return true;
+            return Ok(true);
+        }
+        if let Some(keyed) = &mut self.keyed {
+            match keyed.turn_to(records, rows, of_record()) {
+                Ok(()) => {}
+                Err(Denied::Pipeline(fault)) => return Err(fault),
+                Err(Denied::Record(reason, detail)) => {
+                    rejects.push(*source, Stage::Shape, reason, detail);
+                    return Ok(true);
+                }
+            }
         }
         let of_record = entries.iter().take_while(|entry| entry.source == *source);
         for entry in of_record {
@@ -277,23 +314,25 @@ impl Framing {
             if let Err(fault) = self.emitting.topic(rows.emitted[place].topic) {
                 let detail = format!("a transform emits a record: {fault}");
                 rejects.push(*source, Stage::Shape, Reason::BadName, detail);
-                return true;
+                return Ok(true);
             }
         }
-        false
+        Ok(false)
     }
 
     /// A row's line as a record.
     fn frame_line(&mut self, rows: &RowBatch, row: &Row, key: Option<&[u8]>, line: &[u8]) {
-        let key = match self.key {
-            Some(column) => self.fill_key(rows, row, column).then_some(&*self.key_bytes),
-            None => key,
+        let key = match (&self.keyed, self.key) {
+            (Some(keyed), _) => keyed.of(row.number),
+            (None, Some(column)) => self.fill_key(rows, row, column).then_some(&*self.key_bytes),
+            (None, None) => key,
         };
         let value = line.strip_suffix(b"\n").unwrap_or(line);
         // What refuses here refused the record before.
         let partition = self.partition_of(rows, row).unwrap_or(None);
         self.frame.clear();
-        Frame::row(partition, key, value).push(&mut self.frame);
+        let headers = &*self.addressing.headers;
+        Frame { headers, ..Frame::row(partition, key, value) }.push(&mut self.frame);
     }
 
     /// What a transform made as a record; the number of its topic.
@@ -315,11 +354,16 @@ impl Encoder for Framing {
         outbox: &mut Outbox,
     ) -> Result<(), Fault> {
         self.origins.meet(records);
-        self.lines.encode(records, rows, rejects, &mut self.own)?;
+        let encoded = self.lines.encode(records, rows, rejects, &mut self.own);
         self.own.close_all();
         let mut payloads: Vec<Payload> = self.own.take_closed().map(|(_, one)| one).collect();
+        if let Err(fault) = encoded {
+            // The batch may be given back, and the next one is to find nothing of it.
+            self.move_shares(records, &mut payloads, outbox);
+            return Err(fault);
+        }
         self.index(records, rows, &payloads, rejects);
-        self.frame(records, rows, &mut payloads, rejects, outbox);
+        self.frame(records, rows, &mut payloads, rejects, outbox)?;
         payloads.into_iter().for_each(|payload| self.pool.put(payload.buffers));
         Ok(())
     }

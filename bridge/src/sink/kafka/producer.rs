@@ -12,7 +12,6 @@ use super::frame::Frame;
 use crate::blame::Fault;
 use crate::kafka::Reports;
 use crate::kafka::settings::Settings;
-use crate::kafka::topics;
 
 /// Records of one request, at most, in bytes: under a broker's own bound of 1 MiB for a batch.
 pub const BATCH_BYTES: usize = 1_000_000;
@@ -55,7 +54,7 @@ impl Connection {
         // A report that never gives up keeps the order through the restart of a broker: the
         // library sends again what it sent, before anything else.
         config.set("message.timeout.ms", "0");
-        Connection::of(&config, None)
+        Connection::of(settings, &config, None)
     }
 
     /// The same for records that are written in transactions of this id.
@@ -70,12 +69,20 @@ impl Connection {
         // bears another id.
         config.set("transaction.timeout.ms", TRANSACTION.as_millis().to_string());
         config.set("message.timeout.ms", TRANSACTION.as_millis().to_string());
-        Connection::of(&config, Some(id))
+        Connection::of(settings, &config, Some(id))
     }
 
-    fn of(config: &ClientConfig, id: Option<String>) -> Result<Connection, Fault> {
-        let producer = config.create_with_context(Reports::default());
-        Ok(Connection { producer: producer.map_err(|error| topics::refused(&error))?, id })
+    fn of(
+        settings: &Settings,
+        config: &ClientConfig,
+        id: Option<String>,
+    ) -> Result<Connection, Fault> {
+        let producer: Result<BaseProducer<Reports>, _> =
+            config.create_with_context(settings.reports());
+        let producer = producer.map_err(|error| settings.refused(&error))?;
+        // A token for OAUTHBEARER is asked for by an event, and events are only served here.
+        producer.poll(Duration::ZERO);
+        Ok(Connection { producer, id })
     }
 
     /// The client itself.

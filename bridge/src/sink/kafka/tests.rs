@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use super::framing::Addressing;
 use super::*;
 use crate::batch::testing::{Pair, batch};
-use crate::batch::{Emitted, Payload, Receipt, Row, RowBatch, Verdict};
-use crate::config::{Fetching, Section, Start, Topics as Read};
+use crate::batch::{Emitted, Payload, Receipt, RecordBatch, Row, RowBatch, Verdict};
+use crate::config::security::SecurityPlan;
+use crate::config::{Alone, Fetching, Group, OutOfRange, Section, Start, Topics as Read};
 use crate::kafka::mock::Cluster;
 use crate::names::Names;
 use crate::observe::PipelineMeter;
-use crate::outbox::{Closing, Outbox};
+use crate::outbox::{Closing, Destination, Outbox};
 use crate::reject::{Reason, Rejected, Rejects};
 use crate::sink::text::Timestamps;
 use crate::sink::{Commit, CourierDoors, Delivery, Home, Letters};
@@ -29,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Kafka's number of the request that writes records.
 const PRODUCE: i16 = 0;
 
-fn plan(options: &str) -> Result<KafkaSinkPlan, crate::config::Mistake> {
+pub fn plan(options: &str) -> Result<KafkaSinkPlan, crate::config::Mistake> {
     KafkaSinkPlan::parse(&Section::new("sink", options.parse().expect("TOML")))
 }
 
@@ -37,16 +38,19 @@ fn source(brokers: &str) -> KafkaPlan {
     KafkaPlan {
         properties: vec![("bootstrap.servers".to_owned(), brokers.to_owned())],
         topics: Read::List(vec!["sensors".to_owned()]),
-        group: "g".to_owned(),
+        group: Group::Named("g".to_owned()),
         instance: None,
         start: Start::Earliest,
         from: None,
+        out_of_range: OutOfRange::Stop,
+        range: None,
         fetch: Fetching::Auto,
+        security: SecurityPlan::default(),
     }
 }
 
 /// A sink at work on a cluster of its own.
-struct Bench {
+pub struct Bench {
     cluster: Cluster,
     names: Arc<Names>,
     encoder: Box<dyn Encoder>,
@@ -59,7 +63,7 @@ struct Bench {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test owns its tasks and joins them")]
-fn bench(options: &str, topics: &[(&str, i32)]) -> Bench {
+pub fn bench(options: &str, topics: &[(&str, i32)]) -> Bench {
     let cluster = Cluster::start(1).expect("a port");
     for (topic, partitions) in topics {
         cluster.create_topic(topic, *partitions).expect("a name");
@@ -94,7 +98,7 @@ fn bench(options: &str, topics: &[(&str, i32)]) -> Bench {
     Bench { cluster, names, encoder, payloads, receipts, letters, reset, courier, meter }
 }
 
-fn pairs(keys: &[Option<&str>]) -> Vec<Pair> {
+pub fn pairs(keys: &[Option<&str>]) -> Vec<Pair> {
     keys.iter().map(|key| (key.map(|key| key.as_bytes().to_vec()), None)).collect()
 }
 
@@ -105,7 +109,7 @@ impl Bench {
         self.encode_all(keys, &rows)
     }
 
-    fn rows(&self, rows: &[(i64, &str)]) -> RowBatch {
+    pub fn rows(&self, rows: &[(i64, &str)]) -> RowBatch {
         let id = |name: &str| self.names.columns.intern(name).expect("few names");
         let (number, name) = (id("n"), id("name"));
         let mut batch_of_rows = RowBatch::default();
@@ -130,7 +134,11 @@ impl Bench {
         batch_of_rows
     }
 
-    fn encode_all(&mut self, keys: &[Option<&str>], rows: &RowBatch) -> (Vec<Payload>, Rejects) {
+    pub fn encode_all(
+        &mut self,
+        keys: &[Option<&str>],
+        rows: &RowBatch,
+    ) -> (Vec<Payload>, Rejects) {
         let max = usize::MAX;
         let closing =
             Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
@@ -150,7 +158,7 @@ impl Bench {
         self.send(payloads).await
     }
 
-    async fn send(&mut self, payloads: Vec<Payload>) -> Vec<Verdict> {
+    pub async fn send(&mut self, payloads: Vec<Payload>) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for payload in payloads {
             self.payloads.send(payload).await.expect("the courier runs");
@@ -168,7 +176,7 @@ impl Bench {
         receipt.verdict
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         drop(self.payloads);
         self.courier.await.expect("no panic").expect("no fault");
     }
@@ -189,7 +197,7 @@ impl Bench {
         self.read_messages(topic, partition, count).iter().map(told).collect()
     }
 
-    fn read_messages(&self, topic: &str, partition: i32, count: usize) -> Vec<OwnedMessage> {
+    pub fn read_messages(&self, topic: &str, partition: i32, count: usize) -> Vec<OwnedMessage> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.cluster.bootstrap_servers())
             .set("group.id", "reader")
@@ -212,7 +220,7 @@ impl Bench {
 /// Key, value and headers of a record.
 type Read3 = (Option<String>, String, Vec<String>);
 
-fn is_stored(verdicts: &[Verdict]) -> bool {
+pub fn is_stored(verdicts: &[Verdict]) -> bool {
     !verdicts.is_empty() && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Stored))
 }
 
@@ -243,6 +251,10 @@ fn options_are_taken_or_refused_with_what_would_be_right() {
     let unable = other.exactly_once(&mut shape).expect_err("the group is elsewhere");
     assert_eq!(unable.key, "sink.brokers");
     own.exactly_once(&mut shape).expect("the group is there, too");
+    let alone = KafkaPlan { group: Group::Alone(Alone::default()), ..source("x:1") };
+    let mut out = plan("topic = \"out\"").expect("a plan");
+    out.adopt(Some(&alone)).expect("another topic");
+    assert_eq!(out.exactly_once(&mut shape).expect_err("there is no group").key, "group");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -378,6 +390,16 @@ async fn keys_and_partitions_come_from_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn all_rows_have_the_headers_and_the_partition_of_the_sink() {
+    let options = "topic = \"x\"\npartition = 2\nadd_headers = { b = \"2\", a = \"1\" }";
+    let mut bench = bench(options, &[("x", 3)]);
+    assert!(is_stored(&bench.store(&[Some("k")], &[(1, "a")]).await));
+    let found = bench.read("x", 2, 1);
+    assert_eq!(found[0].2, ["a=1", "b=2"]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn line_protocol_is_a_record_without_its_line_feed() {
     let mut bench = bench("topic = \"x\"\nencode = \"line-protocol\"", &[("x", 1)]);
     assert!(is_stored(&bench.store(&[Some("k")], &[(1, "a")]).await));
@@ -399,6 +421,23 @@ async fn requests_that_are_too_large_are_made_smaller() {
         assert!(value.contains(&format!("\"n\":{n},")), "{n}: {value}");
     }
     assert!(bench.letters.try_recv().is_err(), "no record was at fault");
+    bench.end().await;
+}
+
+/// As while a partition gets another leader: the first request comes too early, the next does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn order_holds_where_the_first_request_alone_is_refused() {
+    let mut bench = bench("topic = \"x\"", &[("x", 1)]);
+    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
+    bench.cluster.request_errors(PRODUCE, &[refused]);
+    let large = "x".repeat(400_000);
+    let rows: Vec<(i64, &str)> = (0..8).map(|n| (n, large.as_str())).collect();
+    assert!(is_stored(&bench.store(&[Some("k"); 8], &rows).await));
+    let found = bench.read("x", 0, 8);
+    for (n, (_, value, _)) in found.iter().enumerate() {
+        let start = &value[..40];
+        assert!(value.contains(&format!("\"n\":{n},")), "{n}: {start}");
+    }
     bench.end().await;
 }
 
@@ -437,47 +476,107 @@ async fn what_a_broker_cannot_take_is_said_and_given_back_when_wanted() {
     assert!(matches!(bench.receipt().await, Verdict::Rewind { .. }));
     let fine = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
     bench.cluster.topic_error("x", fine).expect("a name");
+    // What was on its way by then and comes late goes the same way: it would be out of order.
+    assert!(!is_stored(&bench.store(&[None], &[(1, "late")]).await));
+    bench.reset.send_replace(0);
     // Who is still giving back gives back what comes meanwhile, too.
     while !is_stored(&bench.store(&[None], &[(1, "a")]).await) {}
     bench.end().await;
 }
 
-#[test]
-fn what_has_one_key_keeps_its_order_whatever_tables_it_goes_to() {
+/// Records of one lane, around an encoder that needs a context.
+fn framing(table: &str, lines: impl FnOnce(&SinkContext) -> Box<dyn Encoder>) -> Framing {
     let addressing = Addressing {
         topic: "x".to_owned(),
         key_column: None,
         partition_column: None,
         timestamps: Timestamps::Iso,
+        partition: None,
+        headers: Arc::default(),
     };
     let names = Arc::new(Names::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
     let context = SinkContext {
         pipeline: "p".into(),
         names: Arc::clone(&names),
-        shape: Arc::new(Shape::plain("{key}")),
+        shape: Arc::new(Shape::plain(table)),
         delivery: Delivery::AtLeastOnce,
         meter: Arc::default(),
         runtime: runtime.handle().clone(),
     };
-    let text = plan("topic = \"x\"").expect("a plan").text;
-    let lines = Encoders::new(text, &context, |_| None).lane(1);
     let targets = Arc::default();
     let registers = (Arc::default(), Arc::clone(&targets), Emitting::new(&names, None, &targets));
-    let mut framing = Framing::new(lines, addressing, &names, registers, 1);
-    let keys = ["a", "b", "a", "c", "b"];
-    let records = batch(pairs(&keys.map(Some)));
+    Framing::new(lines(&context), addressing, &names, registers, 1)
+}
+
+/// One row without cells for each record.
+fn bare_rows(count: u32) -> RowBatch {
     let mut rows = RowBatch::default();
-    for source in 0..keys.len() as u32 {
+    for source in 0..count {
         rows.rows.push(Row { source, number: 0, cells: 0, cell_count: 0, table: 0 });
     }
+    rows
+}
+
+fn unbounded() -> Outbox {
     let max = usize::MAX;
     let closing = Closing { payload_bytes_max: max, payload_rows_max: max, open_bytes_max: max };
-    let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
+    Outbox::new(closing, Arc::default(), Instant::now())
+}
+
+#[test]
+fn what_has_one_key_keeps_its_order_whatever_tables_it_goes_to() {
+    let mut framing = framing("{key}", |context| {
+        let written = plan("topic = \"x\"").expect("a plan").text;
+        text::Encoders::new(written, context, |_| None).lane(1)
+    });
+    let keys = ["a", "b", "a", "c", "b"];
+    let (records, rows) = (batch(pairs(&keys.map(Some))), bare_rows(keys.len() as u32));
+    let mut outbox = unbounded();
     let encoded = framing.encode(&records, &rows, &mut Rejects::default(), &mut outbox);
     encoded.expect("it goes on");
     outbox.close_all();
     let payloads: Vec<Payload> = outbox.take_closed().map(|(_, payload)| payload).collect();
     let offsets: Vec<i64> = payloads[0].buffers.lines.iter().map(|line| line.offset).collect();
     assert_eq!((payloads.len(), offsets), (1, vec![0, 1, 2, 3, 4]));
+}
+
+/// Writes a line for the first record, and then fails once.
+struct Failing(bool);
+
+impl Encoder for Failing {
+    fn encode(
+        &mut self,
+        records: &RecordBatch,
+        _: &RowBatch,
+        _: &mut Rejects,
+        outbox: &mut Outbox,
+    ) -> Result<(), Fault> {
+        let to = Destination { table: 1, courier: 0, route: records.route };
+        let open = outbox.payload(to, &"t".into(), &records.ticket);
+        open.buffers.bytes.extend_from_slice(b"1\n");
+        let (partition, end) = (records.partition, open.buffers.bytes.len() as u32);
+        open.buffers.lines.push(Line { offset: 0, partition, row: 0, layout: 0, end });
+        match std::mem::take(&mut self.0) {
+            true => Err(Fault::world("interrupted while a schema was waited for")),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_given_back_leaves_nothing_to_the_next() {
+    let mut framing = framing("t", |_| Box::new(Failing(true)));
+    let (records, rows) = (batch(pairs(&[None])), bare_rows(1));
+    let mut lines_and_shares = |is_right: bool| {
+        let mut outbox = unbounded();
+        let encoded = framing.encode(&records, &rows, &mut Rejects::default(), &mut outbox);
+        assert_eq!(encoded.is_ok(), is_right);
+        outbox.close_all();
+        let payloads: Vec<Payload> = outbox.take_closed().map(|(_, payload)| payload).collect();
+        let lines = payloads.iter().map(|payload| payload.buffers.lines.len()).sum::<usize>();
+        (lines, payloads.iter().all(|payload| !payload.shares.is_empty()))
+    };
+    assert_eq!(lines_and_shares(false), (0, true));
+    assert_eq!(lines_and_shares(true), (1, true));
 }

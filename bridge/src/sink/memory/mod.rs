@@ -80,6 +80,10 @@ impl MemoryPlan {
 }
 
 impl SinkPlan for MemoryPlan {
+    fn keeps_text(&self) -> bool {
+        true
+    }
+
     fn build(&self, context: SinkContext) -> Result<Arc<dyn Sink>, Fault> {
         let tables = Arc::new(Imagined::new(Arc::clone(&context.shape)));
         Ok(Arc::new(Memory { plan: *self, context, tables }))

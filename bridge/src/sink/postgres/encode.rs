@@ -41,6 +41,8 @@ pub struct PgEncoder {
     nth: i64,
     /// What stood in the payload before the record at hand: bytes and lines.
     mark: (usize, usize),
+    /// Values of the batch at hand that became null.
+    nulled: u64,
 }
 
 impl PgEncoder {
@@ -67,6 +69,7 @@ impl PgEncoder {
             places: Vec::new(),
             nth: 0,
             mark: (0, 0),
+            nulled: 0,
         }
     }
 
@@ -226,8 +229,9 @@ impl PgEncoder {
         let table = rows.rows[first].table;
         let steady = table != 0 || self.fixed == Some(target);
         let (stamper, places, shape) = (&mut self.stamper, &mut self.places, &*self.shape);
-        let (target, nth) = (target_at, &mut self.nth);
-        let mut tuples = Tuples { target, layout, stamper, places, nth, shape, records, rows };
+        let (target, nth, nulled) = (target_at, &mut self.nth, &mut self.nulled);
+        let mut tuples =
+            Tuples { target, layout, stamper, places, nth, shape, records, rows, nulled };
         let (mut at, mut ended) = (first, Ended::Elsewhere);
         while let Some(row) = rows.rows.get(at) {
             if row.table != table || (at > first && !steady) {
@@ -327,6 +331,7 @@ impl Encoder for PgEncoder {
                 }
             }
         }
+        rejects.nulled += std::mem::take(&mut self.nulled);
         Ok(())
     }
 }

@@ -96,7 +96,18 @@ impl Bench {
 
     /// Encodes rows of records with these values.
     fn encode_of(&mut self, values: Vec<Option<Vec<u8>>>, meant: &[Meant<'_>]) {
+        self.encode_deleting(values, &[], meant);
+    }
+
+    /// The same, where some records delete.
+    fn encode_deleting(
+        &mut self,
+        values: Vec<Option<Vec<u8>>>,
+        deleting: &[u32],
+        meant: &[Meant<'_>],
+    ) {
         let mut rows = RowBatch::default();
+        deleting.iter().for_each(|source| rows.deleting.insert(*source));
         for (source, table, cells) in meant {
             let table = match *table {
                 "" => 0,
@@ -243,7 +254,7 @@ fn a_record_is_stored_whole_or_not_at_all() {
 fn what_is_left_out_and_what_is_renamed() {
     let mut shape = Shape::plain("t");
     shape.drop = vec!["no".into()];
-    shape.rename = vec![("old".into(), "new".into())];
+    shape.mapping = vec![("old".into(), "new".into())];
     shape.metadata.offset = Some("o".into());
     shape.metadata.topic = Some("topic".into());
     let mut bench = Bench::new(shape, true);
@@ -279,6 +290,25 @@ fn a_record_without_a_value_deletes_by_its_key_alone() {
     bench.encode(1, &[(0, "", vec![("b", Value::Long(1)), ("ts", Value::Long(0))])]);
     assert_eq!(bench.rejects.found.len(), 0, "{:?}", bench.rejects.found);
     assert_eq!(bench.read()[0].2, [field("ts", long(STAMP)), field("nth", long(1))]);
+}
+
+#[test]
+fn a_record_that_is_marked_deletes_though_it_has_a_value() {
+    let row = |n: i64| vec![("b", Value::Long(n)), ("a", Value::Long(n))];
+    let values = || vec![Some(vec![]), Some(vec![]), Some(vec![])];
+    let meant = [(0, "", row(1)), (1, "", row(2)), (2, "", row(3))];
+    let kept = |key: &[&str], deletes: bool| -> Vec<(bool, bool)> {
+        let shape = Shape { deletes, ..Shape::plain("t") };
+        let mut bench = Bench::keyed(shape, key, true);
+        bench.encode_deleting(values(), &[1], &meant);
+        let has = |fields: &[(String, String)], name: &str| fields.iter().any(|f| f.0 == name);
+        let rows = bench.read().into_iter();
+        rows.map(|(.., fields)| (has(&fields, "b"), has(&fields, "kept"))).collect()
+    };
+    assert_eq!(kept(&["a"], true), [(true, true), (false, false), (true, true)]);
+    // Where nothing is deleted, a deletion is a row.
+    assert_eq!(kept(&["a"], false), [(true, false); 3]);
+    assert_eq!(kept(&[], true), [(true, false); 3]);
 }
 
 #[test]

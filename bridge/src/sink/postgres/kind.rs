@@ -11,7 +11,7 @@ use crate::config::Section;
 use crate::kind::{Kind, Unable};
 use crate::shape::Shape;
 use crate::sink::questdb::endpoint::Endpoint;
-use crate::sink::{Door, Sink, SinkContext, SinkPlan};
+use crate::sink::{Door, Foreign, Sink, SinkContext, SinkPlan};
 
 /// The sink's entry in its room's table.
 pub const KIND: Kind<dyn SinkPlan> = Kind {
@@ -60,6 +60,27 @@ impl SinkPlan for PostgresPlan {
 
     fn heeds_declarations(&self) -> bool {
         true
+    }
+
+    fn foreign_keys(&self) -> &'static [Foreign] {
+        const FOREIGN: [Foreign; 3] = [
+            Foreign {
+                key: "partition_by",
+                why: "makes none",
+                help: "take it out: partitions are made by hand",
+            },
+            Foreign {
+                key: "ttl",
+                why: "drops no rows",
+                help: "take it out: rows are dropped by hand",
+            },
+            Foreign {
+                key: "upsert_keys",
+                why: "has a key of its own",
+                help: "name its columns as `key` of the sink",
+            },
+        ];
+        &FOREIGN
     }
 
     fn couriers_per_lane(&self) -> usize {

@@ -506,7 +506,7 @@ pub mod tests {
             let sql = sql_type(kind);
             let found = Wanted { name: "x".into(), sql: sql.clone() }.imagined();
             assert_eq!(found.wire == Some(Wire::Text), sql == "text", "{sql}: {found:?}");
-            let scaled = found.wire == Some(Wire::Numeric(Some(2)));
+            let scaled = found.wire == Some(Wire::Numeric(Some((8, 2))));
             assert_eq!(scaled, sql == "numeric(10,2)", "{sql}: {found:?}");
         }
     }

@@ -29,6 +29,8 @@ mod value;
 use std::sync::Arc;
 
 pub use kind::KIND;
+#[cfg(test)]
+pub use value::{Wire, push};
 
 use catalogue::Catalogue;
 use link::Door;

@@ -58,9 +58,10 @@ impl<'a> Decimal<'a> {
         digit - b'0'
     }
 
-    /// Writes it for a column of at most `scale_max` digits behind the point; false if it has more
-    /// that are not zero.
-    pub fn push(&self, out: &mut Vec<u8>, scale_max: Option<u16>) -> bool {
+    /// Writes it for a column of at most so many digits before the point and behind it; false if it
+    /// has more that are not zero.
+    pub fn push(&self, out: &mut Vec<u8>, digits_max: Option<(u16, u16)>) -> bool {
+        let scale_max = digits_max.map(|(_, scale)| scale);
         let count = self.whole.len() + self.fraction.len();
         let point = self.whole.len() as i64 + self.exponent;
         let written = (self.fraction.len() as i64 - self.exponent).max(0);
@@ -74,7 +75,9 @@ impl<'a> Decimal<'a> {
         // Powers of ten of the first and the last digit that is not zero.
         let (top, low) = (point - 1 - first as i64, point - 1 - last as i64);
         let needed = (-low).max(0);
-        if scale_max.is_some_and(|max| needed > i64::from(max)) {
+        let is_too_long =
+            |(before, behind): (u16, u16)| needed > i64::from(behind) || top >= i64::from(before);
+        if digits_max.is_some_and(is_too_long) {
             return false;
         }
         let scale = written.max(needed).min(scale_max.map_or(i64::MAX, i64::from)) as u16;
@@ -111,7 +114,7 @@ mod tests {
     fn push(text: &str, scale_max: Option<u16>) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         let decimal = Decimal::parse(text.as_bytes()).expect("a number");
-        decimal.push(&mut out, scale_max).then_some(out)
+        decimal.push(&mut out, scale_max.map(|scale| (20, scale))).then_some(out)
     }
 
     /// Back to text, by the format's own words and nothing else.
@@ -157,6 +160,8 @@ mod tests {
         assert_eq!(push("1.239", Some(2)), None);
         assert_eq!(read(&push("1.2300", Some(2)).expect("only zeros are cut")), "1.23");
         assert_eq!(push("1e-400", Some(10)), None);
+        assert_eq!(push("1e20", Some(10)), None);
+        assert!(push("0.01e21", Some(10)).is_some());
     }
 
     #[test]

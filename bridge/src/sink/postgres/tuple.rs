@@ -10,7 +10,8 @@ use super::stage::Tail;
 use super::value::{self, NULL};
 use crate::batch::{Record, RecordBatch, Row, RowBatch};
 use crate::reject::Reason;
-use crate::shape::{Shape, Timestamp};
+use crate::shape::{OnBad, Shape, Timestamp};
+use crate::sink::coerce::two_fields;
 use crate::sink::questdb::metadata::last_header;
 use crate::sink::questdb::stamp::Stamper;
 use crate::sink::questdb::value::shown;
@@ -94,6 +95,8 @@ pub struct Tuples<'a> {
     pub shape: &'a Shape,
     pub records: &'a RecordBatch,
     pub rows: &'a RowBatch,
+    /// Values that became null.
+    pub nulled: &'a mut u64,
 }
 
 impl Tuples<'_> {
@@ -107,7 +110,8 @@ impl Tuples<'_> {
     ) -> Result<(), Ended> {
         let cells = self.rows.cells_of(row);
         let layout = self.layout;
-        let is_kept = layout.tail != Tail::NumberAndKept || record.value.is_some();
+        let deletes = || record.value.is_none() || self.rows.deleting.has(row.source);
+        let is_kept = layout.tail != Tail::NumberAndKept || !deletes();
         self.find_places(cells, is_kept)?;
         let count = layout.columns.len() + layout.tail.fields();
         out.extend_from_slice(&(count as i16).to_be_bytes());
@@ -140,8 +144,8 @@ impl Tuples<'_> {
         Ok(())
     }
 
-    /// Finds each cell its place. Of several that go into one column the first has it. What is
-    /// denied is not in the way of a row that deletes, for columns of the key never are.
+    /// Finds each cell its place; refuses a row with two values for one column. What is denied is
+    /// not in the way of a row that deletes, for columns of the key never are.
     #[inline]
     fn find_places(&mut self, cells: &[Cell], is_kept: bool) -> Result<(), Ended> {
         self.places.clear();
@@ -152,11 +156,13 @@ impl Tuples<'_> {
                 continue;
             }
             match self.target.slot(cell.column) {
-                Slot::Place(place) => {
-                    let place = &mut self.places[usize::from(*place)];
-                    if *place == NONE {
-                        *place = at as u16;
+                Slot::Place(index) => {
+                    let place = &mut self.places[usize::from(*index)];
+                    if *place != NONE {
+                        let name = &self.layout.columns[usize::from(*index)].name;
+                        return Err(Ended::Refused(two_fields(name, &self.layout.table)));
                     }
+                    *place = at as u16;
                 }
                 Slot::Skip => {}
                 Slot::Denied(..) if !is_kept => {}
@@ -170,16 +176,23 @@ impl Tuples<'_> {
     }
 
     #[inline]
-    fn cell(&self, cell: &Cell, column: &Column, out: &mut Vec<u8>) -> Result<(), Ended> {
+    fn cell(&mut self, cell: &Cell, column: &Column, out: &mut Vec<u8>) -> Result<(), Ended> {
         let bytes = self.rows.pointed(cell);
-        value::push(out, cell, bytes, column.wire).map_err(|_| {
+        let before = out.len();
+        value::push(out, cell, bytes, column.wire).or_else(|_| {
+            if self.shape.values.on_bad(&column.name) == OnBad::Null {
+                *self.nulled += 1;
+                out.truncate(before);
+                out.extend_from_slice(&NULL);
+                return Ok(());
+            }
             let table = &self.layout.table;
             let (name, kind, value) = (&column.name, &column.shown, shown(cell, bytes));
             let detail = format!(
                 "column `{name}` of {table} is {kind}, the record has {value}; alter the column, \
-                 or convert it in a transform"
+                 say what becomes of it by `on_bad`, or convert it in a transform"
             );
-            Ended::Refused((Reason::WrongType, detail))
+            Err(Ended::Refused((Reason::WrongType, detail)))
         })
     }
 

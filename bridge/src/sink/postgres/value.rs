@@ -4,13 +4,13 @@
 //! | cell \ column | boolean | smallint integer bigint | real double | numeric | text varchar char citext enum | timestamp timestamptz date | others |
 //! |---|---|---|---|---|---|---|---|
 //! | bool | as it is | – | – | – | `true`, `false` | – | json |
-//! | integer | – | in range | where it is exact | as it is | digits | by magnitude | json |
+//! | integer | 0, 1 | in range | where it is exact | as it is | digits | by magnitude | json |
 //! | float | – | whole and in range | nearest | shortest digits | shortest digits | – | json |
-//! | text, symbol | – | – | – | digits, if it has only these | as it is | ISO 8601 | uuid, inet in their form; json, jsonb as it is |
-//! | timestamp | – | – | – | – | – | converted | – |
-//! | decimal | – | whole and in range | nearest | as it is | digits | – | – |
-//! | bytes | – | – | – | – | – | – | bytea |
-//! | array | – | – | – | – | – | – | double precision[] |
+//! | text, symbol | `true`, `false` | digits, in range | digits | digits | as it is | a time | uuid, inet in their form; json, jsonb as it is |
+//! | timestamp | – | – | – | – | ISO 8601 | converted | – |
+//! | decimal | – | whole and in range | where a double says all | as it is | digits | – | json |
+//! | bytes | – | – | – | – | base64 | – | bytea |
+//! | array | – | – | – | – | JSON | – | double precision[], json, jsonb |
 //!
 //! A dash is `wrong-type`: the record is rejected, and the message says what would be right. What
 //! a numeric's scale would round is one, and so is a time within a day for a `date`; what lies
@@ -21,7 +21,9 @@ use std::net::IpAddr;
 use bridge_abi::{Cell, Kind, Unit};
 
 use super::numeric::Decimal;
-use crate::sink::questdb::timestamp::{from_iso, nanos_of, unit_by_magnitude};
+use crate::decimal;
+use crate::sink::coerce::{Wants, coerced};
+use crate::times::{self, nanos_of, unit_by_magnitude};
 
 /// How a column's values travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +40,8 @@ pub enum Wire {
     Float4,
     /// `double precision`
     Float8,
-    /// `numeric`, with the most digits behind the point that the column keeps.
-    Numeric(Option<u16>),
+    /// `numeric`, with the most digits before the point and behind it that the column keeps.
+    Numeric(Option<(u16, u16)>),
     /// `text` and all that is received like it.
     Text,
     /// `json`
@@ -75,7 +77,9 @@ impl Wire {
             // Since version 15 a scale may be negative: eleven bits, signed.
             (1700, ..) => {
                 let scale = (((modifier - 4) & 0x7ff) ^ 1024) - 1024;
-                Wire::Numeric(Some(u16::try_from(scale).unwrap_or(0)))
+                let before = ((modifier - 4) >> 16) - scale;
+                let count = |digits: i32| u16::try_from(digits).unwrap_or(0);
+                Wire::Numeric(Some((count(before), count(scale))))
             }
             (25 | 1042 | 1043, ..) | (_, "e", _) | (_, "b", "citext") => Wire::Text,
             (114, ..) => Wire::Json,
@@ -87,6 +91,18 @@ impl Wire {
             (869, ..) => Wire::Inet(false),
             (650, ..) => Wire::Inet(true),
             (1022, ..) => Wire::Floats,
+            _ => return None,
+        })
+    }
+}
+
+impl Wire {
+    /// What it is made of; `None` for those with forms of their own.
+    fn wants(self) -> Option<Wants> {
+        Some(match self {
+            Wire::Bool => Wants::Boolean,
+            Wire::Int2 | Wire::Int4 | Wire::Int8 | Wire::Float4 | Wire::Float8 => Wants::Number,
+            Wire::Text | Wire::Json | Wire::Jsonb => Wants::Text,
             _ => return None,
         })
     }
@@ -115,8 +131,26 @@ pub fn push(out: &mut Vec<u8>, cell: &Cell, bytes: &[u8], wire: Wire) -> Result<
             Ok(())
         }
         (TEXT, Wire::Text) => text(out, bytes),
-        _ => other(out, cell, bytes, wire),
+        _ => other_or_coerced(out, cell, bytes, wire),
     }
+}
+
+fn other_or_coerced(
+    out: &mut Vec<u8>,
+    cell: &Cell,
+    bytes: &[u8],
+    wire: Wire,
+) -> Result<(), Misfit> {
+    let start = out.len();
+    let Err(misfit) = other(out, cell, bytes, wire) else { return Ok(()) };
+    out.truncate(start);
+    // Of what is no text only an array is JSON by its text.
+    let is_json = matches!(wire, Wire::Json | Wire::Jsonb);
+    if is_json && cell.kind != Kind::Array as u8 {
+        return Err(misfit);
+    }
+    let (cell, bytes) = coerced(cell, bytes, wire.wants().ok_or(misfit)?).ok_or(misfit)?;
+    other(out, &cell, &bytes, wire)
 }
 
 /// A field of known length, in one piece.
@@ -208,12 +242,12 @@ fn float(out: &mut Vec<u8>, value: f64, wire: Wire) -> Result<(), Misfit> {
 
 /// A number that was written already.
 fn digits(out: &mut Vec<u8>, written: &str, wire: Wire) -> Result<(), Misfit> {
-    let Wire::Numeric(scale_max) = wire else {
+    let Wire::Numeric(digits_max) = wire else {
         counted(out, written.as_bytes());
         return Ok(());
     };
     let decimal = Decimal::parse(written.as_bytes()).ok_or(Misfit)?;
-    if decimal.push(out, scale_max) { Ok(()) } else { Err(Misfit) }
+    if decimal.push(out, digits_max) { Ok(()) } else { Err(Misfit) }
 }
 
 fn from_text(out: &mut Vec<u8>, bytes: &[u8], wire: Wire) -> Result<(), Misfit> {
@@ -231,7 +265,9 @@ fn from_text(out: &mut Vec<u8>, bytes: &[u8], wire: Wire) -> Result<(), Misfit> 
             fixed(out, uuid(bytes).ok_or(Misfit)?);
             Ok(())
         }
-        Wire::Timestamp | Wire::Date => instant(out, from_iso(as_str()?).ok_or(Misfit)?, wire),
+        Wire::Timestamp | Wire::Date => {
+            instant(out, times::from_text(as_str()?, None).ok_or(Misfit)?, wire)
+        }
         Wire::Inet(cidr) => {
             match as_str()?.parse().map_err(|_| Misfit)? {
                 // Family, bits of the net, whether it is a cidr, bytes (`network_send`).
@@ -268,33 +304,13 @@ pub fn instant(out: &mut Vec<u8>, nanos: i128, wire: Wire) -> Result<(), Misfit>
     Ok(())
 }
 
-/// `unscaled` is big-endian two's complement; beyond 128 bits it fits no column.
+/// `unscaled` is big-endian two's complement; beyond 256 bits it fits no column.
 fn decimal(out: &mut Vec<u8>, unscaled: &[u8], scale: u8, wire: Wire) -> Result<(), Misfit> {
-    let negative = unscaled.first().ok_or(Misfit)? & 0x80 != 0;
-    let fill = if negative { 0xff } else { 0 };
-    let (high, low) = unscaled.split_at(unscaled.len().saturating_sub(16));
-    let mut wide = [fill; 16];
-    wide[16 - low.len()..].copy_from_slice(low);
-    let value = i128::from_be_bytes(wide);
-    if high.iter().any(|byte| *byte != fill) || (value < 0) != negative {
-        return Err(Misfit);
-    }
-    let mut buffer = itoa::Buffer::new();
-    let whole = buffer.format(value.unsigned_abs()).as_bytes();
-    let number = Decimal { negative, whole, fraction: &[], exponent: -i64::from(scale) };
+    let text = decimal::text(unscaled, scale).ok_or(Misfit)?;
     match wire {
-        Wire::Numeric(scale_max) if number.push(out, scale_max) => Ok(()),
-        Wire::Int2 | Wire::Int4 | Wire::Int8 => {
-            let unit = 10_i128.checked_pow(u32::from(scale)).ok_or(Misfit)?;
-            let whole = (value % unit == 0).then_some(value / unit).ok_or(Misfit)?;
-            integer(out, i64::try_from(whole).map_err(|_| Misfit)?, wire)
-        }
-        Wire::Text | Wire::Json | Wire::Float4 | Wire::Float8 => {
-            let text = crate::sink::questdb::value::decimal_text(unscaled, scale).ok_or(Misfit)?;
-            match wire {
-                Wire::Text | Wire::Json => counted(out, text.as_bytes()),
-                _ => return float(out, text.parse().map_err(|_| Misfit)?, wire),
-            }
+        Wire::Numeric(_) => digits(out, &text, wire),
+        Wire::Text | Wire::Json => {
+            counted(out, text.as_bytes());
             Ok(())
         }
         _ => Err(Misfit),
@@ -384,7 +400,7 @@ mod tests {
         assert_eq!(float(9.3e18, Wire::Int8), "-");
         assert_eq!(float(1e300, Wire::Float4), "-");
         assert_eq!(float(21.5, Wire::Float4), "41ac0000");
-        assert_eq!(float(1.25, Wire::Numeric(Some(1))), "-");
+        assert_eq!(float(1.25, Wire::Numeric(Some((9, 1)))), "-");
         assert_eq!(float(f64::NAN, Wire::Numeric(None)), "-");
         assert_eq!(float(21.5, Wire::Json), "32312e35");
     }
@@ -395,8 +411,9 @@ mod tests {
         assert_eq!(text("a", Wire::Text), "61");
         assert_eq!(text("a\0b", Wire::Text), "-");
         assert_eq!(text("{}", Wire::Jsonb), "017b7d");
-        assert_eq!(text("-1.5", Wire::Numeric(Some(2))), "000200004000000100011388");
+        assert_eq!(text("-1.5", Wire::Numeric(Some((8, 2)))), "000200004000000100011388");
         assert_eq!(text("many", Wire::Numeric(None)), "-");
+        assert_eq!(text("100", Wire::Numeric(Some((2, 2)))), "-", "a digit too many before it");
         let id = "11111111-2222-3333-4444-5555555555ff";
         assert_eq!(text(id, Wire::Uuid), "111111112222333344445555555555ff");
         assert_eq!(text("11111111-2222-3333-4444-5555555555fg", Wire::Uuid), "-");
@@ -406,6 +423,10 @@ mod tests {
         assert_eq!(text("10.0.0.1", Wire::Inet(false)), "022000040a000001");
         assert_eq!(text("10.0.0.400", Wire::Inet(false)), "-");
         assert_eq!(text("x", Wire::Float8), "-");
+        assert_eq!(text("21", Wire::Float8), "4035000000000000");
+        assert_eq!(text("-2", Wire::Int4), "fffffffe");
+        assert_eq!(text("40000", Wire::Int2), "-");
+        assert_eq!(text("TRUE", Wire::Bool), "01");
     }
 
     #[test]
@@ -413,20 +434,22 @@ mod tests {
         let decimal =
             |unscaled: &[u8], scale, wire| shown(cell(Kind::Decimal, 0, scale), unscaled, wire);
         let cents = (-1_234_i16).to_be_bytes();
-        assert_eq!(decimal(&cents, 2, Wire::Numeric(Some(2))), "0002000040000002000c0d48");
-        assert_eq!(decimal(&cents, 2, Wire::Numeric(Some(1))), "-");
+        assert_eq!(decimal(&cents, 2, Wire::Numeric(Some((8, 2)))), "0002000040000002000c0d48");
+        assert_eq!(decimal(&cents, 2, Wire::Numeric(Some((9, 1)))), "-");
         assert_eq!(decimal(&cents, 2, Wire::Text), "2d31322e3334");
         assert_eq!(decimal(&[5], 0, Wire::Int2), "0005");
         assert_eq!(decimal(&[5], 1, Wire::Int2), "-");
         let mut wide = [0xff; 32];
         wide[31] = 0xfe;
         assert_eq!(decimal(&wide, 0, Wire::Int2), "fffe");
-        wide[0] = 0;
-        assert_eq!(decimal(&wide, 0, Wire::Numeric(None)), "-");
+        let wider = [1; 33];
+        assert_eq!(decimal(&wider, 0, Wire::Numeric(None)), "-");
+        assert_eq!(decimal(&[15], 1, Wire::Float8), "3ff8000000000000");
+        assert_eq!(decimal(&[1; 20], 10, Wire::Float8), "-", "a double does not say all of it");
         let at = cell(Kind::Timestamp, 946_684_800_001, Unit::Millis as u8);
         assert_eq!(shown(at, b"", Wire::Timestamp), "00000000000003e8");
         assert_eq!(shown(cell(Kind::Bytes, 0, 0), &[0, 255], Wire::Bytea), "00ff");
-        assert_eq!(shown(cell(Kind::Bytes, 0, 0), &[0, 255], Wire::Text), "-");
+        assert_eq!(shown(cell(Kind::Bytes, 0, 0), &[0, 255], Wire::Text), "4150383d");
         let mut array = vec![1, 0, 0, 0, 2, 0, 0, 0];
         array.extend([1.0_f64, 2.0].iter().flat_map(|value| value.to_le_bytes()));
         let elements = "000000083ff0000000000000000000084000000000000000";
@@ -441,7 +464,7 @@ mod tests {
     fn types_are_known_by_their_number() {
         assert_eq!(
             Wire::of(1700, "b", "numeric", (10 << 16 | 2) + 4),
-            Some(Wire::Numeric(Some(2)))
+            Some(Wire::Numeric(Some((8, 2))))
         );
         assert_eq!(Wire::of(1700, "b", "numeric", -1), Some(Wire::Numeric(None)));
         assert_eq!(Wire::of(99_999, "e", "mood", -1), Some(Wire::Text));

@@ -51,6 +51,8 @@ pub struct Catalogue {
     delivery: Delivery,
     /// By lower-case name. The lock is held for look-ups only, never while SQL runs.
     known: Mutex<HashMap<String, Arc<Table>>>,
+    /// The epoch at which a table was last seen to be another than was said.
+    changed: Mutex<HashMap<String, u64>>,
     /// One lane at a time asks the server, so that no statement is sent twice.
     asking: tokio::sync::Mutex<()>,
     abandoned: watch::Sender<bool>,
@@ -79,6 +81,7 @@ impl Catalogue {
             epoch: AtomicU64::new(0),
             notes: OnceLock::new(),
             known: Mutex::default(),
+            changed: Mutex::default(),
             asking: tokio::sync::Mutex::new(()),
             abandoned: watch::Sender::new(false),
         }
@@ -121,7 +124,8 @@ impl Catalogue {
         }
     }
 
-    async fn renew(&self, name: &str) {
+    /// Looks at a table that is known; lanes ask anew if it has changed.
+    pub async fn renew(&self, name: &str) {
         let _one_at_a_time = self.asking.lock().await;
         let Some(known) = self.known(name) else { return };
         // What keeps the server from answering is said elsewhere.
@@ -136,10 +140,24 @@ impl Catalogue {
             Some(table) => all.insert(name.to_lowercase(), Arc::new(table)),
             None => all.remove(&name.to_lowercase()),
         };
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.begin_epoch(name);
     }
 
-    async fn ask(&self, name: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
+    /// Behind this, lanes ask anew: a table is another than was said.
+    fn begin_epoch(&self, name: &str) {
+        let mut changed = self.changed.lock().expect("no one panics with it");
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        changed.insert(name.to_lowercase(), epoch);
+    }
+
+    /// Whether a table is another than it was for rows that were written in this epoch.
+    pub fn has_changed_since(&self, name: &str, epoch: u32) -> bool {
+        let changed = self.changed.lock().expect("no one panics with it");
+        changed.get(&name.to_lowercase()).is_some_and(|changed| *changed > u64::from(epoch))
+    }
+
+    /// A table with at least these columns, made where that is allowed.
+    pub async fn ask(&self, name: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
         let _one_at_a_time = self.asking.lock().await;
         if let Some(table) = self.known(name).filter(|table| has_all(table, wanted)) {
             return Ok(table);
@@ -165,7 +183,7 @@ impl Catalogue {
         known.insert(name.to_lowercase(), Arc::clone(&table));
         if has_changed {
             tracing::info!("{}: table {name} has changed; all lanes look anew", self.pipeline);
-            self.epoch.fetch_add(1, Ordering::AcqRel);
+            self.begin_epoch(name);
         }
         Ok(table)
     }

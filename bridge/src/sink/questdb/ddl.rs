@@ -1,5 +1,6 @@
 //! The statements that make tables and columns.
 
+use super::line::legal;
 use super::table::Wanted;
 use super::wish::Wish;
 use crate::shape::{ColumnType, Shape, Ttl};
@@ -33,10 +34,10 @@ pub fn own_columns(shape: &Shape) -> Vec<Wanted> {
         columns.push(Wanted { name: name.clone(), kind });
     }
     for name in &shape.symbols {
-        columns.push(Wanted { name: name.clone(), kind: ColumnType::Symbol });
+        columns.push(Wanted { name: legal(name).into_owned(), kind: ColumnType::Symbol });
     }
     for (name, kind) in &shape.columns {
-        columns.push(Wanted { name: name.clone(), kind: *kind });
+        columns.push(Wanted { name: legal(name).into_owned(), kind: *kind });
     }
     unique(columns, &shape.timestamp_column)
 }

@@ -129,7 +129,7 @@ mod tests {
 
     fn dialer(plan: Option<TlsPlan>) -> Dialer {
         Dialer {
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(60),
             send_buffer_bytes: Some(1 << 16),
             tls: plan.map(|plan| plan.connector().expect("a connector")),
         }

@@ -48,6 +48,8 @@ pub struct IlpEncoder {
     cells_at: Vec<u16>,
     /// The rows of the record at hand, if it has more than one.
     marks: Vec<Mark>,
+    /// Values of the batch at hand that became null.
+    nulled: u64,
 }
 
 /// What of a record's rows stands in which payload, should the record be refused after all.
@@ -68,6 +70,15 @@ enum Ended {
     Unknown,
     /// The next row's record is refused.
     Refused(Refused),
+}
+
+impl From<Unwritten> for Ended {
+    fn from(unwritten: Unwritten) -> Ended {
+        match unwritten {
+            Unwritten::Unknown => Ended::Unknown,
+            Unwritten::Refused(refused) | Unwritten::Misfit(_, refused) => Ended::Refused(refused),
+        }
+    }
 }
 
 /// How rows are written.
@@ -128,6 +139,7 @@ impl IlpEncoder {
             row: Vec::new(),
             cells_at: Vec::new(),
             marks: Vec::new(),
+            nulled: 0,
         }
     }
 
@@ -208,8 +220,10 @@ impl IlpEncoder {
             return None;
         }
         let name = self.shape.column_of(&source)?;
-        let declared = self.shape.of(&self.targets[target].name).kind_of(&name);
-        Some(Wanted { name, kind: declared.unwrap_or(inferred) })
+        let shape = self.shape.of(&self.targets[target].name);
+        let legal = line::legal(&name);
+        let declared = shape.kind_of(&legal).or_else(|| shape.kind_of(&name));
+        Some(Wanted { name: legal.into_owned(), kind: declared.unwrap_or(inferred) })
     }
 
     /// Where rows of a batch that are a target's go.
@@ -223,6 +237,13 @@ impl IlpEncoder {
         Destination { table: target as u32, courier, route: records.route }
     }
 
+    /// What rows are written as. Those of line protocol say so themselves; for which table as it
+    /// was, the epoch does.
+    fn layout(&self, target: usize) -> u32 {
+        let binding = self.targets[target].binding.as_ref();
+        binding.map_or(self.epoch as u32, |binding| binding.layout.id)
+    }
+
     /// Rows from `first` on into one payload, until one of them ends the run; which one.
     fn run(
         &mut self,
@@ -234,19 +255,22 @@ impl IlpEncoder {
     ) -> (usize, Ended) {
         self.targets[target].metadata.turn_to(&records.source);
         let (to, closing) = (self.destination(target, records), outbox.closing());
+        let layout = self.layout(target);
         let payload = outbox.payload(to, &self.targets[target].name, &records.ticket);
         let (mut low, mut high) = payload.timestamps;
         let out = &mut payload.buffers.bytes;
         let (target_at, stamper) = (&self.targets[target], &mut self.stamper);
-        let layout = target_at.binding.as_ref().map_or(0, |binding| binding.layout.id);
-        let mut written = match wire_of(target_at, &self.wire, &self.transacting) {
-            &Wire::Lines(version) => {
-                let (target, buffer) = (target_at, &mut self.row);
-                Written::Lines(Lines { target, stamper, version, records, rows }, buffer)
+        let wire = wire_of(target_at, &self.wire, &self.transacting);
+        let mut written = match wire {
+            Wire::Lines(_) | Wire::Text => {
+                let (target, buffer, nulled) = (target_at, &mut self.row, &mut self.nulled);
+                let version = wire.version();
+                let lines = Lines { target, stamper, version, records, rows, nulled };
+                Written::Lines(lines, buffer)
             }
             Wire::Binds(_) => {
-                let (target, cells_at) = (target_at, &mut self.cells_at);
-                Written::Binds(Binds { target, stamper, cells_at, records, rows })
+                let (target, cells_at, nulled) = (target_at, &mut self.cells_at, &mut self.nulled);
+                Written::Binds(Binds { target, stamper, cells_at, records, rows, nulled })
             }
         };
         // Where the name comes from the record, each row asks anew.
@@ -272,10 +296,7 @@ impl IlpEncoder {
                 Ok(Stamp::At(stamp)) => (low, high) = (low.min(stamp), high.max(stamp)),
                 Ok(Stamp::Server) => {}
                 Err(unwritten) => {
-                    ended = match unwritten {
-                        Unwritten::Unknown => Ended::Unknown,
-                        Unwritten::Refused(refused) => Ended::Refused(refused),
-                    };
+                    ended = unwritten.into();
                     break;
                 }
             }
@@ -362,6 +383,7 @@ impl Encoder for IlpEncoder {
                 }
             }
         }
+        rejects.nulled += std::mem::take(&mut self.nulled);
         if self.row.len() > ROW_BYTES_KEPT {
             self.row = Vec::new();
         }

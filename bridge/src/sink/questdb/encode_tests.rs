@@ -12,6 +12,7 @@ use questdb::ingress::{Buffer, ProtocolVersion, TimestampMicros};
 use super::encode::IlpEncoder;
 use super::reader::{self, Field, Unit};
 use super::table::{Denied, Table, Tables, Wanted};
+use super::target::Wire;
 use crate::batch::testing::batch;
 use crate::batch::{RecordBatch, Row, RowBatch};
 use crate::names::Names;
@@ -206,6 +207,71 @@ fn encoded(all: &[Meant], version: u8) -> Vec<u8> {
     }
     let _ = records.into_ticket().into_share().redeem();
     bytes
+}
+
+/// What is said of a row with an array, of one dimension, that is refused.
+fn refused_array(wire: Wire, tables: Arc<dyn Tables>) -> String {
+    let names = Arc::new(Names::default());
+    let row = Meant {
+        number: 1,
+        symbol: None,
+        bool: None,
+        double: None,
+        text: None,
+        instant: None,
+        one: Some(vec![1.5]),
+        two: None,
+        three: None,
+        at: 1,
+    };
+    let records: RecordBatch = batch(vec![(None, None)]);
+    let rows = rows(&names, &[row], true);
+    let closing = Closing { payload_bytes_max: 1, payload_rows_max: 1, open_bytes_max: 1 };
+    let mut outbox = Outbox::new(closing, Arc::default(), Instant::now());
+    let mut rejects = Rejects::default();
+    let mut encoder = IlpEncoder::by(wire, Arc::new(shape()), names, tables, 1);
+    encoder.encode(&records, &rows, &mut rejects, &mut outbox).expect("a pipeline that goes on");
+    outbox.close_all();
+    for (_, payload) in outbox.take_closed() {
+        assert!(payload.buffers.lines.is_empty(), "the row is refused");
+        payload.shares.into_iter().for_each(|share| {
+            share.redeem();
+        });
+    }
+    let _ = records.into_ticket().into_share().redeem();
+    rejects.found.pop().expect("it is refused").3
+}
+
+/// A database whose column for the array is of another type.
+struct Other(ColumnType);
+
+impl Tables for Other {
+    fn resolve(&self, table: &str, wanted: &[Wanted]) -> Result<Arc<Table>, Denied> {
+        let mut made = Table::clone(&*Obliging.resolve(table, wanted)?);
+        made.columns.insert(ARRAYS[0].to_owned(), self.0);
+        Ok(Arc::new(made))
+    }
+}
+
+#[test]
+fn an_array_that_cannot_be_written_is_refused_with_the_key_to_change() {
+    let check = |wire: Wire, kind: &str, wanted: &str| {
+        let kind = ColumnType::parse(kind).expect("a type");
+        let said = refused_array(wire, Arc::new(Other(kind)));
+        let shown = "the record has an array of 1 dimension; ";
+        assert!(said.contains(shown) && said.contains(wanted), "{said}");
+    };
+    check(Wire::Lines(1), "double[]", "set `protocol` of the sink to 2");
+    check(Wire::Text, "double[]", "set `encode`");
+    // Where another version would not take it either.
+    for (wire, kind) in [
+        (Wire::Lines(1), "double[][]"),
+        (Wire::Lines(1), "long"),
+        (Wire::Text, "double"),
+        (Wire::Lines(2), "double[][]"),
+    ] {
+        check(wire, kind, "declare a type that takes both");
+    }
 }
 
 /// The fields that a row must have, in order; doubles by their bits, for NaN is NaN here.

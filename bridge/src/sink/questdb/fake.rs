@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::Shared;
+use super::catalogue::Catalogue;
 use super::keeper::{Keeper, LagMax};
 use super::options::QuestDbPlan;
 use crate::batch::{
@@ -17,11 +18,12 @@ use crate::batch::{
 };
 use crate::blame::Fault;
 use crate::config::Section;
+use crate::names::Names;
 use crate::observe::PipelineMeter;
 use crate::outbox::Pool;
 use crate::reject::Rejected;
-use crate::shape::Metadata;
-use crate::sink::{Commit, Courier, CourierDoors, Home, Letters};
+use crate::shape::{Metadata, Shape};
+use crate::sink::{Commit, Courier, CourierDoors, Delivery, Home, Letters, SinkContext};
 use crate::ticket::{Lost, Ticket};
 
 /// Everything in a test happens within this.
@@ -66,6 +68,12 @@ pub struct State {
     pub connections: usize,
     /// SQL seen, but for polls.
     pub queries: Vec<String>,
+    /// Connections over HTTP so far.
+    pub opened: usize,
+    /// So many of them are from before the columns' types changed: they refuse all rows.
+    pub outdated: usize,
+    /// The type of all columns.
+    pub kind: &'static str,
 }
 
 #[derive(Clone)]
@@ -130,6 +138,12 @@ impl Fake {
         self.state.lock().expect("whole").tables.insert(name.into(), (id, suspended));
     }
 
+    /// Columns are dropped and made again with another type.
+    pub fn alter(&self, kind: &'static str) {
+        let mut state = self.state.lock().expect("whole");
+        (state.kind, state.outdated) = (kind, state.opened);
+    }
+
     pub fn stored(&self) -> Vec<String> {
         self.state.lock().expect("whole").stored.clone()
     }
@@ -141,9 +155,14 @@ impl Fake {
 
 async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
     let mut stream = BufReader::new(stream);
+    let number = {
+        let mut state = state.lock().expect("whole");
+        state.opened += 1;
+        state.opened
+    };
     while let Some((head, body)) = request(&mut stream).await {
         let answer = if head.starts_with("post /write") {
-            write(&state, &head, body)
+            write(&state, number, &head, body)
         } else {
             while state.lock().expect("whole").frozen {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -197,10 +216,13 @@ async fn chunks(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     }
 }
 
-/// The answer to a write; `None` hangs up, status 0 stalls.
-fn write(state: &Mutex<State>, head: &str, body: Vec<u8>) -> Option<(u16, String)> {
+/// The answer to a write over the connection of this number; `None` hangs up, status 0 stalls.
+fn write(state: &Mutex<State>, number: usize, head: &str, body: Vec<u8>) -> Option<(u16, String)> {
     let mut state = state.lock().expect("whole");
     state.writes.push(head.to_owned());
+    if number <= state.outdated {
+        return Some((400, r#"{"message":"error in line 1: a type of old","line":1}"#.into()));
+    }
     let body = match head.contains("content-encoding: gzip") {
         true => {
             let mut plain = Vec::new();
@@ -256,7 +278,13 @@ fn query(state: &Mutex<State>, head: &str) -> String {
     }
     let statement = decode(head);
     state.queries.push(statement.clone());
-    let rows = if statement.contains("table_columns") {
+    let rows = if let Some((_, name)) = statement.split_once("lower(table_name) = '") {
+        let name = name.split('\'').next().unwrap_or_default();
+        let row = state.tables.get(name).map(|(id, _)| format!("[{id},\"{name}\",\"ts\",true]"));
+        return answer(4, &row.unwrap_or_default());
+    } else if statement.contains("type, upsertkey") {
+        return answer(3, &format!("[\"v\",\"{}\",false]", state.kind));
+    } else if statement.contains("table_columns") {
         let column = |(name, key): &(&str, bool)| format!("[\"{name}\",{key}]");
         let columns: Vec<String> = state.columns.iter().map(column).collect();
         return answer(2, &columns.join(","));
@@ -380,6 +408,7 @@ async fn lines(stream: TcpStream, fate: Fate, state: Arc<Mutex<State>>) {
 /// What a courier reports to.
 pub struct Bench {
     pub shared: Arc<Shared>,
+    pub catalogue: Arc<Catalogue>,
     pub inbox: Option<mpsc::Sender<Payload>>,
     pub receipts: mpsc::Receiver<Receipt>,
     pub rejected: mpsc::Receiver<Rejected>,
@@ -402,7 +431,7 @@ impl Bench {
     /// One courier and a keeper, by a sink's section.
     pub fn start(
         section: &str,
-        courier: impl FnOnce(Arc<Shared>) -> Result<Box<dyn Courier>, Fault>,
+        courier: impl FnOnce(Arc<Shared>, Arc<Catalogue>) -> Result<Box<dyn Courier>, Fault>,
     ) -> Bench {
         let section = Section::new("sink", section.parse().expect("TOML"));
         let plan = QuestDbPlan::parse(&section).expect("a plan");
@@ -415,7 +444,17 @@ impl Bench {
             row: word("kr"),
             ..Metadata::default()
         };
+        let context = SinkContext {
+            pipeline: "p".into(),
+            names: Arc::new(Names::default()),
+            shape: Arc::new(Shape::plain("t")),
+            delivery: Delivery::AtLeastOnce,
+            meter: Arc::clone(&meter),
+            runtime: tokio::runtime::Handle::current(),
+        };
         let shared = Shared::new("p".into(), plan, metadata, meter).expect("a sink");
+        let (trouble, doubts) = (Arc::clone(&shared.trouble), Arc::clone(&shared.doubts));
+        let catalogue = Arc::new(Catalogue::new(&context, shared.sql(), trouble, doubts));
         let sens = TopicPartition { topic: "sens".into(), partition: 0 };
         shared.partitions.meet(PartitionIndex(0), &sens);
         let shared = Arc::new(shared);
@@ -440,10 +479,11 @@ impl Bench {
             LagMax { rows: 1_000_000, transactions: 1_000 },
         );
         tokio::spawn(keeper.run(stopped));
-        let courier = courier(Arc::clone(&shared)).expect("a courier");
+        let courier = courier(Arc::clone(&shared), Arc::clone(&catalogue)).expect("a courier");
         let courier = tokio::spawn(courier.run(doors));
         Bench {
             shared,
+            catalogue,
             inbox: Some(inbox),
             receipts,
             rejected,

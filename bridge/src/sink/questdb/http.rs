@@ -1,7 +1,9 @@
 //! Stores payloads over HTTP: one table a request, one request in flight, which grows by what
 //! comes while it is sent. A 204 is believed once
 //! the first poll of `tables()` that began after it still shows the table that the connection
-//! first wrote to; until then the next payloads go on.
+//! first wrote to; until then the next payloads go on. A refusal is believed unless the table's
+//! columns are others than they were when the connection was young: then a new one is asked, once;
+//! or others than they were when the rows were written: then those are written anew.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
@@ -14,11 +16,14 @@ use flate2::write::GzEncoder;
 use tokio::sync::{mpsc, watch};
 
 use super::Shared;
+use super::again::Again;
 use super::answer::{Answered, judge};
 use super::body::{Body, Feed};
+use super::catalogue::Catalogue;
 use super::hand::Hand;
 use super::keeper::Tables;
-use super::server::{Ask, Broken, Connection};
+use super::server::{Ask, Broken, Connection, Rows, SqlClient};
+use super::table::Table;
 use crate::batch::Payload;
 use crate::blame::Fault;
 use crate::outbox::Pool;
@@ -35,10 +40,15 @@ const ACKED_MAX: usize = 64;
 /// One way to the server: a connection, and what it has written to.
 pub struct Road {
     shared: Arc<Shared>,
+    catalogue: Arc<Catalogue>,
     who: usize,
     connection: Option<Connection>,
     /// Tables that the connection wrote to, and their ids before it first did.
     met: HashMap<Arc<str>, Option<i64>>,
+    /// Asks for the columns of tables that refuse rows; connects when it first does.
+    sql: SqlClient,
+    /// What it was told last. Invariant: the connection is younger than that.
+    columns: HashMap<Arc<str>, Rows>,
     backoff: Backoff,
 }
 
@@ -46,6 +56,14 @@ pub struct Road {
 pub struct More<'a> {
     hand: &'a mut Hand,
     inbox: &'a mut mpsc::Receiver<Payload>,
+}
+
+/// How the storing of a job ended.
+pub enum Told {
+    /// Every piece is acknowledged; the mark of it.
+    Acked(u64),
+    /// The table is another than it was for these rows: they are to be read again.
+    Outdated,
 }
 
 /// A job whose every piece has its 204.
@@ -56,8 +74,10 @@ pub struct Acked {
 
 impl Road {
     /// A way that nobody went yet. `who` is the courier's number.
-    pub fn new(shared: Arc<Shared>, who: usize) -> Road {
-        Road { shared, who, connection: None, met: HashMap::new(), backoff: Backoff::default() }
+    pub fn new(shared: Arc<Shared>, catalogue: Arc<Catalogue>, who: usize) -> Road {
+        let (sql, backoff) = (shared.sql(), Backoff::default());
+        let (met, columns) = (HashMap::new(), HashMap::new());
+        Road { shared, catalogue, who, connection: None, met, sql, columns, backoff }
     }
 
     /// Drops the connection.
@@ -66,17 +86,20 @@ impl Road {
         self.met.clear();
     }
 
-    /// Gets every piece of a job acknowledged; its mark. What there is `more` goes along with the
-    /// first request. Dropped half-way, it leaves what is not stored in the job, and no connection.
+    /// Gets every piece of a job acknowledged. What there is `more` goes along with the first
+    /// request. Dropped half-way, it leaves what is not stored in the job, and no connection.
     pub async fn store(
         &mut self,
         job: &mut Job,
         mut more: Option<More<'_>>,
         dead_letters: &Letters,
         pool: &Pool,
-    ) -> Result<u64, Stopped> {
+    ) -> Result<Told, Stopped> {
         let shared = Arc::clone(&self.shared);
         shared.watched.meet(&job.table);
+        let mut looked = false;
+        // A table that the connection meets only now is known to it as it is.
+        let mut believed = self.connection.is_none() || !self.met.contains_key(&job.table);
         while job.request().len() > 0 {
             shared.watched.open(&job.table).await;
             let connected = self.connected(&job.table).await.map_err(Stopped::Fault)?;
@@ -92,6 +115,15 @@ impl Road {
                 }
                 Answered::Refused { line, detail } => {
                     shared.doubts.add(&job.table);
+                    if !std::mem::replace(&mut believed, true) && self.is_old(&job.table).await {
+                        self.hang_up();
+                        shared.meter.retries.add(1);
+                        continue;
+                    }
+                    if self.is_outdated(job, &mut looked).await {
+                        shared.meter.retries.add(1);
+                        return Ok(Told::Outdated);
+                    }
                     let named = line.and_then(|line| job.record_at(line));
                     match named.or_else(|| job.only_record()) {
                         Some(position) => refuse(job, position, detail, dead_letters).await?,
@@ -111,7 +143,32 @@ impl Road {
                 Answered::Stop(fault) => return Err(Stopped::Fault(fault)),
             }
         }
-        Ok(shared.watched.mark())
+        Ok(Told::Acked(shared.watched.mark()))
+    }
+
+    /// Whether a request's rows were written for a table that is another by now. The server is
+    /// asked once; what others learn of the table meanwhile is seen at every refusal.
+    async fn is_outdated(&mut self, job: &Job, looked: &mut bool) -> bool {
+        if !std::mem::replace(looked, true) {
+            self.catalogue.renew(&job.table).await;
+        }
+        // Those of a payload were written one after the other.
+        let epochs = job.request().filter_map(|piece| piece.lines().first());
+        let oldest = epochs.map(|line| line.layout).min();
+        oldest.is_some_and(|epoch| self.catalogue.has_changed_since(&job.table, epoch))
+    }
+
+    /// Whether a table's columns may be others than those by which the connection refuses rows:
+    /// the server keeps them for as long as it takes none. If so, the connection must go.
+    async fn is_old(&mut self, table: &Arc<str>) -> bool {
+        match self.sql.exec(&Table::columns_named(table)).await {
+            Ok(now) => {
+                let before = self.columns.insert(Arc::clone(table), now);
+                before.as_ref() != self.columns.get(table)
+            }
+            // Nobody can say so just now.
+            Err(_) => true,
+        }
     }
 
     /// A connection to the current address, and the id that the table had before it first wrote
@@ -303,14 +360,15 @@ async fn next(hand: &mut Hand, inbox: &mut mpsc::Receiver<Payload>) -> Option<Pa
 pub struct HttpCourier {
     road: Road,
     unproven: Unproven,
+    again: Again,
     shared: Arc<Shared>,
 }
 
 impl HttpCourier {
     /// A courier with its own connection.
-    pub fn new(shared: Arc<Shared>, who: usize) -> HttpCourier {
-        let road = Road::new(Arc::clone(&shared), who);
-        HttpCourier { road, unproven: Unproven::default(), shared }
+    pub fn new(shared: Arc<Shared>, catalogue: Arc<Catalogue>, who: usize) -> HttpCourier {
+        let road = Road::new(Arc::clone(&shared), catalogue, who);
+        HttpCourier { road, unproven: Unproven::default(), again: Again::default(), shared }
     }
 
     async fn carry(mut self, mut doors: CourierDoors) -> Result<(), Fault> {
@@ -352,10 +410,17 @@ impl HttpCourier {
         doors: &mut CourierDoors,
         tables: &mut watch::Receiver<Arc<Tables>>,
     ) -> Result<(), Fault> {
+        if self.again.precedes(&payload.table, &payload.buffers.lines) {
+            self.again.give(&payload.table, &payload.buffers.lines);
+            give_back(&doors.home, payload, &doors.pool).await;
+            return Ok(());
+        }
         let mut job = Job::new(payload);
         let mut hang_up = false;
         let ended = {
-            let more = Some(More { hand, inbox: &mut doors.inbox });
+            // What comes along is not looked at.
+            let more = More { hand, inbox: &mut doors.inbox };
+            let more = self.again.is_empty().then_some(more);
             let storing = self.road.store(&mut job, more, &doors.dead_letters, &doors.pool);
             let mut storing = std::pin::pin!(storing);
             loop {
@@ -374,7 +439,11 @@ impl HttpCourier {
             self.road.hang_up();
         }
         match ended {
-            Some(Ok(mark)) => self.unproven.push(job, mark),
+            Some(Ok(Told::Acked(mark))) => self.unproven.push(job, mark),
+            Some(Ok(Told::Outdated)) => {
+                self.again.give(&job.table, job.lines_left());
+                rewind(&doors.home, job).await;
+            }
             Some(Err(stopped)) => {
                 rewind(&doors.home, job).await;
                 self.let_go(hand, doors).await;
@@ -393,6 +462,7 @@ impl HttpCourier {
     /// Drops the connection and gives back everything at hand, what waits at the door included.
     async fn let_go(&mut self, hand: &mut Hand, doors: &mut CourierDoors) {
         self.road.hang_up();
+        self.again.clear();
         self.unproven.rewind(&doors.home).await;
         while let Some(payload) = hand.pop().or_else(|| doors.inbox.try_recv().ok()) {
             give_back(&doors.home, payload, &doors.pool).await;

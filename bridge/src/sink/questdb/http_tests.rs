@@ -13,7 +13,7 @@ async fn start(options: &str) -> (Fake, Bench) {
 }
 
 fn bench(section: &str) -> Bench {
-    Bench::start(section, |shared| Ok(Box::new(HttpCourier::new(shared, 0))))
+    Bench::start(section, |shared, tables| Ok(Box::new(HttpCourier::new(shared, tables, 0))))
 }
 
 fn lines(offsets: impl IntoIterator<Item = i64>) -> Vec<String> {
@@ -81,6 +81,79 @@ async fn a_400_without_a_line_is_narrowed_down() {
 }
 
 #[tokio::test]
+async fn a_refusal_by_a_type_that_is_gone_is_not_believed() {
+    let (fake, mut bench) = start("").await;
+    fake.alter("LONG");
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    // Once where the columns were never asked for, once where they are known.
+    for (changes, kind) in [(1, "VARCHAR"), (2, "DOUBLE")] {
+        fake.alter(kind);
+        bench.send("t", changes * 2..changes * 2 + 2).await;
+        bench.stored(2).await;
+        assert_eq!(bench.shared.meter.retries.get(), changes as u64);
+    }
+    assert_eq!((fake.stored(), fake.writes().len()), (lines(0..6), 5));
+    assert!(bench.rejected.try_recv().is_err(), "no record is put aside");
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn rows_that_were_written_for_a_table_as_it_was_are_written_anew() {
+    let (fake, mut bench) = start("").await;
+    fake.alter("LONG");
+    bench.catalogue.ask("t", &[]).await.expect("a table");
+    fake.alter("VARCHAR");
+    bench.send("t", [1, -2]).await;
+    bench.rewound(Route::Primary).await;
+    assert!(bench.rejected.try_recv().is_err(), "no record is put aside");
+    // What had come behind them is read again, too.
+    bench.send("t", 3..5).await;
+    bench.rewound(Route::Primary).await;
+    // Of rows that were written since then a refusal is believed.
+    let mut anew = bench.payload("t", [1, -2], Route::Primary);
+    anew.buffers.lines.iter_mut().for_each(|line| line.layout = 1);
+    bench.send_payload(anew).await;
+    assert_eq!(bench.refused().await.0, 2);
+    bench.stored(1).await;
+    // One that was read again, one over a new connection.
+    assert_eq!((fake.stored(), bench.shared.meter.retries.get()), (lines([1]), 2));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_right_costs_one_more_try_until_the_columns_change() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..2).await;
+    bench.stored(2).await;
+    // Refused twice, over the old connection and a new one; then the other, then stored.
+    bench.send("t", [2, -3, -4, 5]).await;
+    assert_eq!((bench.refused().await.0, bench.refused().await.0), (3, 4));
+    bench.stored(2).await;
+    assert_eq!((fake.writes().len(), bench.shared.meter.retries.get()), (5, 1));
+    // The columns are what they were.
+    bench.send("t", [-6, 7]).await;
+    assert_eq!(bench.refused().await.0, 6);
+    bench.stored(1).await;
+    assert_eq!((fake.writes().len(), bench.shared.meter.retries.get()), (7, 1));
+    assert_eq!(fake.stored(), lines([0, 1, 2, 5, 7]));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
+async fn what_every_connection_refuses_is_tried_over_one_more_only() {
+    let (fake, mut bench) = start("").await;
+    bench.send("t", 0..1).await;
+    bench.stored(1).await;
+    fake.script([Act::Answer(400, "no"), Act::Answer(400, "no, too")]);
+    bench.send("t", 1..2).await;
+    assert_eq!(bench.refused().await, (1, "no, too".into()));
+    bench.stored(0).await;
+    assert_eq!((fake.writes().len(), bench.shared.meter.retries.get()), (3, 1));
+    bench.finish().await.expect("a clean end");
+}
+
+#[tokio::test]
 async fn too_large_is_halved() {
     let (fake, mut bench) = start("").await;
     fake.script([Act::Answer(413, "")]);
@@ -116,7 +189,7 @@ async fn an_unknown_outcome_is_sent_again() {
 
 #[tokio::test]
 async fn a_server_that_stalls_is_left() {
-    let (fake, mut bench) = start("request_timeout = \"50ms\"").await;
+    let (fake, mut bench) = start("request_timeout = \"2s\"").await;
     fake.script([Act::Stall]);
     bench.send("t", 0..2).await;
     bench.stored(2).await;
@@ -258,7 +331,7 @@ async fn who_may_not_ask_stops_too() {
 
 #[tokio::test]
 async fn a_server_that_froze_is_told_of_while_it_is_waited_for() {
-    let (fake, bench) = start("").await;
+    let (fake, bench) = start("request_timeout = \"60s\"").await;
     let freeze = |frozen| fake.state.lock().expect("whole").frozen = frozen;
     freeze(true);
     bench.until("it is said", || bench.trouble().contains("no answer for 2 s")).await;

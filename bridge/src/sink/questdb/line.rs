@@ -1,6 +1,8 @@
 //! Line protocol, token by token: names, symbols, strings, numbers. Escapes and bytes are those
 //! of QuestDB's parser (`docs/questdb.md`); `reader.rs` reads them back independently.
 
+use std::borrow::Cow;
+
 pub use super::digits::push as push_digits;
 use super::put::Put;
 use crate::shape::ColumnType;
@@ -15,6 +17,25 @@ const ELEMENT_DOUBLE: u8 = 10;
 /// Names are this long at most (QuestDB's `cairo.max.file.name.length`).
 pub const NAME_BYTES_MAX: usize = 127;
 
+/// What the database refuses in a name.
+fn is_refused(c: char, column: bool) -> bool {
+    matches!(c, '?' | ',' | '\'' | '"' | '\\' | '/' | ':' | ')' | '(' | '+' | '*' | '%' | '~')
+        || (c as u32) < 0x20
+        || c == '\u{7f}'
+        || c == '\u{feff}'
+        || (column && matches!(c, '.' | '-'))
+}
+
+/// A column's name with `_` for each character that the database refuses; what nobody can see
+/// stays, and with it the name is refused.
+pub fn legal(name: &str) -> Cow<'_, str> {
+    let is_replaced = |c: char| is_refused(c, true) && !c.is_control() && c != '\u{feff}';
+    match name.chars().any(is_replaced) {
+        true => name.chars().map(|c| if is_replaced(c) { '_' } else { c }).collect(),
+        false => Cow::Borrowed(name),
+    }
+}
+
 /// Why a name cannot be a table's or a column's; `None` if it can.
 pub fn name_fault(name: &str, column: bool) -> Option<String> {
     let what = if column { "column" } else { "table" };
@@ -24,14 +45,7 @@ pub fn name_fault(name: &str, column: bool) -> Option<String> {
     if name.len() > NAME_BYTES_MAX {
         return Some(format!("{what} name {name:?} is longer than {NAME_BYTES_MAX} bytes"));
     }
-    let refused = |c: char| {
-        matches!(c, '?' | ',' | '\'' | '"' | '\\' | '/' | ':' | ')' | '(' | '+' | '*' | '%' | '~')
-            || (c as u32) < 0x20
-            || c == '\u{7f}'
-            || c == '\u{feff}'
-            || (column && matches!(c, '.' | '-'))
-    };
-    if let Some(c) = name.chars().find(|c| refused(*c)) {
+    if let Some(c) = name.chars().find(|c| is_refused(*c, column)) {
         return Some(format!("{what} name {name:?} has {c:?}, which the database refuses"));
     }
     let dots = !column && (name.starts_with('.') || name.ends_with('.') || name.contains(".."));
@@ -226,6 +240,17 @@ mod tests {
             push_string(&mut out, &bytes[..len]);
             prop_assert_eq!(&out[1..out.len() - 1], &walked(b"\"\n\r\\"));
         }
+    }
+
+    #[test]
+    fn names_are_made_legal() {
+        for (name, made) in
+            [("a-b.c", "a_b_c"), ("ok", "ok"), ("temp (°C)", "temp _°C_"), ("/", "_")]
+        {
+            assert_eq!(legal(name), made);
+            assert_eq!(name_fault(made, true), None);
+        }
+        assert_eq!((legal(""), legal("a\0")), ("".into(), "a\0".into()), "these are refused");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!                         └──▶ tcp courier ──generation──▶ confirm ──count──▶ Receipt
 //! ```
 
+mod again;
 mod answer;
 mod auth;
 mod beside;
@@ -42,7 +43,6 @@ pub(super) mod stamp;
 mod table;
 mod target;
 mod tcp;
-pub(super) mod timestamp;
 pub(crate) mod tls;
 pub(super) mod value;
 mod wish;
@@ -69,11 +69,13 @@ pub use line::array_dims;
 pub use metadata::last_header;
 pub use naming::fill_template;
 pub use options::{Options, QuestDbPlan};
+#[cfg(test)]
+pub use pg::push_parameter;
 pub use server::{Broken, ExecError, Rows, Settings, SqlClient, quote};
 pub use sink::{MakeEncoder, ask_for_position, complete, explain};
-pub use stamp::{Stamp, Stamper};
+pub use stamp::{Stamp, Stamper, how, read_time};
 pub use table::{Denied, Table, Tables, Wanted};
-pub use timestamp::{from_iso, nanos_of, unit_by_magnitude};
+pub use target::Wire;
 #[cfg(test)]
 pub use value::push_field;
 pub use value::{decimal_text, is_uuid, shown};

@@ -19,6 +19,8 @@ pub type Refused = (Reason, String);
 pub enum Unwritten {
     /// It has a column that the table was not asked for yet.
     Unknown,
+    /// A value of this column does not fit: its record is refused, unless it may become null.
+    Misfit(u16, Refused),
     /// Its record is refused.
     Refused(Refused),
 }
@@ -39,12 +41,13 @@ pub struct Lines<'a> {
     pub version: u8,
     pub records: &'a RecordBatch,
     pub rows: &'a RowBatch,
+    /// Values that became null.
+    pub nulled: &'a mut u64,
 }
 
 impl Lines<'_> {
-    /// Appends a row, through a buffer that grows to the longest one; or nothing. By itself, for
-    /// within the loop over rows its many values do not all stay in registers.
-    #[inline(never)]
+    /// Appends a row, or nothing.
+    #[inline]
     pub fn append(
         &mut self,
         record: &Record<'_>,
@@ -52,9 +55,58 @@ impl Lines<'_> {
         buffer: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Stamp, Unwritten> {
+        let rows = self.rows;
+        match self.append_cells(record, row, rows.cells_of(row), buffer, out) {
+            Err(Unwritten::Misfit(column, refused)) => {
+                self.append_without(column, refused, (record, row), buffer, out)
+            }
+            appended => appended,
+        }
+    }
+
+    /// The same where values that do not fit become null, if they may.
+    #[cold]
+    fn append_without(
+        &mut self,
+        mut column: u16,
+        mut refused: Refused,
+        (record, row): (&Record<'_>, &Row),
+        buffer: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Stamp, Unwritten> {
+        let mut cells = self.rows.cells_of(row).to_vec();
+        let mut nulled = 0;
+        loop {
+            if !self.target.nulls(column) {
+                return Err(refused.into());
+            }
+            let misfit = cells.iter_mut().filter(|cell| cell.column == column);
+            misfit.for_each(|cell| cell.kind = Kind::Null as u8);
+            nulled += 1;
+            match self.append_cells(record, row, &cells, buffer, out) {
+                Err(Unwritten::Misfit(next, why)) => (column, refused) = (next, why),
+                appended => {
+                    *self.nulled += if appended.is_ok() { nulled } else { 0 };
+                    return appended;
+                }
+            }
+        }
+    }
+
+    /// Appends a row of these cells, through a buffer that grows to the longest one. By itself, for
+    /// within the loop over rows its many values do not all stay in registers.
+    #[inline(never)]
+    fn append_cells(
+        &mut self,
+        record: &Record<'_>,
+        row: &Row,
+        cells: &[Cell],
+        buffer: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Stamp, Unwritten> {
         loop {
             let mut cursor = Cursor::new(buffer);
-            let stamp = self.write(record, row, &mut cursor)?;
+            let stamp = self.write(record, row, cells, &mut cursor)?;
             let (fits, len) = (cursor.fits(), cursor.len());
             if fits {
                 out.extend_from_slice(&buffer[..len]);
@@ -69,10 +121,10 @@ impl Lines<'_> {
         &mut self,
         record: &Record<'_>,
         row: &Row,
+        cells: &[Cell],
         out: &mut Cursor<'_>,
     ) -> Result<Stamp, Unwritten> {
         let target = self.target;
-        let cells = self.rows.cells_of(row);
         target.prefix.push(out);
         let before = out.len();
         target.metadata.push_symbols(self.records, row, out);
@@ -103,15 +155,16 @@ impl Lines<'_> {
             match self.target.slot(cell.column) {
                 Slot::Field(_) | Slot::Double(_) | Slot::Skip => {}
                 Slot::Symbol(column) => {
-                    if cell.kind == Kind::Null as u8 || self.is_second(column, &cells[..at], cell) {
+                    if cell.kind == Kind::Null as u8 {
                         continue;
                     }
+                    self.is_first(column, &cells[..at], cell)?;
                     column.fragment.push(out);
                     if is_text(cell) {
                         line::push_escaped(out, self.text(cell));
                     } else {
                         out.lend(|out| value::push_symbol(out, cell, self.rows.pointed(cell)))
-                            .map_err(|shown| self.target.misfit(cell.column, &shown))?;
+                            .map_err(|shown| self.misfit(cell, &shown))?;
                     }
                 }
                 // Nulls say nothing of a column.
@@ -124,7 +177,7 @@ impl Lines<'_> {
     }
 
     #[inline(always)]
-    fn fields(&self, cells: &[Cell], out: &mut Cursor<'_>) -> Result<(), Refused> {
+    fn fields(&self, cells: &[Cell], out: &mut Cursor<'_>) -> Result<(), Unwritten> {
         for (at, cell) in cells.iter().enumerate() {
             match self.target.slot(cell.column) {
                 Slot::Double(column) if cell.kind == Kind::F64 as u8 && !column.shared => {
@@ -132,17 +185,19 @@ impl Lines<'_> {
                     out.eight(cell.value.to_le_bytes(), 8);
                 }
                 Slot::Double(column) => {
-                    if cell.kind == Kind::Null as u8 || self.is_second(column, &cells[..at], cell) {
+                    if cell.kind == Kind::Null as u8 {
                         continue;
                     }
+                    self.is_first(column, &cells[..at], cell)?;
                     column.fragment.push(out);
                     out.take_back(line::BINARY_DOUBLE.len());
                     self.value(cell, column, out)?;
                 }
                 Slot::Field(column) => {
-                    if cell.kind == Kind::Null as u8 || self.is_second(column, &cells[..at], cell) {
+                    if cell.kind == Kind::Null as u8 {
                         continue;
                     }
+                    self.is_first(column, &cells[..at], cell)?;
                     column.fragment.push(out);
                     self.value(cell, column, out)?;
                 }
@@ -154,7 +209,7 @@ impl Lines<'_> {
 
     /// What most cells are is written here, all others elsewhere.
     #[inline(always)]
-    fn value(&self, cell: &Cell, column: &Column, out: &mut Cursor<'_>) -> Result<(), Refused> {
+    fn value(&self, cell: &Cell, column: &Column, out: &mut Cursor<'_>) -> Result<(), Unwritten> {
         const LONG: u8 = Kind::I64 as u8;
         const BOOL: u8 = Kind::Bool as u8;
         const TEXT: u8 = Kind::Text as u8;
@@ -168,17 +223,26 @@ impl Lines<'_> {
             _ => {
                 let bytes = self.rows.pointed(cell);
                 out.lend(|out| value::push_field(out, cell, bytes, column.kind, self.version))
-                    .map_err(|shown| self.target.misfit(cell.column, &shown))?;
+                    .map_err(|shown| self.misfit(cell, &shown))?;
             }
         }
         Ok(())
     }
 
-    /// Whether another cell of the row went into the same column: the first one is written, as
-    /// the database would have it.
+    #[cold]
+    fn misfit(&self, cell: &Cell, shown: &str) -> Unwritten {
+        let refused = self.target.misfit(cell, self.rows.pointed(cell), shown);
+        Unwritten::Misfit(cell.column, refused)
+    }
+
+    /// Refuses a row with another value for the same column: the database would take the first
+    /// one and say nothing.
     #[inline]
-    fn is_second(&self, column: &Column, before: &[Cell], cell: &Cell) -> bool {
-        column.shared && self.target.stands_before(before, cell.column)
+    fn is_first(&self, column: &Column, before: &[Cell], cell: &Cell) -> Result<(), Refused> {
+        match column.shared && self.target.stands_before(before, cell.column) {
+            true => Err(self.target.two_fields(cell.column)),
+            false => Ok(()),
+        }
     }
 
     fn text(&self, cell: &Cell) -> Text<'_> {

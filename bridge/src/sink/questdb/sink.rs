@@ -157,17 +157,17 @@ impl Sink for QuestDb {
     }
 
     fn courier(&self, index: usize) -> Box<dyn Courier> {
-        let shared = Arc::clone(&self.shared);
+        let (shared, catalogue) = (Arc::clone(&self.shared), Arc::clone(&self.catalogue));
         // The last couriers of a lane are those beside.
         let (own, all) = (shared.plan.connections_per_lane, shared.plan.connections());
         let over = if index % all < own { shared.plan.transport } else { Transport::Pg };
         match over {
-            Transport::Http => Box::new(HttpCourier::new(shared, index)),
+            Transport::Http => Box::new(HttpCourier::new(shared, catalogue, index)),
             Transport::Pg => match &shared.pg {
                 Some(pg) => Box::new(PgCourier::new(Arc::clone(&shared), Arc::clone(pg), index)),
                 None => Box::new(Refusing(Fault::us("a transport without its door"))),
             },
-            Transport::Tcp => match TcpCourier::new(shared, index) {
+            Transport::Tcp => match TcpCourier::new(shared, catalogue, index) {
                 Ok(courier) => Box::new(courier),
                 Err(fault) => Box::new(Refusing(fault)),
             },

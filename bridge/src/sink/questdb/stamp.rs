@@ -1,13 +1,14 @@
-//! The designated timestamp of a row, by the shape's plan.
+//! The designated timestamp of a row, by the shape's plan; and any other value that is a time.
 
 use bridge_abi::{Cell, Kind, Unit};
+use jiff::tz::TimeZone;
 
-use super::timestamp::{from_iso, from_pattern, nanos_of, unit_by_magnitude};
 use super::value;
 use crate::batch::{Record, RowBatch};
 use crate::names::Names;
 use crate::reject::Reason;
 use crate::shape::{ColumnType, Shape, Timestamp, Written};
+use crate::times::{from_number, from_pattern, from_text, nanos_of, unit_by_magnitude};
 
 /// A row's designated timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +23,7 @@ pub enum Stamp {
 #[derive(Debug)]
 pub struct Stamper {
     plan: Plan,
+    zone: Option<TimeZone>,
     scratch: String,
 }
 
@@ -48,7 +50,7 @@ impl Stamper {
             Timestamp::Kafka => Plan::Kafka,
             Timestamp::Server => Plan::Server,
         };
-        Stamper { plan, scratch: String::new() }
+        Stamper { plan, zone: shape.timestamp_zone.clone(), scratch: String::new() }
     }
 
     /// Whether a column becomes the timestamp, and so no column of its own.
@@ -118,7 +120,8 @@ impl Stamper {
                     .iter()
                     .find(|cell| cell.column == *column && cell.kind != Kind::Null as u8)
                     .ok_or_else(|| missing(name))?;
-                read(cell, rows, written).ok_or_else(|| {
+                let zone = self.zone.as_ref();
+                read_time(cell, rows.pointed(cell), written, zone).ok_or_else(|| {
                     let shown = value::shown(cell, rows.pointed(cell));
                     (
                         Reason::BadTimestamp,
@@ -139,7 +142,7 @@ impl Stamper {
                         self.scratch.push_str(&value::shown(cell, bytes));
                     }
                 }
-                from_pattern(pattern, &self.scratch).ok_or_else(|| {
+                from_pattern(pattern, &self.scratch, self.zone.as_ref()).ok_or_else(|| {
                     let text = &self.scratch;
                     (
                         Reason::BadTimestamp,
@@ -167,44 +170,50 @@ fn ticks(number: i64, unit: Unit, kind: ColumnType) -> Option<i64> {
     number.checked_mul(factor)
 }
 
-#[inline]
-fn read(cell: &Cell, rows: &RowBatch, written: &Written) -> Option<i128> {
+/// A cell as nanoseconds since 1970, as it is said to be written; local times are in `zone`.
+pub fn read_time(
+    cell: &Cell,
+    bytes: &[u8],
+    written: &Written,
+    zone: Option<&TimeZone>,
+) -> Option<i128> {
     let number = cell.value as i64;
+    let text = || std::str::from_utf8(bytes).ok();
     match (Kind::from_u8(cell.kind)?, written) {
         (Kind::Timestamp, _) => Some(i128::from(number) * nanos_of(Unit::from_u8(cell.flags)?)),
         (Kind::I64, Written::Auto) => {
             Some(i128::from(number) * nanos_of(unit_by_magnitude(number)))
         }
         (Kind::I64, Written::Number(unit)) => Some(i128::from(number) * nanos_of(*unit)),
+        // By its shortest digits, so that no fraction becomes another.
         (Kind::F64, Written::Auto | Written::Number(_)) => {
-            let value = f64::from_bits(cell.value);
-            let unit = match written {
-                Written::Number(unit) => *unit,
-                _ => unit_by_magnitude(value as i64),
-            };
-            // Within a double's exact integers, or the nearest one: as exact as the source.
-            value.is_finite().then(|| (value * nanos_of(unit) as f64) as i128)
+            from_number(&f64::from_bits(cell.value).to_string(), unit_of(written))
         }
-        (Kind::Text | Kind::Symbol, Written::Auto) => from_iso(text(cell, rows)?),
-        (Kind::Text | Kind::Symbol, Written::Number(unit)) => {
-            Some(i128::from(text(cell, rows)?.parse::<i64>().ok()?) * nanos_of(*unit))
+        (Kind::Decimal, Written::Auto | Written::Number(_)) => {
+            from_number(&value::decimal_text(bytes, cell.flags)?, unit_of(written))
         }
+        (Kind::Text | Kind::Symbol, Written::Auto) => from_text(text()?, zone),
+        (Kind::Text | Kind::Symbol, Written::Number(_)) => from_number(text()?, unit_of(written)),
         (Kind::Text | Kind::Symbol, Written::Pattern(pattern)) => {
-            from_pattern(pattern, text(cell, rows)?)
+            from_pattern(pattern, text()?, zone)
         }
         _ => None,
     }
 }
 
-fn text<'a>(cell: &Cell, rows: &'a RowBatch) -> Option<&'a str> {
-    std::str::from_utf8(rows.bytes_of(cell)).ok()
+fn unit_of(written: &Written) -> Option<Unit> {
+    match written {
+        Written::Number(unit) => Some(*unit),
+        Written::Auto | Written::Pattern(_) => None,
+    }
 }
 
 fn missing(name: &str) -> (Reason, String) {
     (Reason::BadTimestamp, format!("the record has no `{name}`, its designated timestamp"))
 }
 
-fn how(written: &Written) -> String {
+/// How a time should have been written, for a message.
+pub fn how(written: &Written) -> String {
     match written {
         Written::Auto => " (a number since 1970, or ISO 8601)".to_owned(),
         Written::Number(unit) => format!(" (a number of {unit:?} since 1970)").to_lowercase(),

@@ -40,7 +40,11 @@ impl Table {
 
     /// The statement that tells the columns of what was found.
     pub fn columns_of(about: &[Value]) -> String {
-        let name = about.get(1).and_then(Value::as_str).unwrap_or_default();
+        Table::columns_named(about.get(1).and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// The same for a table of this name.
+    pub fn columns_named(name: &str) -> String {
         format!("SELECT \"column\", type, upsertKey FROM table_columns({})", quote(name))
     }
 

@@ -13,7 +13,8 @@ use super::pg::bind::Binding;
 use super::table::{Denied, Table, Tables, Wanted};
 use crate::blame::Fault;
 use crate::reject::Reason;
-use crate::shape::{ColumnType, Shape};
+use crate::shape::{ColumnType, OnBad, Shape};
+use crate::sink::coerce::two_fields;
 
 /// What becomes of a column's cells.
 #[derive(Debug)]
@@ -59,12 +60,16 @@ pub struct Target {
     /// Why no row can go there, if none can.
     pub refused: Option<(Reason, String)>,
     slots: Vec<Slot>,
+    /// Columns whose values become null where they do not fit.
+    nulls: Vec<u16>,
     /// Column's name and type for messages, by the column's number.
     columns: HashMap<u16, (String, ColumnType), foldhash::fast::FixedState>,
     /// The columns that come from the record itself.
     pub metadata: Metadata,
     /// What the columns are in an INSERT, where rows go as such.
     pub binding: Option<Binding>,
+    /// What is to be done about arrays, where they cannot be written.
+    without_arrays: Option<&'static str>,
 }
 
 /// What rows become.
@@ -72,9 +77,41 @@ pub struct Target {
 pub enum Wire {
     /// Line protocol of this version.
     Lines(u8),
+    /// Line protocol as text, for people and files: version 1, for version 2 has doubles in eight
+    /// bytes, which may look like a line's end.
+    Text,
     /// Messages of the PostgreSQL protocol.
     Binds(Arc<Layouts>),
 }
+
+impl Wire {
+    /// The version of line protocol by which columns are looked at.
+    pub fn version(&self) -> u8 {
+        match self {
+            Wire::Lines(version) => *version,
+            Wire::Text | Wire::Binds(_) => 1,
+        }
+    }
+
+    /// What is to be done about arrays, where they cannot be written.
+    fn without_arrays(&self) -> Option<&'static str> {
+        match self {
+            Wire::Lines(1) => Some(
+                "line protocol version 1 has no arrays: set `protocol` of the sink to 2, or to \
+                 \"auto\" with a server that speaks version 2",
+            ),
+            Wire::Text => Some(
+                "line protocol as text is version 1, which has no arrays: QuestDB itself is sent \
+                 version 2; for files and topics set `encode` to JSON",
+            ),
+            Wire::Lines(_) | Wire::Binds(_) => None,
+        }
+    }
+}
+
+/// What can be done about a value that does not fit its column.
+const WAYS_OUT: &str = "declare a type that takes both under `columns`, say what becomes of it by \
+                        `on_bad`, or convert it in a transform";
 
 impl Target {
     /// A table that was not asked for yet.
@@ -89,9 +126,11 @@ impl Target {
             transacts: shape.of(name).transactional,
             refused: line::name_fault(name, false).map(|fault| (Reason::BadName, fault)),
             slots: Vec::new(),
+            nulls: Vec::new(),
             columns: HashMap::default(),
             metadata: Metadata::default(),
             binding: None,
+            without_arrays: None,
         }
     }
 
@@ -107,26 +146,41 @@ impl Target {
         matches!(self.slot(column), Slot::Unknown)
     }
 
-    /// Whether another cell of the row goes into the same column and stands before: the first one
-    /// that is not null is written, as the database would have it.
+    /// Whether a value of this column becomes null where it does not fit.
+    pub fn nulls(&self, column: u16) -> bool {
+        self.nulls.contains(&column)
+    }
+
+    /// Whether another cell of the row, not null, goes into the same column and stands before.
     pub fn stands_before(&self, cells: &[Cell], column: u16) -> bool {
         let name = |column: u16| self.columns.get(&column).map(|(name, _)| name.as_str());
         cells.iter().any(|cell| cell.kind != Kind::Null as u8 && name(cell.column) == name(column))
     }
 
-    /// Why a value does not fit, for the dead letters.
-    pub fn misfit(&self, column: u16, shown: &str) -> (Reason, String) {
-        let (name, kind) = match self.columns.get(&column) {
+    /// Why a row with two values for one column is refused.
+    #[cold]
+    pub fn two_fields(&self, column: u16) -> (Reason, String) {
+        let name = self.columns.get(&column).map_or("?", |(name, _)| name.as_str());
+        two_fields(name, &self.name)
+    }
+
+    /// Why a value does not fit, for the dead letters. `bytes` is what a pointing cell points to.
+    pub fn misfit(&self, cell: &Cell, bytes: &[u8], shown: &str) -> (Reason, String) {
+        let known = self.columns.get(&cell.column);
+        let (name, kind) = match known {
             Some((name, kind)) => (name.as_str(), kind.to_string()),
             None => ("?", "?".to_owned()),
         };
+        let fits = cell.kind == Kind::Array as u8
+            && known.is_some_and(|(_, kind)| match kind {
+                ColumnType::Array(dims) => u32::from(*dims) == line::array_dims(bytes),
+                _ => false,
+            });
+        let way_out = self.without_arrays.filter(|_| fits).unwrap_or(WAYS_OUT);
         let table = &self.name;
-        (
-            Reason::WrongType,
-            format!(
-                "column `{name}` of {table} is {kind}, the record has {shown}; declare a type that takes both under `columns`, or convert it in a transform"
-            ),
-        )
+        let detail =
+            format!("column `{name}` of {table} is {kind}, the record has {shown}; {way_out}");
+        (Reason::WrongType, detail)
     }
 
     /// Asks for columns and fills their slots. Columns that are denied are told apart, so that
@@ -180,10 +234,8 @@ impl Target {
     }
 
     fn take(&mut self, shape: &Shape, table: &Table, asked: Vec<(u16, Wanted)>, wire: &Wire) {
-        let version = match wire {
-            Wire::Lines(version) => *version,
-            Wire::Binds(_) => 1,
-        };
+        let version = wire.version();
+        self.without_arrays = wire.without_arrays();
         if let Some((_, kind)) = &table.timestamp {
             self.stamp_kind = *kind;
         }
@@ -202,6 +254,9 @@ impl Target {
             let slot = slot(&wanted.name, kind, shared, version);
             if shared {
                 self.share(&lower);
+            }
+            if shape.values.on_bad(&lower) == OnBad::Null {
+                self.nulls.push(column);
             }
             self.columns.insert(column, (lower, kind));
             self.set(column, slot);

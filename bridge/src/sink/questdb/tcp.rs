@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Shared;
+use super::catalogue::Catalogue;
 use super::confirm::{Confirmer, Keys};
 use super::counting::{Counting, next_counted, send, settle, stored};
 use super::dial::in_words;
 use super::gate::Trust;
 use super::generation::{Admission, Cargo, Generation};
-use super::http::{Road, Unproven, polled};
+use super::http::{Road, Told, Unproven, polled};
 use super::keeper::Tables;
 use super::server::SqlClient;
 use crate::batch::{Payload, Route, Verdict};
@@ -55,6 +56,8 @@ enum Step {
     Failed,
     /// The job went over HTTP; its mark.
     Acked(u64),
+    /// The job's rows are to be written anew.
+    Outdated,
     /// The job could not be ended.
     Stopped(Stopped),
 }
@@ -262,7 +265,11 @@ pub struct TcpCourier {
 
 impl TcpCourier {
     /// A courier with its own connection, and one over HTTP for proof.
-    pub fn new(shared: Arc<Shared>, who: usize) -> Result<TcpCourier, Fault> {
+    pub fn new(
+        shared: Arc<Shared>,
+        catalogue: Arc<Catalogue>,
+        who: usize,
+    ) -> Result<TcpCourier, Fault> {
         let keys = Keys::of(&shared.metadata);
         let confirmer = match (shared.plan.verifies(), keys) {
             (false, _) => None,
@@ -283,7 +290,7 @@ impl TcpCourier {
         };
         Ok(TcpCourier {
             pipe,
-            road: Road::new(Arc::clone(&shared), who),
+            road: Road::new(Arc::clone(&shared), catalogue, who),
             unproven: Unproven::default(),
             confirmer,
             confirming: Vec::new(),
@@ -475,7 +482,7 @@ impl TcpCourier {
                 }
             }
             Step::Stopped(Stopped::Fault(fault)) => return Err(fault),
-            Step::Stopped(Stopped::Abandoned) => {
+            Step::Outdated | Step::Stopped(Stopped::Abandoned) => {
                 if let Some(job) = self.job.take() {
                     rewind(home, job).await;
                 }
@@ -535,7 +542,8 @@ async fn advance(
 ) -> Result<Step, Fault> {
     if let Some(job) = job {
         return Ok(match road.store(job, None, dead_letters, pool).await {
-            Ok(mark) => Step::Acked(mark),
+            Ok(Told::Acked(mark)) => Step::Acked(mark),
+            Ok(Told::Outdated) => Step::Outdated,
             Err(stopped) => Step::Stopped(stopped),
         });
     }

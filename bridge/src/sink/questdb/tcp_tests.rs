@@ -18,7 +18,8 @@ async fn start(options: &str, fates: &[Fate]) -> (Fake, Bench) {
         "transport = \"tcp\"\naddress = \"{}\"\ntcp_address = \"{tcp}\"\n{options}",
         fake.address
     );
-    let bench = Bench::start(&section, |shared| Ok(Box::new(TcpCourier::new(shared, 0)?)));
+    let bench =
+        Bench::start(&section, |shared, tables| Ok(Box::new(TcpCourier::new(shared, tables, 0)?)));
     (fake, bench)
 }
 
@@ -132,7 +133,8 @@ async fn a_server_that_is_away_is_waited_for_before_anything_is_read_again() {
     let section =
         format!("transport = \"tcp\"\naddress = \"{}\"\ntcp_address = \"{address}\"", fake.address);
     drop(bench);
-    bench = Bench::start(&section, |shared| Ok(Box::new(TcpCourier::new(shared, 0)?)));
+    bench =
+        Bench::start(&section, |shared, tables| Ok(Box::new(TcpCourier::new(shared, tables, 0)?)));
     bench.send("t", 0..2).await;
     bench.until("it is said", || bench.trouble().contains("connection refused")).await;
     bench.until("it is tried again", || bench.shared.meter.retries.get() > 2).await;

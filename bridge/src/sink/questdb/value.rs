@@ -1,29 +1,48 @@
 //! One cell into one column: which values a column takes, and how they are written.
 //!
-//! | cell \ column | BOOLEAN | BYTE SHORT INT LONG | FLOAT DOUBLE | VARCHAR STRING SYMBOL | TIMESTAMP DATE | others |
-//! |---|---|---|---|---|---|---|
-//! | bool | as it is | – | – | `true`, `false` | – | – |
-//! | integer | – | in range | as a float | digits | by magnitude | – |
-//! | float | – | whole and in range | as it is | shortest digits | – | – |
-//! | text, symbol | – | – | – | as it is | ISO 8601 | CHAR, UUID, IPv4 in their form; LONG256, GEOHASH as it is |
-//! | timestamp | – | – | – | – | converted | – |
-//! | decimal | – | – | nearest | digits | – | DECIMAL |
-//! | array | – | – | – | – | – | DOUBLE[] of its dimensions (version 2) |
+//! | cell \ column | BOOLEAN | BYTE SHORT INT LONG | FLOAT DOUBLE | DECIMAL | VARCHAR STRING SYMBOL | TIMESTAMP DATE | others |
+//! |---|---|---|---|---|---|---|---|
+//! | bool | as it is | – | – | – | `true`, `false` | – | – |
+//! | integer | 0, 1 | in range | as a float | if it fits | digits | by magnitude | – |
+//! | float | – | whole and in range | as it is | shortest digits, if they fit | shortest digits | – | – |
+//! | text, symbol | `true`, `false` | digits, in range | digits | digits, if they fit | as it is | a time | CHAR, UUID, IPv4 in their form; LONG256, GEOHASH as it is |
+//! | timestamp | – | – | – | – | ISO 8601 | converted | – |
+//! | decimal | – | whole and in range | where a double says all | if it fits | digits | – | – |
+//! | bytes | – | – | – | – | base64 | – | – |
+//! | array | – | – | – | – | JSON | – | DOUBLE[] of its dimensions (version 2) |
 //!
-//! A dash is `wrong-type`: the record is rejected, and the message says what would be right.
+//! A dash is `wrong-type`: what becomes of it is said by `on_bad`. What does not fit by itself is
+//! asked for what it means (`sink/coerce`).
 
 use bridge_abi::{Cell, Kind, Unit};
 
 use super::line;
 use super::put::Put;
-use super::timestamp;
+use crate::decimal;
+pub use crate::decimal::text as decimal_text;
 use crate::shape::ColumnType;
+use crate::sink::coerce::{Wants, coerced};
+use crate::times;
 
 /// Why a cell does not fit its column: the value as a person reads it.
 pub type Misfit = String;
 
 /// Writes a cell as a field's value, after `name=`. `bytes` is what a pointing cell points to.
+/// Nothing is written of a misfit.
 pub fn push_field(
+    out: &mut impl Put,
+    cell: &Cell,
+    bytes: &[u8],
+    column: ColumnType,
+    version: u8,
+) -> Result<(), Misfit> {
+    let Err(shown) = push_as_it_is(out, cell, bytes, column, version) else { return Ok(()) };
+    let wants = Wants::of(column).ok_or_else(|| shown.clone())?;
+    let (cell, bytes) = coerced(cell, bytes, wants).ok_or_else(|| shown.clone())?;
+    push_as_it_is(out, &cell, &bytes, column, version).map_err(|_| shown)
+}
+
+fn push_as_it_is(
     out: &mut impl Put,
     cell: &Cell,
     bytes: &[u8],
@@ -47,7 +66,7 @@ pub fn push_field(
             ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date,
         ) => {
             let unit = Unit::from_u8(cell.flags).unwrap_or(Unit::Micros);
-            let nanos = i128::from(cell.value as i64) * timestamp::nanos_of(unit);
+            let nanos = i128::from(cell.value as i64) * times::nanos_of(unit);
             push_instant(out, nanos, column).ok_or_else(|| shown(cell, bytes))
         }
         (Some(Kind::Array), ColumnType::Array(dims))
@@ -56,15 +75,10 @@ pub fn push_field(
             line::push_array(out, bytes);
             Ok(())
         }
-        (Some(Kind::Decimal), ColumnType::Float | ColumnType::Double) => {
+        (Some(Kind::Decimal), ColumnType::Decimal(precision, scale)) => {
             let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
-            let value: f64 = text.parse().map_err(|_| shown(cell, bytes))?;
-            line::push_double(out, value, version);
-            Ok(())
-        }
-        (Some(Kind::Decimal), ColumnType::Decimal(..)) => {
-            let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
-            out.all(text.as_bytes());
+            let digits = decimal::fitting(&text, precision, scale);
+            out.all(digits.ok_or_else(|| shown(cell, bytes))?.as_bytes());
             out.byte(b'd');
             Ok(())
         }
@@ -88,7 +102,10 @@ pub fn push_symbol(out: &mut impl Put, cell: &Cell, bytes: &[u8]) -> Result<(), 
             let text = decimal_text(bytes, cell.flags).ok_or_else(|| shown(cell, bytes))?;
             out.all(text.as_bytes());
         }
-        _ => return Err(shown(cell, bytes)),
+        _ => {
+            let text = coerced(cell, bytes, Wants::Text).ok_or_else(|| shown(cell, bytes))?.1;
+            line::push_escaped(out, &text);
+        }
     }
     Ok(())
 }
@@ -118,14 +135,9 @@ fn push_integer(
             return Ok(());
         }
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
-            let nanos = timestamp::nanos_of(timestamp::unit_by_magnitude(value));
+            let nanos = times::nanos_of(times::unit_by_magnitude(value));
             return push_instant(out, i128::from(value) * nanos, column)
                 .ok_or_else(|| value.to_string());
-        }
-        ColumnType::Decimal(..) => {
-            line::push_digits(out, value);
-            out.byte(b'd');
-            return Ok(());
         }
         _ => false,
     };
@@ -172,7 +184,7 @@ fn push_text(out: &mut impl Put, bytes: &[u8], column: ColumnType) -> Result<(),
         ColumnType::Ipv4 => text().parse::<std::net::Ipv4Addr>().is_ok(),
         ColumnType::Long256 | ColumnType::Geohash => true,
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
-            let nanos = timestamp::from_iso(text()).ok_or_else(|| quoted(bytes))?;
+            let nanos = times::from_text(text(), None).ok_or_else(|| quoted(bytes))?;
             return push_instant(out, nanos, column).ok_or_else(|| quoted(bytes));
         }
         _ => false,
@@ -207,32 +219,6 @@ pub fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-/// A decimal in digits, from its unscaled number (big-endian two's complement) and its scale.
-/// Numbers beyond 128 bits give no text, and so fit no column.
-pub fn decimal_text(unscaled: &[u8], scale: u8) -> Option<String> {
-    let fill = if unscaled.first()? & 0x80 == 0 { 0 } else { 0xff };
-    // What only repeats the sign is no part of the number.
-    let mut unscaled = unscaled;
-    while let [first, rest @ ..] = unscaled
-        && unscaled.len() > 16
-        && *first == fill
-        && rest[0] & 0x80 == fill & 0x80
-    {
-        unscaled = rest;
-    }
-    if unscaled.len() > 16 {
-        return None;
-    }
-    let mut wide = [fill; 16];
-    wide[16 - unscaled.len()..].copy_from_slice(unscaled);
-    let value = i128::from_be_bytes(wide);
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = usize::from(scale) + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
-    let sign = if value < 0 { "-" } else { "" };
-    let point = if scale > 0 { "." } else { "" };
-    Some(format!("{sign}{whole}{point}{fraction}"))
-}
-
 /// A cell's value for a message.
 pub fn shown(cell: &Cell, bytes: &[u8]) -> String {
     match Kind::from_u8(cell.kind) {
@@ -244,7 +230,10 @@ pub fn shown(cell: &Cell, bytes: &[u8]) -> String {
         Some(Kind::Bytes) => format!("{} bytes", bytes.len()),
         Some(Kind::Decimal) => decimal_text(bytes, cell.flags)
             .unwrap_or_else(|| format!("a decimal of {} bytes", bytes.len())),
-        Some(Kind::Array) => format!("array of {} dimensions", line::array_dims(bytes)),
+        Some(Kind::Array) => match line::array_dims(bytes) {
+            1 => "an array of 1 dimension".to_owned(),
+            dims => format!("an array of {dims} dimensions"),
+        },
         Some(Kind::Null) | None => "null".to_owned(),
     }
 }
@@ -276,6 +265,29 @@ mod tests {
     }
 
     #[test]
+    fn what_means_something_else_is_taken_as_that() {
+        let int = |value: i64| cell(Kind::I64, value as u64, 0);
+        let float = |value: f64| cell(Kind::F64, value.to_bits(), 0);
+        let text = cell(Kind::Text, 0, 0);
+        check(int(1), b"", "boolean", Ok("t"));
+        check(int(2), b"", "boolean", Err("2"));
+        check(int(7), b"", "decimal(3,2)", Ok("7d"));
+        check(int(70), b"", "decimal(3,2)", Err("70"));
+        check(text, b"12.5", "double", Ok("12.5"));
+        check(text, b"-12", "short", Ok("-12i"));
+        check(text, b"40000", "short", Err("\"40000\""));
+        check(text, b"True", "boolean", Ok("t"));
+        check(text, b"12.50", "decimal(3,1)", Ok("12.5d"));
+        check(text, b"12.55", "decimal(3,1)", Err("\"12.55\""));
+        check(text, b"1700000000", "timestamp", Ok("1700000000000000t"));
+        check(float(1.1), b"", "decimal(3,1)", Ok("1.1d"));
+        check(float(1.15), b"", "decimal(3,1)", Err("1.15"));
+        let bytes = cell(Kind::Bytes, 0, 0);
+        check(bytes, &[0, 255], "varchar", Ok("\"AP8=\""));
+        check(bytes, &[0, 255], "binary", Err("2 bytes"));
+    }
+
+    #[test]
     fn what_fits_and_what_does_not() {
         let int = |value: i64| cell(Kind::I64, value as u64, 0);
         let float = |value: f64| cell(Kind::F64, value.to_bits(), 0);
@@ -283,7 +295,6 @@ mod tests {
         check(int(21), b"", "double", Ok("21.0"));
         check(int(21), b"", "long", Ok("21i"));
         check(int(300), b"", "byte", Err("300"));
-        check(int(1), b"", "boolean", Err("1"));
         check(int(7), b"", "varchar", Ok("\"7\""));
         check(int(1_700_000_000), b"", "timestamp", Ok("1700000000000000t"));
         check(float(21.5), b"", "long", Err("21.5"));
@@ -308,14 +319,25 @@ mod tests {
             Ok("-12.34d"),
         );
         check(cell(Kind::Decimal, 0, 3), &[5], "double", Ok("0.005"));
+        check(cell(Kind::Decimal, 0, 2), &[0x7f, 0xff], "decimal(3,2)", Err("327.67"));
+        check(cell(Kind::Decimal, 0, 2), &[100], "decimal(3,0)", Ok("1d"));
+        check(cell(Kind::Decimal, 0, 1), &[70], "long", Ok("7i"));
+        check(cell(Kind::Decimal, 0, 1), &[71], "long", Err("7.1"));
         let mut wide = [0xff; 32];
         wide[31] = 0xfe;
         check(cell(Kind::Decimal, 0, 0), &wide, "varchar", Ok("\"-2\""));
         wide[0] = 0;
-        for column in ["varchar", "decimal(38,0)", "double"] {
-            check(cell(Kind::Decimal, 0, 0), &wide, column, Err("a decimal of 32 bytes"));
+        let digits = "452312848583266388373324160190187140051835877600158453279131187530910662654";
+        let ended = format!("{digits}d");
+        check(cell(Kind::Decimal, 0, 0), &wide, "decimal(76,0)", Ok(&ended));
+        for column in ["decimal(38,0)", "double", "long"] {
+            check(cell(Kind::Decimal, 0, 0), &wide, column, Err(digits));
         }
-        assert!(push_symbol(&mut Vec::new(), &cell(Kind::Decimal, 0, 0), &wide).is_err());
+        let wider = [1; 33];
+        for column in ["varchar", "decimal(76,0)", "double"] {
+            check(cell(Kind::Decimal, 0, 0), &wider, column, Err("a decimal of 33 bytes"));
+        }
+        assert!(push_symbol(&mut Vec::new(), &cell(Kind::Decimal, 0, 0), &wider).is_err());
         check(cell(Kind::Timestamp, 5, Unit::Millis as u8), b"", "date", Ok("5m"));
         // Beyond what a column holds: shown as the record has it.
         let late = cell(Kind::Timestamp, 9_223_372_037, Unit::Seconds as u8);

@@ -1,9 +1,10 @@
 //! CSV records as RFC 4180 quotes them: with commas, quotes or line ends in quotes, quotes doubled.
 //! Lines end with LF. What is null stands without quotes; a text that looks like it stands in them.
 
-use super::fit::Plain;
+use super::fit::{Plain, Words};
 use super::{Timestamps, instant, json};
-use crate::sink::questdb::{nanos_of, push_digits};
+use crate::sink::questdb::push_digits;
+use crate::times::nanos_of;
 
 /// Appends a field that is text; empty text and text that looks like a null stand in quotes.
 pub fn push_text(out: &mut Vec<u8>, text: &[u8], null: &str) {
@@ -27,6 +28,7 @@ pub fn push_value(out: &mut Vec<u8>, value: &Plain<'_>, timestamps: Timestamps, 
     match value {
         Plain::Null => out.extend_from_slice(null.as_bytes()),
         Plain::Text(text) => push_text(out, text, null),
+        Plain::Words(Words::Made(text)) => push_text(out, text, null),
         Plain::Bytes(bytes) => push_text(out, json::base64(bytes).as_bytes(), null),
         Plain::Array(_) => {
             // Brackets and digits need no quotes, commas between them do.

@@ -10,7 +10,7 @@ use bridge_abi::{Cell, Kind};
 use super::fit::Plain;
 use super::layout::Layouts;
 use super::line::RowLine;
-use super::target::{Own, Slot, Target, own};
+use super::target::{Own, Slot, Target, Wanted, own};
 use super::{NameRule, TextPlan, Written};
 use crate::batch::{Line, RecordBatch, Row, RowBatch};
 use crate::blame::Fault;
@@ -54,6 +54,8 @@ pub struct TextEncoder {
     ends: Vec<(usize, u32, usize)>,
     /// For each place of a CSV record the cell that stands there.
     places: Vec<Option<usize>>,
+    /// Values of the batch at hand that became null.
+    nulled: std::cell::Cell<u64>,
 }
 
 impl TextEncoder {
@@ -84,6 +86,7 @@ impl TextEncoder {
             bytes: Vec::new(),
             ends: Vec::new(),
             places: Vec::new(),
+            nulled: std::cell::Cell::default(),
         }
     }
 
@@ -168,7 +171,7 @@ impl TextEncoder {
 
     /// What the shape makes of a column: its name and declared type; `None` if it does not become
     /// one.
-    fn wanted(&self, column: u16) -> Option<(String, Option<ColumnType>)> {
+    fn wanted(&self, column: u16) -> Option<Wanted> {
         let source = self.names.columns.name(column)?;
         if self.stamper.consumes(column) {
             return None;
@@ -178,8 +181,8 @@ impl TextEncoder {
             // What comes from the record itself is written by us.
             return None;
         }
-        let declared = self.shape.kind_of(&name);
-        Some((name, declared))
+        let (kind, on_bad) = (self.shape.kind_of(&name), self.shape.values.on_bad(&name));
+        Some(Wanted { name, kind, on_bad })
     }
 
     /// Writes the rows of one record into the buffer.
@@ -204,8 +207,9 @@ impl TextEncoder {
                 Stamp::Server => Plain::Null,
             };
             let target = &self.targets[at];
-            let (own, timestamps) = (&self.own, self.plan.timestamps);
-            let line = RowLine { own, timestamps, target, records, rows, row, record, stamp };
+            let (own, timestamps, nulled) = (&self.own, self.plan.timestamps, &self.nulled);
+            let line =
+                RowLine { own, timestamps, target, records, rows, row, record, stamp, nulled };
             match &self.plan.written {
                 Written::Csv { null, .. } => line.csv(&mut self.bytes, &mut self.places, null)?,
                 _ => line.json(&mut self.bytes)?,
@@ -267,6 +271,7 @@ impl Encoder for TextEncoder {
             }
             at = next;
         }
+        rejects.nulled += self.nulled.take();
         if self.bytes.capacity() > RECORD_BYTES_KEPT {
             self.bytes = Vec::new();
         }

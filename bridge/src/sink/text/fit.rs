@@ -4,8 +4,12 @@
 
 use bridge_abi::{Cell, Kind, Unit};
 
-use super::super::questdb::{self, decimal_text, from_iso, nanos_of, unit_by_magnitude};
+use super::super::coerce::{Wants, coerced};
+use super::super::questdb::{self, decimal_text};
+use crate::batch::AS_TEXT;
+use crate::decimal;
 use crate::shape::ColumnType;
+use crate::times::{from_text, nanos_of, unit_by_magnitude};
 
 /// What is written of a cell.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +36,11 @@ pub enum Plain<'a> {
     Words(Words),
 }
 
+/// Whether a text cell stays text, whatever its column is declared as.
+fn stays_text(cell: &Cell) -> bool {
+    cell.kind == Kind::Text as u8 && cell.flags == AS_TEXT
+}
+
 /// What is written as text although it is none.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Words {
@@ -43,6 +52,8 @@ pub enum Words {
     Double(f64),
     /// All digits.
     Decimal(String),
+    /// Text that was made of something else.
+    Made(Vec<u8>),
 }
 
 /// Why a cell does not fit its column: the value as a person reads it.
@@ -55,8 +66,31 @@ pub fn fit<'a>(
     declared: Option<ColumnType>,
 ) -> Result<Plain<'a>, Misfit> {
     let plain = natural(cell, bytes).ok_or_else(|| questdb::shown(cell, bytes))?;
-    let Some(kind) = declared else { return Ok(plain) };
-    into_type(plain, bytes, kind).ok_or_else(|| questdb::shown(cell, bytes))
+    let Some(kind) = declared.filter(|_| !stays_text(cell)) else { return Ok(plain) };
+    let fits = into_type(plain, bytes, kind).or_else(|| into_coerced(cell, bytes, kind));
+    fits.ok_or_else(|| questdb::shown(cell, bytes))
+}
+
+/// What a cell means for a column that does not take it as it is.
+#[cold]
+fn into_coerced<'a>(cell: &Cell, bytes: &[u8], kind: ColumnType) -> Option<Plain<'a>> {
+    let (cell, made) = coerced(cell, bytes, Wants::of(kind)?)?;
+    Some(match Kind::from_u8(cell.kind)? {
+        Kind::Text => Plain::Words(Words::Made(made)),
+        Kind::Bool => Plain::Bool(cell.value != 0),
+        Kind::I64 => into_type(Plain::Integer(cell.value as i64), &[], kind)?,
+        Kind::F64 => into_type(Plain::Double(f64::from_bits(cell.value)), &[], kind)?,
+        Kind::Decimal => into_type(Plain::Decimal(decimal_text(&made, cell.flags)?), &[], kind)?,
+        _ => return None,
+    })
+}
+
+/// The text of a value that does not fit, for a column that keeps it so.
+pub fn as_text<'a>(cell: &Cell, bytes: &'a [u8]) -> Option<Plain<'a>> {
+    match natural(cell, bytes)? {
+        plain @ Plain::Text(_) => Some(plain),
+        plain => in_words(plain).or_else(|| into_coerced(cell, bytes, ColumnType::Varchar)),
+    }
 }
 
 /// A cell as it is; `None` for a decimal that is too wide, and for what no cell can be.
@@ -87,7 +121,8 @@ pub fn digits_of(unit: Unit) -> u8 {
     }
 }
 
-fn into_type<'a>(plain: Plain<'a>, bytes: &'a [u8], kind: ColumnType) -> Option<Plain<'a>> {
+/// The same of what is no cell; `None` if it does not fit. `bytes` are those of an array.
+pub fn into_type<'a>(plain: Plain<'a>, bytes: &'a [u8], kind: ColumnType) -> Option<Plain<'a>> {
     Some(match (plain, kind) {
         (Plain::Null, _) => Plain::Null,
         (plain @ Plain::Bool(_), ColumnType::Boolean) => plain,
@@ -98,7 +133,6 @@ fn into_type<'a>(plain: Plain<'a>, bytes: &'a [u8], kind: ColumnType) -> Option<
         (Plain::Integer(value), ColumnType::Float | ColumnType::Double) => {
             Plain::Double(value as f64)
         }
-        (Plain::Integer(value), ColumnType::Decimal(..)) => Plain::Decimal(value.to_string()),
         (
             Plain::Integer(value),
             ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date,
@@ -113,13 +147,12 @@ fn into_type<'a>(plain: Plain<'a>, bytes: &'a [u8], kind: ColumnType) -> Option<
             let integer = whole.then_some(value as i64).filter(|value| in_range(*value, kind));
             Plain::Integer(integer?)
         }
-        (Plain::Decimal(text), ColumnType::Float | ColumnType::Double) => {
-            Plain::Double(text.parse().ok()?)
+        (Plain::Decimal(text), ColumnType::Decimal(precision, scale)) => {
+            Plain::Decimal(decimal::fitting(&text, precision, scale)?.to_owned())
         }
-        (plain @ Plain::Decimal(_), ColumnType::Decimal(..)) => plain,
         (plain @ Plain::Bytes(_), ColumnType::Binary) => plain,
         (Plain::Text(text), _) => return of_text(text, kind),
-        (Plain::Instant(nanos, _), kind) => instant(nanos, kind)?,
+        (Plain::Instant(nanos, _), kind) if is_time(kind) => instant(nanos, kind)?,
         (plain @ Plain::Array(_), ColumnType::Array(dims)) => {
             return (questdb::array_dims(bytes) == u32::from(dims)).then_some(plain);
         }
@@ -148,7 +181,7 @@ fn of_text(text: &[u8], kind: ColumnType) -> Option<Plain<'_>> {
         ColumnType::Uuid => questdb::is_uuid(text),
         ColumnType::Ipv4 => utf8()?.parse::<std::net::Ipv4Addr>().is_ok(),
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
-            return instant(from_iso(utf8()?)?, kind);
+            return instant(from_text(utf8()?, None)?, kind);
         }
         _ => false,
     };
@@ -165,6 +198,10 @@ fn instant<'a>(nanos: i128, kind: ColumnType) -> Option<Plain<'a>> {
     };
     let ticks = i64::try_from(nanos.div_euclid(tick)).ok()?;
     Some(Plain::Instant(i128::from(ticks) * tick, digits))
+}
+
+fn is_time(kind: ColumnType) -> bool {
+    matches!(kind, ColumnType::TimestampNs | ColumnType::Timestamp | ColumnType::Date)
 }
 
 fn in_range(value: i64, kind: ColumnType) -> bool {

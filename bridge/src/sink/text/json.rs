@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::fit::{Plain, Words};
 use super::{Timestamps, instant};
-use crate::sink::questdb::{array_dims, nanos_of, push_digits};
+use crate::sink::questdb::{array_dims, push_digits};
+use crate::times::nanos_of;
 
 /// For each byte: 0 if it stands for itself, else the letter behind the backslash.
 const ESCAPES: [u8; 256] = {
@@ -69,6 +70,7 @@ pub fn push_value(out: &mut Vec<u8>, value: &Plain<'_>, timestamps: Timestamps) 
             Some(unit) => push_wide(out, nanos.div_euclid(nanos_of(unit))),
         },
         Plain::Array(cell) => push_array(out, cell),
+        Plain::Words(Words::Made(text)) => push_string(out, text),
         Plain::Words(words) => {
             out.push(b'"');
             push_words(out, words);
@@ -93,6 +95,7 @@ pub fn push_words(out: &mut Vec<u8>, words: &Words) {
         Words::Integer(value) => push_digits(out, *value),
         Words::Decimal(text) => out.extend_from_slice(text.as_bytes()),
         Words::Double(value) => push_any_double(out, *value),
+        Words::Made(text) => out.extend_from_slice(text),
     }
 }
 

@@ -3,11 +3,12 @@
 
 use bridge_abi::{Cell, Kind};
 
-use super::fit::{Plain, fit};
+use super::fit::{Plain, as_text, fit};
 use super::target::{Column, Own, Slot, Source, Target};
 use super::{Timestamps, csv, json};
 use crate::batch::{Record, RecordBatch, Row, RowBatch};
 use crate::reject::Reason;
+use crate::shape::OnBad;
 use crate::sink::questdb::last_header;
 
 /// Why a record is refused.
@@ -24,6 +25,8 @@ pub struct RowLine<'a> {
     pub record: Record<'a>,
     /// Its designated timestamp.
     pub stamp: Plain<'a>,
+    /// Values that became null.
+    pub nulled: &'a std::cell::Cell<u64>,
 }
 
 impl RowLine<'_> {
@@ -39,9 +42,13 @@ impl RowLine<'_> {
         let cells = self.rows.cells_of(self.row);
         for (at, cell) in cells.iter().enumerate() {
             let Some(column) = self.column_of(cell)? else { continue };
-            let null = cell.kind == Kind::Null as u8;
-            if column.shared && (null || self.target.stands_before(&cells[..at], cell.column)) {
-                continue;
+            if column.shared {
+                if cell.kind == Kind::Null as u8 {
+                    continue;
+                }
+                if self.target.stands_before(&cells[..at], cell.column) {
+                    return Err(self.target.two_fields(cell.column));
+                }
             }
             out.push(b',');
             out.extend_from_slice(&column.fragment);
@@ -70,8 +77,9 @@ impl RowLine<'_> {
             let Some(column) = self.column_of(cell)? else { continue };
             if cell.kind != Kind::Null as u8
                 && let Some(place) = places.get_mut(column.place)
+                && place.replace(at).is_some()
             {
-                place.get_or_insert(at);
+                return Err(self.target.two_fields(cell.column));
             }
         }
         for (place, found) in places.iter().enumerate() {
@@ -109,8 +117,18 @@ impl RowLine<'_> {
     }
 
     fn value(&self, cell: &Cell, column: &Column) -> Result<Plain<'_>, Refused> {
-        fit(cell, self.rows.pointed(cell), column.kind)
-            .map_err(|shown| self.target.misfit(cell.column, column.kind, &shown))
+        let bytes = self.rows.pointed(cell);
+        fit(cell, bytes, column.kind).or_else(|shown| {
+            let other = match column.on_bad {
+                OnBad::Reject => None,
+                OnBad::Null => {
+                    self.nulled.set(self.nulled.get() + 1);
+                    Some(Plain::Null)
+                }
+                OnBad::Text => as_text(cell, bytes),
+            };
+            other.ok_or_else(|| self.target.misfit(cell.column, column.kind, &shown))
+        })
     }
 
     /// Lends the value of a column that comes from the record itself.

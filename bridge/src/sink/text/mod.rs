@@ -25,17 +25,16 @@ use serde::Deserialize;
 
 pub use csv::push_bare;
 pub use encode::TextEncoder;
-pub use fit::{Plain, fit};
-pub use json::{base64, push_string, push_value};
+pub use fit::{Plain, Words, digits_of, fit, into_type};
+pub use instant::push as push_instant;
+pub use json::{base64, push_array, push_string, push_value, push_words};
 pub use layout::{Layout, Layouts};
+pub use target::{Own, Source, own};
 
 use super::memory::Imagined;
-use super::questdb::IlpEncoder;
+use super::questdb::{IlpEncoder, Wire};
 use super::{Encoder, Rehearsal, SinkContext};
 use crate::config::{Mistake, Section};
-
-/// Line protocol as text: version 2 has doubles in eight bytes, which may look like a line's end.
-const LINE_PROTOCOL: u8 = 1;
 
 /// How timestamps are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, JsonSchema)]
@@ -56,7 +55,7 @@ pub enum Timestamps {
 
 impl Timestamps {
     /// The unit of integers; `None` for text.
-    fn unit(self) -> Option<Unit> {
+    pub fn unit(self) -> Option<Unit> {
         match self {
             Timestamps::Iso => None,
             Timestamps::S => Some(Unit::Seconds),
@@ -179,7 +178,7 @@ impl Encoders {
         let (shape, names) = (Arc::clone(shape), Arc::clone(names));
         if self.plan.written == Written::LineProtocol {
             let tables = Arc::clone(&self.imagined) as Arc<_>;
-            return Box::new(IlpEncoder::new(shape, names, tables, LINE_PROTOCOL, couriers));
+            return Box::new(IlpEncoder::by(Wire::Text, shape, names, tables, couriers));
         }
         let (plan, layouts) = (Arc::clone(&self.plan), Arc::clone(&self.layouts));
         Box::new(TextEncoder::new(plan, shape, names, layouts, self.rule, couriers))

@@ -10,7 +10,8 @@ use super::json;
 use super::layout::{Layout, Layouts};
 use super::{NameRule, Written};
 use crate::reject::Reason;
-use crate::shape::{ColumnType, Shape, Timestamp};
+use crate::shape::{ColumnType, OnBad, Shape, Timestamp};
+use crate::sink::coerce::two_fields;
 
 /// What becomes of a column's cells.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Column {
     pub place: usize,
     /// Whether cells of other numbers go into it too.
     pub shared: bool,
+    /// What happens to a value that it does not take.
+    pub on_bad: OnBad,
 }
 
 /// A column that comes from the record itself.
@@ -96,6 +99,16 @@ pub fn own(shape: &Shape) -> Vec<Own> {
     named.map(|(name, source)| Own { fragment: fragment(&name), name, source }).collect()
 }
 
+/// What the shape makes of a column.
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// As what it was declared.
+    pub kind: Option<ColumnType>,
+    /// What happens to a value that it does not take.
+    pub on_bad: OnBad,
+}
+
 /// One destination.
 #[derive(Debug)]
 pub struct Target {
@@ -134,8 +147,13 @@ impl Target {
         self.slots.get(usize::from(column)).unwrap_or(&Slot::Unknown)
     }
 
-    /// Whether another cell of the row goes into the same column and stands before: the first one
-    /// that is not null is written.
+    /// Why a row with two values for one column is refused.
+    #[cold]
+    pub fn two_fields(&self, column: u16) -> (Reason, String) {
+        two_fields(self.names.get(&column).map_or("?", String::as_str), &self.name)
+    }
+
+    /// Whether another cell of the row, not null, goes into the same column and stands before.
     pub fn stands_before(&self, cells: &[Cell], column: u16) -> bool {
         let name = self.names.get(&column);
         let same = |cell: &Cell| cell.kind != Kind::Null as u8;
@@ -147,7 +165,7 @@ impl Target {
         let (table, name) = (&self.name, self.names.get(&column).map_or("?", String::as_str));
         let detail = match kind {
             Some(kind) => format!(
-                "column `{name}` of {table} is {kind}, the record has {shown}; declare a type that takes both under `columns`, or convert it in a transform"
+                "column `{name}` of {table} is {kind}, the record has {shown}; declare a type that takes both under `columns`, say what becomes of it by `on_bad`, or convert it in a transform"
             ),
             None => format!("column `{name}` of {table} cannot hold {shown}"),
         };
@@ -179,13 +197,13 @@ impl Target {
     pub fn learn(
         &mut self,
         column: u16,
-        wanted: Option<(String, Option<ColumnType>)>,
+        wanted: Option<Wanted>,
         written: &Written,
         layouts: &Layouts,
     ) {
         let slot = match wanted {
             None => Slot::Skip,
-            Some((name, kind)) => {
+            Some(Wanted { name, kind, on_bad }) => {
                 let place = match written {
                     Written::Csv { columns: Some(columns), .. } => {
                         columns.iter().position(|known| *known == name).ok_or(Slot::Skip)
@@ -201,7 +219,7 @@ impl Target {
                         let shared = self.share(&name);
                         let fragment = fragment(&name);
                         self.names.insert(column, name);
-                        Slot::Write(Column { fragment, kind, place, shared })
+                        Slot::Write(Column { fragment, kind, place, shared, on_bad })
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! Taking and giving up partitions, by the group's protocol: cooperative (what stays goes on while
-//! others move) or eager (everything is given up and dealt anew).
+//! others move) or eager (everything is given up and dealt anew). Without a group they are taken
+//! one by one, and kept.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::commit::Commits;
 use super::fetch::{Client, introduce};
+use super::keeper::Keeper;
 use super::lag::Ahead;
 use super::rebalance::Change;
 use super::stable::Stable;
@@ -18,6 +20,18 @@ use super::{Event, KafkaSource};
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::{Blame, Fault};
 use crate::kafka::errors;
+use crate::kafka::hold::{self, Outlet};
+
+/// By which rules partitions come and go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Dealing {
+    /// Some at a time, as the group says.
+    Cooperative,
+    /// All anew each time, as the group says.
+    Eager,
+    /// They come, as we find them.
+    Alone,
+}
 
 /// A revocation that is being drained.
 #[derive(Debug)]
@@ -36,7 +50,10 @@ const START_AGAIN: Duration = Duration::from_secs(1);
 impl KafkaSource {
     /// The next change of what is ours, if the last one was answered.
     pub(super) fn next_event(&mut self) -> Result<Option<Event>, Fault> {
-        if let Some(event) = self.told.take() {
+        if let Some(event) = self.told.pop_front() {
+            if let Event::Missed(index, _) | Event::WentBack(index, _) = event {
+                self.table.get_mut(index).gone = false;
+            }
             return Ok(Some(event));
         }
         if let Some(leaving) = &self.leaving {
@@ -98,7 +115,7 @@ impl KafkaSource {
         self.starts.retain(|(index, _)| self.table.get(*index).standing == Standing::Awarded);
         // An eager assignment is answered as a whole.
         let awarded = self.table.standing(Standing::Awarded).count();
-        if !self.is_cooperative() && self.starts.len() < awarded {
+        if self.dealing() == Dealing::Eager && self.starts.len() < awarded {
             return Ok(());
         }
         match self.resolve() {
@@ -115,36 +132,84 @@ impl KafkaSource {
         }
     }
 
-    fn is_cooperative(&self) -> bool {
-        matches!(self.client.rebalance_protocol(), RebalanceProtocol::Cooperative)
+    fn dealing(&self) -> Dealing {
+        match (&self.keeper, self.client.rebalance_protocol()) {
+            (Keeper::Alone(_), _) => Dealing::Alone,
+            (Keeper::Group(_), RebalanceProtocol::Cooperative) => Dealing::Cooperative,
+            (Keeper::Group(_), _) => Dealing::Eager,
+        }
     }
 
     /// Gives partitions to the client. Their channels come first: a partition that is assigned
     /// before its queue is split sends its first records elsewhere.
     fn assign(&mut self, offsets: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
+        self.stay()?;
         for (index, offset) in offsets {
             self.open_channel(*index)?;
             let partition = self.table.get_mut(*index);
             partition.position = *offset;
             partition.sent = -1;
+            partition.gone = false;
             partition.paused = false;
             partition.met = true;
             partition.ahead = Ahead::default();
             partition.trouble = None;
+            partition.over = false;
             partition.standing = Standing::Owned;
         }
-        // Before they are assigned, or a first fetch would go out; and after, should the client not
-        // have known them.
-        self.pause_own(offsets)?;
-        if self.is_cooperative() {
-            let list = self.list(offsets)?;
-            self.assigned(self.client.incremental_assign(&list))?;
-        } else {
-            self.assign_all()?;
+        match self.dealing() {
+            // Of those that we fetch ourselves the library knows nothing.
+            Dealing::Alone => self.start_by_library(offsets)?,
+            dealing => {
+                // Before they are assigned, or a first fetch would go out; and after, should the
+                // client not have known them.
+                self.pause_own(offsets)?;
+                match dealing {
+                    Dealing::Cooperative => {
+                        let list = self.table.list(offsets)?;
+                        self.assigned(self.client.incremental_assign(&list))?;
+                    }
+                    _ => self.assign_all()?,
+                }
+                self.pause_own(offsets)?;
+            }
         }
-        self.pause_own(offsets)?;
         self.read_own(offsets);
         Ok(())
+    }
+
+    /// Lets those that stay, while others come or go, go on where we are; said before the library
+    /// is answered. It has stopped them until then, and would go on by a count of its own, which in
+    /// batches takes an error for a record (2.12): behind the end of a log it is past the next one.
+    fn stay(&self) -> Result<(), Fault> {
+        if self.dealing() != Dealing::Cooperative {
+            return Ok(());
+        }
+        let owned = self.table.standing(Standing::Owned);
+        let by_library = owned.filter(|index| !self.table.get(*index).is_own());
+        let ours: Vec<(PartitionIndex, i64)> =
+            by_library.map(|index| (index, self.table.get(index).position)).collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        let counted = self.client.position();
+        let counted = counted.map_err(|error| self.fault("asking for positions", &error))?;
+        let is_astray = |(index, position): &(PartitionIndex, i64)| {
+            let name = &self.table.get(*index).name;
+            let found = counted.find_partition(&name.topic, name.partition);
+            let count = found.map_or(Offset::Invalid, |found| found.offset());
+            // Nothing was taken since it was assigned or sought, and so nothing was counted.
+            count != Offset::Invalid && count != Offset::Offset(*position)
+        };
+        let astray: Vec<_> = ours.into_iter().filter(is_astray).collect();
+        if astray.is_empty() {
+            return Ok(());
+        }
+        let list = self.table.list(&astray)?;
+        // Nobody waits for it: it comes before the answer in the same queue. One that does not
+        // fetch, as its offset was out of range, is not sought; it will be placed anew.
+        let sought = self.client.seek_partitions(list, Duration::ZERO);
+        self.assigned(sought.map(drop))
     }
 
     /// Has a way for a partition's records.
@@ -163,8 +228,9 @@ impl KafkaSource {
     /// Begins to fetch those partitions that we fetch ourselves.
     fn read_own(&mut self, offsets: &[(PartitionIndex, i64)]) {
         for (index, offset) in offsets {
-            if let Some(Channel::Own(tap)) = &mut self.table.get_mut(*index).channel {
-                tap.start(*offset);
+            let partition = self.table.get_mut(*index);
+            if let Some(Channel::Own(tap)) = &mut partition.channel {
+                tap.begin(*offset, partition.kept_of);
             }
         }
     }
@@ -180,7 +246,7 @@ impl KafkaSource {
             let partition = self.table.get(*index);
             introduce(&self.client, &partition.topic, partition.name.partition);
         }
-        let list = self.list(&own)?;
+        let list = self.table.list(&own)?;
         self.assigned(self.client.pause(&list))
     }
 
@@ -193,7 +259,7 @@ impl KafkaSource {
         }
         partition.channel = Some(Channel::Library(partition.split(&self.client)?));
         let position = partition.position;
-        let list = self.list(&[(index, position)])?;
+        let list = self.table.list(&[(index, position)])?;
         self.assigned(self.client.resume(&list))?;
         self.reposition(index, position)
     }
@@ -202,7 +268,7 @@ impl KafkaSource {
     fn assign_all(&mut self) -> Result<(), Fault> {
         let owned = self.table.standing(Standing::Owned);
         let all: Vec<_> = owned.map(|index| (index, self.table.get(index).position)).collect();
-        let list = self.list(&all)?;
+        let list = self.table.list(&all)?;
         self.assigned(self.client.assign(&list))?;
         self.pause_own(&all)
     }
@@ -216,21 +282,43 @@ impl KafkaSource {
 
     /// Reads a partition again from `offset`; what was fetched past the old place is thrown away.
     pub(super) fn reposition(&mut self, index: PartitionIndex, offset: i64) -> Result<(), Fault> {
+        if !self.table.get(index).is_own() {
+            // A new assignment is an answer, too, should the library wait for one.
+            self.stay()?;
+        }
         let partition = self.table.get_mut(index);
         partition.position = offset;
+        partition.gone = false;
         partition.trouble = None;
+        partition.over = false;
         if let Some(Channel::Own(tap)) = &mut partition.channel {
             tap.start(offset);
             return Ok(());
         }
         // A seek is refused while the library still looks for the partition's first offset, and
-        // after an offset that was out of range; a new assignment never is.
-        if self.is_cooperative() {
-            let list = self.list(&[(index, offset)])?;
-            self.assigned(self.client.incremental_unassign(&list))?;
-            return self.assigned(self.client.incremental_assign(&list));
+        // after an offset that was out of range; a new assignment never is, nor is a new start.
+        match self.dealing() {
+            Dealing::Alone => self.start_by_library(&[(index, offset)]),
+            Dealing::Eager => self.assign_all(),
+            Dealing::Cooperative => {
+                let list = self.table.list(&[(index, offset)])?;
+                self.assigned(self.client.incremental_unassign(&list))?;
+                self.assigned(self.client.incremental_assign(&list))
+            }
         }
-        self.assign_all()
+    }
+
+    /// Without a group: those that the library fetches, each at its place.
+    fn start_by_library(&self, offsets: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
+        for (index, offset) in offsets {
+            let partition = self.table.get(*index);
+            if !partition.is_own() {
+                let (topic, number) = (&partition.topic, partition.name.partition);
+                let started = hold::start(&self.client, topic, number, *offset, Outlet::Own);
+                self.assigned(started)?;
+            }
+        }
+        Ok(())
     }
 
     /// Answers a revocation when all of it is drained.
@@ -259,11 +347,15 @@ impl KafkaSource {
                 tap.stop();
             }
         }
-        let result = if self.is_cooperative() {
-            let list = self.list(&owned)?;
-            self.client.incremental_unassign(&list)
-        } else {
-            self.client.unassign()
+        self.stay()?;
+        let result = match self.dealing() {
+            Dealing::Cooperative => {
+                let list = self.table.list(&owned)?;
+                self.client.incremental_unassign(&list)
+            }
+            Dealing::Eager => self.client.unassign(),
+            // Nobody takes them from us.
+            Dealing::Alone => Ok(()),
         };
         result.map_err(|error| {
             let words = self.client.context().diagnostics.last_words();
@@ -273,7 +365,7 @@ impl KafkaSource {
 
     /// Makes the client anew and joins the group again; everything that was ours is lost.
     pub(super) fn begin_again(&mut self) -> Result<(), Fault> {
-        tracing::warn!("joining group {} again under a new name", self.plan.group);
+        tracing::warn!("joining {} again under a new name", self.plan.group);
         let mut lost = Vec::new();
         for (place, partition) in self.table.partitions.iter_mut().enumerate() {
             if partition.standing != Standing::Away {
@@ -291,27 +383,15 @@ impl KafkaSource {
         self.leaving = None;
         self.membership.lose();
         part_with(&self.client, Instant::now() + PART_MAX);
-        let client = super::join(&self.config, &self.plan, &self.bell)?;
-        self.commits = Commits::new(&client);
+        let client = super::join(&self.config, &self.plan, &self.bell, &self.settings)?;
+        self.commits = Commits::new();
+        self.keeper = Keeper::group(&client);
         self.stable = Stable::new(&client, &self.config);
         self.membership.renew(&client);
         self.client = client;
-        self.told = (!lost.is_empty()).then_some(Event::Lost(lost));
+        self.told.clear();
+        self.told.extend((!lost.is_empty()).then_some(Event::Lost(lost)));
         Ok(())
-    }
-
-    /// A list for the library.
-    pub(super) fn list(
-        &self,
-        offsets: &[(PartitionIndex, i64)],
-    ) -> Result<TopicPartitionList, Fault> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (index, offset) in offsets {
-            let name = &self.table.get(*index).name;
-            list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset))
-                .map_err(|_| Fault::us(format!("{name} cannot stand at offset {offset}")))?;
-        }
-        Ok(list)
     }
 
     /// Leaves the group, or is done with waiting for it at `deadline`.
@@ -322,15 +402,19 @@ impl KafkaSource {
         self.leaving = None;
         for partition in &mut self.table.partitions {
             partition.standing = Standing::Away;
-            if let Some(Channel::Own(tap)) = &mut partition.channel {
-                tap.stop();
+            match &mut partition.channel {
+                Some(Channel::Own(tap)) => tap.stop(),
+                Some(Channel::Library(_)) if matches!(self.keeper, Keeper::Alone(_)) => {
+                    hold::stop(&self.client, &partition.topic, partition.name.partition);
+                }
+                _ => {}
             }
         }
         if let Some(plane) = &self.plane {
             plane.close(deadline);
         }
         if !part_with(&self.client, deadline) {
-            tracing::warn!("leaving group {} took too long", self.plan.group);
+            tracing::warn!("leaving {} took too long", self.plan.group);
         }
     }
 }

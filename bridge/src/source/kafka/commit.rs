@@ -1,5 +1,5 @@
-//! Making progress known to the group. What fails because the group is on the move is tried again;
-//! a partition that is somebody else's by now is left to them.
+//! Making progress known to whoever keeps it. What fails because the group is on the move is tried
+//! again; a partition that is somebody else's by now is left to them.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -13,11 +13,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::fetch::Client;
+use super::keeper::{Keeper, Sent};
 use super::table::Standing;
 use super::{CommitPoint, KafkaSource};
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::Fault;
 use crate::kafka::errors;
+use crate::kafka::progress::Point;
 
 /// How long a commit may keep the intake waiting: it is asked for only at a release or an end.
 const COMMIT_MAX: Duration = Duration::from_secs(10);
@@ -26,7 +28,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Commits that are under way, or have yet to be.
 pub struct Commits {
-    answers: Answers,
     /// One at a time: a commit that waits for a lost coordinator goes out with the name that we
     /// had in the group then, and a whole row of them would.
     under_way: bool,
@@ -37,13 +38,8 @@ pub struct Commits {
 }
 
 impl Commits {
-    pub fn new(client: &Client) -> Commits {
-        Commits {
-            answers: Answers::new(client),
-            under_way: false,
-            next: HashMap::new(),
-            at: Instant::now(),
-        }
+    pub fn new() -> Commits {
+        Commits { under_way: false, next: HashMap::new(), at: Instant::now() }
     }
 
     /// The partition is not ours any more.
@@ -54,93 +50,153 @@ impl Commits {
 
 impl KafkaSource {
     pub(super) fn keep(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault> {
-        let mut ours = Vec::with_capacity(points.len());
         for point in points {
             let partition = self.table.get_mut(point.partition);
+            if partition.gone {
+                continue;
+            }
             if partition.standing == Standing::Owned {
                 partition.sent = point.next;
-                ours.push((point.partition, point.next));
+                self.commits.next.insert(point.partition, point.next);
             } else {
                 let name = &partition.name;
                 tracing::warn!("offset {} of {name} is not committed: it is not ours", point.next);
             }
         }
-        if ours.is_empty() {
-            return Ok(());
+        match self.keeper {
+            Keeper::Group(_) if wait => self.keep_all(),
+            Keeper::Alone(_) if wait => {
+                self.commits.at = Instant::now();
+                self.send_commits()
+            }
+            _ => self.send_commits(),
         }
-        let list = self.list(&ours)?;
-        self.commits.next.extend(ours.iter().copied());
-        if !wait {
-            self.send_commits();
-            return Ok(());
-        }
-        let result = self.commit_and_wait(&list);
-        match result {
+    }
+
+    /// Waits for what is under way, then commits all that is due. There is no later time to do it:
+    /// also what nobody leads just now, but not where the place is gone, perhaps with its log.
+    fn keep_all(&mut self) -> Result<(), Fault> {
+        let until = Instant::now() + COMMIT_MAX;
+        let ended = self.follow_until(until)?;
+        let waiting = self.commits.next.iter().map(|(index, next)| (*index, *next));
+        let due: Vec<(PartitionIndex, i64)> =
+            waiting.filter(|(index, _)| !self.table.get(*index).has_lost_place()).collect();
+        let committed = match ended {
+            true if due.is_empty() => return Ok(()),
+            true => self.commit_and_wait(&self.table.list(&due)?, until),
+            false => Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut)),
+        };
+        match committed {
             Ok(()) => {
-                ours.iter().for_each(|(index, _)| self.commits.forget(*index));
+                due.iter().for_each(|(index, _)| self.commits.forget(*index));
                 Ok(())
             }
             Err(error) => {
                 self.commits.at = Instant::now() + AGAIN;
-                let doing = format!("committing offsets of group {}", self.plan.group);
+                let doing = format!("committing offsets of {}", self.plan.group);
                 Err(self.fault(&doing, &error))
             }
         }
     }
 
     /// Commits partitions where they start.
-    pub(super) fn commits_at_start(&mut self, at: &[(PartitionIndex, i64)]) {
+    pub(super) fn commits_at_start(&mut self, at: &[(PartitionIndex, i64)]) -> Result<(), Fault> {
         self.commits.next.extend(at.iter().copied());
-        self.send_commits();
+        if let Keeper::Alone(_) = self.keeper {
+            // Which topic's offsets they are is known when they are read; that is soon.
+            return Ok(());
+        }
+        self.send_commits()
     }
 
     /// Looks at how asynchronous commits ended, repeats what failed, and sends what waited.
-    pub(super) fn follow_commits(&mut self) {
-        while let Some(answer) = self.commits.answers.next(Duration::ZERO) {
-            self.commits.under_way = false;
-            for commit in answer {
-                self.follow(&commit);
-            }
+    pub(super) fn follow_commits(&mut self) -> Result<(), Fault> {
+        self.follow_until(Instant::now())?;
+        if let Err(fault) = self.send_commits() {
+            self.warn(&format!("{}; trying again", fault.message));
         }
-        self.send_commits();
+        Ok(())
     }
 
-    fn follow(&mut self, commit: &Committed) {
-        let Some(code) = commit.error else { return };
-        let Some(index) = self.table.find(&commit.partition) else { return };
+    /// Follows answers until nothing is under way; false if that was not so at `until`.
+    fn follow_until(&mut self, until: Instant) -> Result<bool, Fault> {
+        while self.commits.under_way
+            && let Keeper::Group(answers) = &self.keeper
+        {
+            let wait = until.saturating_duration_since(Instant::now());
+            let Some(answer) = answers.next(wait) else { return Ok(false) };
+            self.commits.under_way = false;
+            for commit in answer {
+                self.follow(&commit)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn follow(&mut self, commit: &Committed) -> Result<(), Fault> {
+        use RDKafkaErrorCode as Code;
+        let Some(code) = commit.error else { return Ok(()) };
+        let Some(index) = self.table.find(&commit.partition) else { return Ok(()) };
         let partition = self.table.get(index);
         // What was wanted after it says more; going back to it would undo that.
         if partition.standing != Standing::Owned || partition.sent != commit.next {
-            return;
+            return Ok(());
         }
-        self.commits.next.insert(index, commit.next);
+        let (next, name) = (commit.next, &commit.partition);
+        if matches!(code, Code::GroupAuthorizationFailed | Code::TopicAuthorizationFailed) {
+            // Heartbeats that are forbidden are told by nobody, until the session ends.
+            let doing = format!("committing {name} for {}", self.plan.group);
+            return Err(self.fault(&doing, &KafkaError::ConsumerCommit(code)));
+        }
+        if code == Code::UnknownTopicOrPartition && !partition.is_own() {
+            // The topic was deleted, and what was committed of it. One that is made anew under its
+            // name must not begin where this one ended; only our own fetches tell it by its number.
+            self.warn(&format!("committing offset {next} of {name}: {code}"));
+            return Ok(());
+        }
+        self.commits.next.insert(index, next);
         self.commits.at = Instant::now() + AGAIN;
         let again = if errors::commit_may_come_later(code) { "; trying again" } else { "" };
-        let (next, name) = (commit.next, &commit.partition);
         self.warn(&format!("committing offset {next} of {name}: {code}{again}"));
+        Ok(())
     }
 
-    fn send_commits(&mut self) {
+    fn send_commits(&mut self) -> Result<(), Fault> {
         if self.commits.next.is_empty() || self.commits.under_way {
-            return;
+            return Ok(());
         }
         if Instant::now() < self.commits.at {
-            return;
+            return Ok(());
         }
-        let points: Vec<(PartitionIndex, i64)> = self.commits.next.drain().collect();
-        let sent = self.list(&points).is_ok_and(|list| self.commits.answers.send(&list).is_ok());
-        self.commits.under_way = sent;
-        if !sent {
-            self.commits.next.extend(points);
-            self.commits.at = Instant::now() + AGAIN;
+        let table = &self.table;
+        let point = |(index, next): (&PartitionIndex, &i64)| {
+            Some((*index, table.get(*index).point(*next)?))
+        };
+        let points: Vec<(PartitionIndex, Point)> =
+            self.commits.next.iter().filter_map(point).collect();
+        if points.is_empty() {
+            return Ok(());
+        }
+        points.iter().for_each(|(index, _)| self.commits.forget(*index));
+        match self.keeper.send(&points, &self.table) {
+            Ok(sent) => {
+                self.commits.under_way = sent == Sent::UnderWay;
+                Ok(())
+            }
+            Err(fault) => {
+                let again = points.iter().map(|(index, point)| (*index, point.next));
+                self.commits.next.extend(again);
+                self.commits.at = Instant::now() + AGAIN;
+                Err(fault)
+            }
         }
     }
 
     /// The library's own waiting commit has no bound; this one has.
-    fn commit_and_wait(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    fn commit_and_wait(&self, list: &TopicPartitionList, until: Instant) -> Result<(), KafkaError> {
         let own = Answers::new(&self.client);
         own.send(list)?;
-        let answer = own.next(COMMIT_MAX);
+        let answer = own.next(until.saturating_duration_since(Instant::now()));
         let answer =
             answer.ok_or(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut))?;
         match answer.iter().find_map(|committed| committed.error) {
@@ -176,7 +232,7 @@ impl Answers {
         Answers { queue, client: Arc::clone(client) }
     }
 
-    fn send(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
+    pub fn send(&self, list: &TopicPartitionList) -> Result<(), KafkaError> {
         let native = self.client.client().native_ptr();
         // SAFETY: client and queue are alive; the list is copied by the call. Without a callback
         // the answer is an event in the queue.

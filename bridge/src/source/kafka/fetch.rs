@@ -104,6 +104,8 @@ pub struct Misfortune {
     pub code: RDKafkaErrorCode,
     /// The same in the library's words.
     pub words: String,
+    /// Where the log was read to; -1 where that is not said.
+    pub offset: i64,
 }
 
 /// Messages of one batch; destroyed together.
@@ -132,7 +134,7 @@ impl Messages {
                     true => String::new(),
                     false => CStr::from_ptr(words).to_string_lossy().into_owned(),
                 };
-                at_errors(Misfortune { code: code.into(), words });
+                at_errors(Misfortune { code: code.into(), words, offset: (*pointer).offset });
                 c::rd_kafka_message_destroy(pointer);
                 false
             }

@@ -69,8 +69,15 @@ impl KafkaSource {
             if asked {
                 partition.ahead = partition.ahead.asking(told);
             }
-            let end = partition.ahead.end(told, partition.position);
-            lags.push(Lag { partition: index, end, position: partition.position });
+            // Beyond what is wanted of it, records are read and not taken.
+            let position = match &partition.bounds {
+                None => partition.read_to(),
+                Some(_) => partition.position,
+            };
+            let end = partition.ahead.end(told, position);
+            let wanted = partition.bounds.as_ref().map(|bounds| bounds.end().unwrap_or(0));
+            let end = wanted.map_or(end, |wanted| wanted.min(end)).max(position);
+            lags.push(Lag { partition: index, end, position });
         }
         lags
     }

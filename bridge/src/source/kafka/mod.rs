@@ -1,17 +1,23 @@
-//! Records from Kafka as a member of a consumer group: partitions come and go by the group's word,
-//! records come out of each partition's own queue, a batch at a time, uncopied.
+//! Records from Kafka, as a member of a consumer group or without one: partitions come and go by
+//! the keeper's word, records come out of each partition's own queue, a batch at a time, uncopied.
 //!
 //! ```text
-//! poll ◀── Member (stash of changes) ◀── the library, in the middle of a poll
+//! poll ◀── Member (stash of changes) ◀── the library, in the middle of a poll; `keeper`, if alone
 //!  │ Assigned ─▶ start:   offsets asked, queues split, then assigned
 //!  │ Revoked  ─▶ release: drained and committed, then given up
 //! take ◀── Tap ◀── Plane: fetched by ourselves (`own`)      wait ◀── Bell
 //!     ◀── Queue ◀── the library's broker thread, where it has to be the library
 //! ```
 
+#[cfg(test)]
+mod alone_tests;
 mod assignment;
+mod bounds;
 mod commit;
+#[cfg(test)]
+mod commit_tests;
 mod fetch;
+mod keeper;
 mod lag;
 mod membership;
 mod own;
@@ -24,6 +30,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +40,7 @@ use rdkafka::{ClientConfig, Message};
 
 use commit::Commits;
 use fetch::{Client, Misfortune};
+use keeper::Keeper;
 pub use membership::Membership;
 use own::fit::{self, Terms};
 use own::{Plane, Trouble};
@@ -46,10 +54,11 @@ use super::wake::Bell;
 use super::{CommitPoint, Event, Lag, Source, Waker};
 use crate::batch::{PartitionIndex, Taken, TopicPartition};
 use crate::blame::{Blame, Fault};
-use crate::config::{KafkaPlan, Start};
+use crate::config::units::show_count;
+use crate::config::{KafkaPlan, OutOfRange, Start};
 use crate::kafka::errors;
 use crate::kafka::settings::{Budget, Settings};
-use crate::kafka::topics::{self, Scout};
+use crate::kafka::topics::{self, Scout, Topic, chosen};
 use crate::limits::{Limits, MIB};
 
 /// Queues ring when they are no longer empty; should a ring be missed, a look around this often
@@ -63,15 +72,17 @@ const OWN_ECHO: Duration = Duration::from_secs(120);
 /// How long a source that nobody closed may take to leave.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 
-/// A source that is a member of a consumer group.
+/// A source that reads topics.
 pub struct KafkaSource {
     client: Client,
     membership: Membership,
+    keeper: Keeper,
     bell: Arc<Bell>,
     table: Table,
     plan: KafkaPlan,
-    /// What is done where a committed offset is no longer in the log.
-    reset: Option<Start>,
+    /// How many partitions topics had when we began.
+    known_partitions: HashMap<String, i32>,
+    settings: Settings,
     /// Awarded partitions that the intake wants to read, and from where.
     starts: Vec<(PartitionIndex, Option<i64>)>,
     starts_at: Instant,
@@ -80,8 +91,10 @@ pub struct KafkaSource {
     stable: Stable,
     /// Fetches records, if it is not the library that does.
     plane: Option<Plane>,
-    /// To be told at the next poll.
-    told: Option<Event>,
+    /// To be told at the next polls.
+    told: VecDeque<Event>,
+    /// When to look next whether partitions are over.
+    bounds_at: Instant,
     /// When the group gave our partitions to others without asking.
     lost_at: Option<Instant>,
     config: ClientConfig,
@@ -90,8 +103,8 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Asks for the topics, makes the client and joins the group. `ignored_topics` are expressions
-    /// of topics that an expression must not find: the pipeline's own dead letters.
+    /// Asks for the topics, makes the client and joins the group, if there is one. `ignored_topics`
+    /// are expressions of topics that an expression must not find: the pipeline's own dead letters.
     pub fn open(
         plan: &KafkaPlan,
         limits: &Limits,
@@ -99,39 +112,41 @@ impl KafkaSource {
     ) -> Result<KafkaSource, Fault> {
         let settings = Settings::new(plan)?;
         // The budget of a queue is fixed when the client is made, so the topics come first.
-        let found = Scout::new(&settings)?.topics(&plan.topics, ignored_topics)?;
-        let partitions = found.iter().map(|topic| topic.partitions.len()).sum();
+        let scout = Scout::new(&settings)?;
+        let found = scout.topics(&plan.topics, ignored_topics)?;
+        let count = |topic: &Topic| (topic.name.to_string(), topic.partitions.len() as i32);
+        let known_partitions = found.iter().map(count).collect();
+        let partitions =
+            chosen(&plan.group, found)?.iter().map(|topic| topic.partitions.len()).sum();
         let budget = Budget { bytes: limits.fetch_bytes_max, partitions };
-        if budget.bytes_least() > budget.bytes {
-            let (least, max) = (budget.bytes_least() / MIB, budget.bytes / MIB);
-            tracing::warn!(
-                "group {}: {partitions} partitions may hold {least} MiB fetched, fetch_bytes_max \
-                 is {max} MiB: raise it, for the memory ceiling does not hold with it",
-                plan.group
-            );
-        }
-        let config = settings.consumer(budget, ignored_topics);
+        warn_of(budget, plan);
+        let mut config = settings.consumer(budget, &topics::left_out(&plan.topics, ignored_topics));
+        // What the library reads is over at an end without a record, too.
+        config.set("enable.partition.eof", "true");
         let bell = Arc::new(Bell::default());
-        let client = join(&config, plan, &bell)?;
+        let client = join(&config, plan, &bell, &settings)?;
         let terms = match fit::why_library(plan) {
             None => Terms::of(&config, budget),
             Some(_) => None,
         };
         let now = Instant::now();
         Ok(KafkaSource {
-            membership: Membership::new(&plan.group, &client),
-            commits: Commits::new(&client),
+            membership: Membership::new(plan.group.name().unwrap_or_default(), &client),
+            keeper: Keeper::new(plan, &client, (scout, ignored_topics), &config)?,
+            commits: Commits::new(),
             stable: Stable::new(&client, &config),
             plane: terms.map(|terms| Plane::new(terms, &bell)),
             client,
             bell,
             table: Table::default(),
             plan: plan.clone(),
-            reset: settings.reset(),
+            known_partitions,
+            settings,
             starts: Vec::new(),
             starts_at: now,
             leaving: None,
-            told: None,
+            told: VecDeque::new(),
+            bounds_at: now,
             lost_at: None,
             config,
             warned_at: None,
@@ -183,9 +198,9 @@ impl KafkaSource {
             }
             return Err(self.fatal(code, words));
         }
-        match errors::blame(code) {
+        match errors::judge(Some(code), words.as_deref()) {
             Blame::World => Ok(()), // It was logged by the context; the library tries again.
-            _ => Err(errors::fault(&format!("reading as group {}", self.plan.group), error, words)),
+            _ => Err(errors::fault(&self.plan.group.reading(), error, words)),
         }
     }
 
@@ -194,7 +209,7 @@ impl KafkaSource {
             return errors::fenced(self.plan.instance.as_deref().unwrap_or_default());
         }
         let error = KafkaError::MessageConsumptionFatal(code);
-        errors::fault(&format!("reading as group {}", self.plan.group), &error, words)
+        errors::fault(&self.plan.group.reading(), &error, words)
     }
 
     /// What the library says about one partition.
@@ -203,8 +218,12 @@ impl KafkaSource {
         let partition = self.table.get(index);
         let at = format!("{}@{}", partition.name, partition.position);
         match misfortune.code {
-            Code::PartitionEOF => Ok(()),
+            Code::PartitionEOF => {
+                self.reached_end(index, misfortune.offset);
+                Ok(())
+            }
             Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset => {
+                self.warn(&format!("reading {at}: {}", misfortune.words));
                 self.lost_place(index)
             }
             Code::BadMessage | Code::InvalidMessage | Code::BadCompression | Code::Underflow => {
@@ -221,30 +240,63 @@ impl KafkaSource {
                 self.warn(&format!("reading {at}: {}; trying again", misfortune.words));
                 Ok(())
             }
-            _ => Err(Fault::operator(format!("reading {at}: {}", misfortune.words))),
+            code => {
+                let fault = Fault::operator(format!("reading {at}: {}", misfortune.words));
+                Err(Fault { hint: errors::hint(code), ..fault })
+            }
         }
     }
 
     /// The offset that is to be read is no longer in the log, or not yet.
     fn lost_place(&mut self, index: PartitionIndex) -> Result<(), Fault> {
-        let partition = self.table.get(index);
+        self.commits.forget(index);
+        let partition = self.table.get_mut(index);
+        // A commit of the old log that is still under way is not made again.
+        (partition.gone, partition.sent) = (true, -1);
         let (name, position) = (partition.name.clone(), partition.position);
-        let Some(reset) = self.reset else {
+        if let Some(now) = partition.another() {
+            self.keeper.forget(&name.topic, now)?;
+        }
+        let reset = match self.plan.out_of_range {
+            OutOfRange::Stop => None,
+            OutOfRange::Earliest => Some(Start::Earliest),
+            OutOfRange::Latest => Some(Start::Latest),
+        };
+        let Some(reset) = reset else {
             let message = format!(
                 "offset {position} of {name} is not in the log any more (retention passed it, or \
                  the topic was made anew): records may be lost"
             );
             return Err(Fault::operator(message).hint(
                 "go on with what there is: `bridge run --from earliest` once, or \
-                 kafka.properties.\"auto.offset.reset\" = \"earliest\" for always",
+                 out_of_range = \"earliest\" in the pipeline for always",
             ));
         };
-        let to = self.edge(&name, reset)?;
+        let to = match self.place(&name, &reset) {
+            Ok(to) => to,
+            Err(fault) if fault.blame == Blame::World => {
+                // A topic that was made just now may have no leader yet.
+                self.warn(&format!("{}; trying again", fault.message));
+                let again = Trouble::code(RDKafkaErrorCode::OffsetOutOfRange);
+                self.table.get_mut(index).trouble = Some(again);
+                return Ok(());
+            }
+            Err(fault) => return Err(fault),
+        };
+        let missed = to.saturating_sub(position).max(0) as u64;
         tracing::error!(
             "offset {position} of {name} is not in the log any more: going on from {to}, as \
-             `auto.offset.reset` says; records between were not read"
+             `out_of_range` says; {} offsets between were not read",
+            show_count(missed)
         );
-        self.reposition(index, to)
+        self.told.push_back(match missed {
+            0 => Event::WentBack(index, to),
+            _ => Event::Missed(index, missed),
+        });
+        self.reposition(index, to)?;
+        // Until that is heard, what was stored before is still told as progress.
+        self.table.get_mut(index).gone = true;
+        Ok(())
     }
 
     fn warn(&mut self, message: &str) {
@@ -255,15 +307,39 @@ impl KafkaSource {
     }
 }
 
-/// Makes a client and joins the group.
-fn join(config: &ClientConfig, plan: &KafkaPlan, bell: &Arc<Bell>) -> Result<Client, Fault> {
-    let member = Member::new(bell);
+/// Says so where the partitions together may hold more than they should, and where there are none.
+fn warn_of(budget: Budget, plan: &KafkaPlan) {
+    if budget.partitions == 0 {
+        tracing::warn!("{}: no topic matches yet; waiting for the first", plan.group.reading());
+    }
+    if budget.bytes_least() > budget.bytes {
+        let (least, max) = (budget.bytes_least() / MIB, budget.bytes / MIB);
+        tracing::warn!(
+            "{}: {} partitions may hold {least} MiB fetched, fetch_bytes_max is {max} MiB: raise \
+             it, for the memory ceiling does not hold with it",
+            plan.group.reading(),
+            budget.partitions
+        );
+    }
+}
+
+/// Makes a client and joins the group, if there is one.
+fn join(
+    config: &ClientConfig,
+    plan: &KafkaPlan,
+    bell: &Arc<Bell>,
+    settings: &Settings,
+) -> Result<Client, Fault> {
+    let member = Member::new(bell, settings.diagnostics());
     let mut client: BaseConsumer<Member> =
-        config.create_with_context(member).map_err(|error| topics::refused(&error))?;
+        config.create_with_context(member).map_err(|error| settings.refused(&error))?;
     client.set_nonempty_callback({
         let bell = Arc::clone(bell);
         move || bell.ring()
     });
+    if plan.group.alone().is_some() {
+        return Ok(Arc::new(client));
+    }
     let subscription = topics::subscription(&plan.topics);
     let subscription: Vec<&str> = subscription.iter().map(String::as_str).collect();
     client
@@ -289,9 +365,15 @@ impl Source for KafkaSource {
         if self.plane.as_ref().is_some_and(Plane::has_died) {
             return Err(Fault::us("a thread that fetches records ended"));
         }
-        self.follow_commits();
+        self.follow_commits()?;
+        if let Err(fault) = self.keeper.look(self.client.context()) {
+            self.warn(&format!("looking for partitions: {}; trying again", fault.message));
+        }
         self.finish_starts()?;
-        self.next_event()
+        match self.next_event()? {
+            None => self.follow_bounds(),
+            event => Ok(event),
+        }
     }
 
     fn start(&mut self, at: &[(PartitionIndex, Option<i64>)]) -> Result<(), Fault> {
@@ -321,9 +403,8 @@ impl Source for KafkaSource {
                 _ => None,
             };
             known.trouble = trouble;
-            if let Some((_, next)) = taken.as_ref().and_then(Taken::span) {
-                known.position = next;
-                return Ok(taken);
+            if let Some(taken) = taken {
+                return Ok(known.keep(taken));
             }
         }
         match known.trouble.take() {
@@ -356,6 +437,10 @@ impl Source for KafkaSource {
 
     fn commit(&mut self, points: &[CommitPoint], wait: bool) -> Result<(), Fault> {
         self.keep(points, wait)
+    }
+
+    fn has_lost(&self) -> bool {
+        self.client.assignment_lost()
     }
 
     fn release(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {

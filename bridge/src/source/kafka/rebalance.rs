@@ -2,8 +2,10 @@
 //! poll, and the answer may take as long as a drain.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::sync::{Arc, Mutex};
 
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -28,8 +30,7 @@ pub enum Change {
     },
 }
 
-/// The context of a group member: stashes what happens during a poll.
-#[derive(Default)]
+/// The context of a group's member, or of a reader in no group: stashes what happens during a poll.
 pub struct Member {
     /// Rung when there is something to do.
     pub bell: Arc<Bell>,
@@ -39,9 +40,19 @@ pub struct Member {
 }
 
 impl Member {
-    /// A member that rings this bell.
-    pub fn new(bell: &Arc<Bell>) -> Member {
-        Member { bell: Arc::clone(bell), ..Member::default() }
+    /// A member that rings this bell, and speaks here.
+    pub fn new(bell: &Arc<Bell>, diagnostics: Diagnostics) -> Member {
+        Member { bell: Arc::clone(bell), diagnostics, changes: Mutex::default() }
+    }
+
+    /// Partitions are ours by nobody's word but our own.
+    pub fn award(&self, partitions: Vec<TopicPartition>) {
+        self.stash(Change::Assign(partitions));
+    }
+
+    fn stash(&self, change: Change) {
+        self.changes.lock().expect("no one panics with it").push_back(change);
+        self.bell.ring();
     }
 
     /// The oldest change that was not answered yet.
@@ -51,12 +62,18 @@ impl Member {
 }
 
 impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         context::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         context::hear(&self.diagnostics, &error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.diagnostics.token()
     }
 }
 
@@ -72,8 +89,7 @@ impl ConsumerContext for Member {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assign(partitions),
             _ => Change::Revoke { partitions, lost: consumer.assignment_lost() },
         };
-        self.changes.lock().expect("no one panics with it").push_back(change);
-        self.bell.ring();
+        self.stash(change);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Reads single records again by their position, for the dead letters: a reader of its own, beside
-//! the group.
+//! all groups.
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
@@ -11,40 +11,51 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::fetch::headers_of;
 use crate::batch::TopicPartition;
 use crate::blame::Fault;
-use crate::config::KafkaPlan;
+use crate::config::{Group, KafkaPlan};
 use crate::kafka::context::Observer;
 use crate::kafka::settings::Settings;
-use crate::kafka::{errors, topics};
+use crate::kafka::{errors, hold};
 use crate::source::{OwnedRecord, Reread};
 
 /// How long one record may take to come.
 const RECORD_MAX: Duration = Duration::from_secs(10);
 
+/// A reader that nobody polls is given no new token, and what became of its connections meanwhile
+/// would be told as the answer to the next question. So it is kept no longer than this.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// A reader of single records. Connects at its first record.
 pub struct Rereader {
     settings: Settings,
-    group: String,
+    group: Group,
     client: Option<(BaseConsumer<Observer>, Observer)>,
+    used_at: Instant,
 }
 
 impl Rereader {
     /// A reader for the topics of a plan.
     pub fn new(plan: &KafkaPlan) -> Result<Rereader, Fault> {
-        Ok(Rereader { settings: Settings::new(plan)?, group: plan.group.clone(), client: None })
+        let (settings, used_at) = (Settings::new(plan)?, Instant::now());
+        Ok(Rereader { settings, group: plan.group.clone(), client: None, used_at })
     }
 
     fn connect(&mut self) -> Result<(), Fault> {
+        if self.used_at.elapsed() > IDLE_MAX {
+            self.client = None;
+        }
         if self.client.is_some() {
             return Ok(());
         }
         let mut config = self.settings.reader();
-        // Without a group the library offers no queue for an assignment. It is never joined.
-        config.set("group.id", &self.group);
+        // An assignment needs the name of a group. It is never joined.
+        if let Some(group) = self.group.name() {
+            config.set("group.id", group);
+        }
         // The end is news: the record is not there.
         config.set("enable.partition.eof", "true");
-        let observer = Observer::default();
+        let observer = self.settings.observer();
         let client = config.create_with_context(observer.clone());
-        let client = client.map_err(|error| topics::refused(&error))?;
+        let client = client.map_err(|error| self.settings.refused(&error))?;
         self.client = Some((client, observer));
         Ok(())
     }
@@ -62,8 +73,7 @@ impl Reread for Rereader {
         let doing = || format!("reading {partition}@{offset} again");
         let found = found
             .map_err(|error| errors::fault(&doing(), &error, observer.diagnostics.last_words()));
-        // What was fetched beyond the one record is not kept.
-        let _ = client.unassign();
+        self.used_at = Instant::now();
         found
     }
 }
@@ -75,7 +85,18 @@ fn read_one(
 ) -> Result<Option<OwnedRecord>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
-    client.assign(&list)?;
+    hold::take(client, &list)?;
+    let found = await_one(client, partition, offset);
+    // What was fetched beyond the one record is not kept.
+    hold::let_go(client, &list);
+    found
+}
+
+fn await_one(
+    client: &BaseConsumer<Observer>,
+    partition: &TopicPartition,
+    offset: i64,
+) -> Result<Option<OwnedRecord>, KafkaError> {
     let deadline = Instant::now() + RECORD_MAX;
     loop {
         match client.poll(Duration::from_millis(100)) {

@@ -1,38 +1,40 @@
-//! Where a partition starts: where the intake says, or before it where the group's committed offset
-//! is not that far (dead letters of what lies between may not be stored yet); else where the
-//! group's committed offset is, else where the configuration says. `--from` comes before all of
-//! it, once.
+//! Where a partition starts: where the intake says, or before it where the committed offset (the
+//! group's, or the file's) is not that far (dead letters of what lies between may not be stored
+//! yet); else where the committed offset is, else where the configuration says. `--from` comes
+//! before all of it, once.
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaSource;
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::Fault;
 use crate::config::Start;
-use crate::kafka::errors;
-use crate::kafka::topics::REQUEST;
+use crate::kafka::{errors, places};
 
 impl KafkaSource {
-    /// The offset of every partition that waits for its start. Asks the coordinator and, for the
-    /// edges of the log, the partitions' leaders.
+    /// The offset of every partition that waits for its start. Asks the coordinator and, for what
+    /// is not an offset, the partitions' leaders.
     pub(super) fn resolve(&mut self) -> Result<Vec<(PartitionIndex, i64)>, Fault> {
         let mut offsets = Vec::with_capacity(self.starts.len());
-        let mut edges: Vec<(PartitionIndex, Start)> = Vec::new();
+        let mut placed: Vec<(PartitionIndex, Start)> = Vec::new();
         let (mut asked, mut told) = (Vec::new(), Vec::new());
         for (index, at) in &self.starts {
-            let once = self.plan.from.filter(|_| !self.table.get(*index).met);
-            match (at, once) {
+            let partition = self.table.get(*index);
+            let TopicPartition { topic, partition: number } = &partition.name;
+            let once = self.plan.from.as_ref().filter(|_| !partition.met);
+            match (at, once.filter(|once| once.overrules(topic, *number))) {
                 (Some(at), _) => told.push((*index, *at)),
-                (None, Some(Start::Earliest | Start::Latest)) => {
-                    edges.push((*index, once.expect("matched above")));
-                }
-                (None, Some(Start::Committed) | None) => asked.push(*index),
+                (None, Some(once)) => placed.push((*index, once.clone())),
+                (None, None) => asked.push(*index),
             }
         }
         let unknown = self.committed(&asked, &mut offsets)?;
         let indexes: Vec<PartitionIndex> = told.iter().map(|(index, _)| *index).collect();
+        for index in asked.iter().chain(&indexes) {
+            let partition = self.table.get_mut(*index);
+            partition.kept_of = self.keeper.topic(&partition.name);
+        }
         let mut known = Vec::new();
         self.committed(&indexes, &mut known)?;
         offsets.extend(told.into_iter().map(|(index, at)| {
@@ -45,15 +47,30 @@ impl KafkaSource {
             let name = &self.table.get(*index).name;
             let group = &self.plan.group;
             return Err(Fault::operator(format!(
-                "{name} has no committed offset in group {group}, and `start` is \"committed\""
+                "{name} has no committed offset in {group}, and `start` is \"committed\""
             ))
             .hint("start = \"earliest\" or \"latest\", or `bridge run --from earliest` once"));
         }
-        edges.extend(unknown.iter().map(|index| (*index, self.plan.start)));
-        let found = self.edges(&edges)?;
-        self.anchor(&edges, &found);
+        placed.extend(unknown.iter().map(|index| (*index, self.start_of(*index))));
+        let found = self.places(&placed)?;
+        self.anchor(&placed, &found)?;
         offsets.extend(found);
+        self.bind(&mut offsets)?;
         Ok(offsets)
+    }
+
+    /// Whether a partition came to be since we began.
+    fn is_new(&self, index: PartitionIndex) -> bool {
+        let TopicPartition { topic, partition } = &self.table.get(index).name;
+        let known = self.known_partitions.get(&**topic);
+        known.is_none_or(|count| *partition >= *count)
+    }
+
+    /// Where a partition starts that the group never committed. A new one has records already when
+    /// it is met: an end of its own would leave them out.
+    fn start_of(&self, index: PartitionIndex) -> Start {
+        let start = &self.plan.start;
+        if moves(start) && self.is_new(index) { Start::Earliest } else { start.clone() }
     }
 
     /// Adds what the group has committed; the partitions for which there is nothing.
@@ -66,78 +83,60 @@ impl KafkaSource {
         if asked.is_empty() {
             return Ok(unknown);
         }
-        let doing = format!("asking for the committed offsets of group {}", self.plan.group);
-        let mut list = TopicPartitionList::with_capacity(asked.len());
-        for index in asked {
-            let name = &self.table.get(*index).name;
-            list.add_partition(&name.topic, name.partition);
-        }
-        let answer = self.client.committed_offsets(list, REQUEST);
-        let answer = answer.map_err(|error| self.fault(&doing, &error))?;
-        for element in answer.elements() {
-            element.error().map_err(|error| self.fault(&doing, &error))?;
-            let name =
-                TopicPartition { topic: element.topic().into(), partition: element.partition() };
-            let Some(index) = self.table.find(&name) else { continue };
-            match element.offset() {
-                Offset::Offset(next) => offsets.push((index, next)),
-                _ => unknown.push(index),
+        let name = |index: &PartitionIndex| self.table.get(*index).name.clone();
+        let names: Vec<TopicPartition> = asked.iter().map(name).collect();
+        let known = self.keeper.committed(&names, &self.membership)?;
+        for (index, next) in asked.iter().zip(known) {
+            match next {
+                Some(next) => offsets.push((*index, next)),
+                None => unknown.push(*index),
             }
         }
         Ok(unknown)
     }
 
-    /// The edges of the log as offsets. All partitions are asked for in one call.
-    fn edges(
+    /// Places as offsets. All partitions are asked for at once.
+    fn places(
         &self,
-        edges: &[(PartitionIndex, Start)],
+        placed: &[(PartitionIndex, Start)],
     ) -> Result<Vec<(PartitionIndex, i64)>, Fault> {
-        if edges.is_empty() {
-            return Ok(Vec::new());
-        }
-        let doing = "asking for the ends of partitions";
-        let mut list = TopicPartitionList::with_capacity(edges.len());
-        for (index, start) in edges {
-            let name = &self.table.get(*index).name;
-            // In the place of a time, the protocol's own names for the edges.
-            let edge = if *start == Start::Latest { Offset::End } else { Offset::Beginning };
-            list.add_partition_offset(&name.topic, name.partition, edge)
-                .map_err(|_| Fault::us("an edge is an offset that the library knows"))?;
-        }
-        let answer = self.client.offsets_for_times(list, REQUEST);
-        let answer = answer.map_err(|error| self.fault(doing, &error))?;
-        let mut found = Vec::with_capacity(edges.len());
-        for element in answer.elements() {
-            element.error().map_err(|error| self.fault(doing, &error))?;
-            let name =
-                TopicPartition { topic: element.topic().into(), partition: element.partition() };
-            let Some(index) = self.table.find(&name) else { continue };
-            match element.offset() {
-                Offset::Offset(offset) => found.push((index, offset)),
-                other => return Err(Fault::us(format!("{name} has its edge at {other:?}"))),
-            }
-        }
-        Ok(found)
+        let each = placed.iter().map(|(index, start)| (&self.table.get(*index).name, start));
+        let wanted: Vec<(&TopicPartition, &Start)> = each.collect();
+        let found = places::starts(&self.client, &wanted);
+        let found =
+            found.map_err(|error| self.fault("asking for the ends of partitions", &error))?;
+        Ok(placed.iter().map(|(index, _)| *index).zip(found).collect())
     }
 
-    /// One edge of one partition.
-    pub(super) fn edge(&self, name: &TopicPartition, start: Start) -> Result<i64, Fault> {
-        let index = self.table.find(name).ok_or_else(|| Fault::us(format!("{name} is unknown")))?;
-        let found = self.edges(&[(index, start)])?;
-        found.first().map(|(_, offset)| *offset).ok_or_else(|| {
-            Fault::world(format!("asking for the ends of partitions: no word of {name}"))
-        })
+    /// One place of one partition.
+    pub(super) fn place(&self, name: &TopicPartition, start: &Start) -> Result<i64, Fault> {
+        let found = places::starts(&self.client, &[(name, start)]);
+        let found =
+            found.map_err(|error| self.fault("asking for the ends of partitions", &error))?;
+        Ok(found[0])
     }
 
-    /// A partition that starts at the end is committed there at once: or a crash before its first
-    /// commit would leave out what came in between.
-    fn anchor(&mut self, edges: &[(PartitionIndex, Start)], found: &[(PartitionIndex, i64)]) {
-        let is_latest = |index| edges.contains(&(index, Start::Latest));
-        let at: Vec<_> = found.iter().copied().filter(|(index, _)| is_latest(*index)).collect();
-        self.commits_at_start(&at);
+    /// A partition that starts where a later look would not find it again is committed there at
+    /// once: or a crash before its first commit would leave out what came in between.
+    fn anchor(
+        &mut self,
+        placed: &[(PartitionIndex, Start)],
+        found: &[(PartitionIndex, i64)],
+    ) -> Result<(), Fault> {
+        let is_anchored = |(index, _): &(PartitionIndex, i64)| {
+            let start = placed.iter().find(|(placed, _)| placed == index);
+            start.is_some_and(|(_, start)| moves(start)) || self.is_new(*index)
+        };
+        let at: Vec<_> = found.iter().copied().filter(is_anchored).collect();
+        self.commits_at_start(&at)
     }
 
     pub(super) fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
         errors::fault(doing, error, self.client.context().diagnostics.last_words())
     }
+}
+
+/// Whether a later look would find another place.
+fn moves(start: &Start) -> bool {
+    matches!(start, Start::Latest | Start::Ago(_) | Start::BeforeEnd(_))
 }

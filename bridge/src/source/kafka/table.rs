@@ -5,11 +5,16 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::sync::{Arc, RwLock};
 
+use rdkafka::{Offset, TopicPartitionList};
+
 use super::fetch::{Client, Queue};
 use super::lag::Ahead;
 use super::own::{Tap, Trouble};
 use crate::batch::{PartitionIndex, TopicPartition};
 use crate::blame::Fault;
+use crate::kafka::progress::Point;
+use crate::kafka::wire::metadata::TopicId;
+use crate::range::Offsets;
 
 /// Names behind indexes, for those outside the intake thread.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +59,11 @@ pub struct Partition {
     pub position: i64,
     /// The offset of the commit that was sent last; -1 before the first.
     pub sent: i64,
+    /// What was to be read is not in the log any more, and what was decided was not told yet: what
+    /// was stored before may be of another topic, and is not committed.
+    pub gone: bool,
+    /// The number of the topic that the offset is of at which it starts, if it is known.
+    pub kept_of: Option<TopicId>,
     /// What is known of its end.
     pub ahead: Ahead,
     /// Nothing is taken while it is paused.
@@ -62,6 +72,10 @@ pub struct Partition {
     pub met: bool,
     /// What was said after the records that were taken last.
     pub trouble: Option<Trouble>,
+    /// What of it is to be read, if not all.
+    pub bounds: Option<Offsets>,
+    /// Whether it was told that all of that was taken.
+    pub over: bool,
 }
 
 /// Which way a partition's records come.
@@ -77,6 +91,29 @@ impl Partition {
     pub fn split(&self, client: &Client) -> Result<Queue, Fault> {
         let queue = Queue::split(client, &self.topic, self.name.partition);
         queue.ok_or_else(|| Fault::us(format!("no queue for {}", self.name)))
+    }
+
+    /// An offset of what was read, to be committed; `None` while it may be another log.
+    pub fn point(&self, next: i64) -> Option<Point> {
+        match &self.channel {
+            Some(Channel::Own(tap)) => tap.point(next),
+            _ => Some(Point { next, topic: None }),
+        }
+    }
+
+    /// Whether the place that was read is gone, perhaps for it is another log, and nobody has
+    /// decided how to go on.
+    pub fn has_lost_place(&self) -> bool {
+        let untold = matches!(&self.channel, Some(Channel::Own(tap)) if tap.has_lost_place());
+        untold || self.gone || self.trouble.as_ref().is_some_and(Trouble::is_lost_place)
+    }
+
+    /// The number of its topic by now, if that is another one than was read.
+    pub fn another(&self) -> Option<TopicId> {
+        match &self.channel {
+            Some(Channel::Own(tap)) => tap.another(),
+            _ => None,
+        }
     }
 
     /// Whether we fetch it ourselves.
@@ -111,10 +148,14 @@ impl Table {
             standing: Standing::Away,
             position: 0,
             sent: -1,
+            gone: false,
+            kept_of: None,
             ahead: Ahead::default(),
             paused: false,
             met: false,
             trouble: None,
+            bounds: None,
+            over: false,
         });
         self.indexes.insert(name.clone(), index);
         self.roster.push(name.clone());
@@ -134,6 +175,17 @@ impl Table {
     /// A partition by its index.
     pub fn get_mut(&mut self, index: PartitionIndex) -> &mut Partition {
         &mut self.partitions[index.0 as usize]
+    }
+
+    /// A list for the library.
+    pub fn list(&self, offsets: &[(PartitionIndex, i64)]) -> Result<TopicPartitionList, Fault> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (index, offset) in offsets {
+            let name = &self.get(*index).name;
+            list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset))
+                .map_err(|_| Fault::us(format!("{name} cannot stand at offset {offset}")))?;
+        }
+        Ok(list)
     }
 
     /// The partitions that stand so.

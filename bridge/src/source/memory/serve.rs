@@ -171,6 +171,10 @@ impl Source for MemorySource {
         Ok(())
     }
 
+    fn has_lost(&self) -> bool {
+        false
+    }
+
     fn release(&mut self, partitions: &[PartitionIndex]) -> Result<(), Fault> {
         for partition in partitions {
             self.part(*partition).is_read = false;

@@ -3,7 +3,6 @@
 //! and only what lies in our own folder with its checksum right.
 
 use std::fs::{self, DirBuilder};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -17,6 +16,7 @@ use wasmtime::{
 };
 
 use super::limits::{INSTANCES_MAX, STACK_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::lasting;
 
 /// One turn of the clock that deadlines are counted in.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -116,7 +116,7 @@ pub(super) fn compile(
     let module = Module::from_binary(engine, bytes).map_err(in_one_line)?;
     let took = start.elapsed();
     if let Some(file) = file
-        && let Err(error) = keep(&module, &file)
+        && let Err(error) = keep_code(&module, &file)
     {
         tracing::debug!("keeping machine code in {}: {error:#}", file.display());
     }
@@ -174,54 +174,44 @@ fn read(engine: &Engine, file: &Path) -> Option<Module> {
     unsafe { Module::deserialize(engine, code) }.ok()
 }
 
-/// Written beside and renamed, so that nobody ever reads half of it.
-fn keep(module: &Module, file: &Path) -> wasmtime::Result<()> {
+fn keep_code(module: &Module, file: &Path) -> wasmtime::Result<()> {
     let code = module.serialize()?;
-    let beside = file.with_extension(format!("{}.new", std::process::id()));
-    let mut new = fs::File::create(&beside)?;
-    new.write_all(digest::digest(&digest::SHA256, &code).as_ref())?;
-    new.write_all(&code)?;
-    new.sync_all()?;
-    fs::rename(&beside, file)?;
+    let mut bytes = digest::digest(&digest::SHA256, &code).as_ref().to_vec();
+    bytes.extend_from_slice(&code);
+    keep(file, &bytes)?;
     Ok(())
+}
+
+/// Puts a file into the cache, so that nobody ever reads half of it. Another process may do the
+/// same at the same time: what is written beside has this one's number.
+pub(super) fn keep(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = file.with_extension(format!("{}.new", std::process::id()));
+    lasting::replace(file, &beside, bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::Folder;
     use crate::transform::guest::origin::sha256;
 
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-    /// A folder that goes when the test does.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Folder {
-            let name = format!("bridge-{name}-{}", std::process::id());
-            Folder(std::env::temp_dir().join(name))
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn compiled(folder: &Folder, bytes: &[u8]) -> Compiled {
+    fn compiled(cache: &Path, bytes: &[u8]) -> Compiled {
         let sha256 = sha256(bytes);
-        let cache = Some((folder.0.as_path(), sha256.as_str()));
+        let cache = Some((cache, sha256.as_str()));
         compile(shared().expect("an engine"), bytes, cache).expect("compiles")
     }
 
     #[test]
     fn code_is_kept_and_damage_is_noticed() {
         let folder = Folder::new("code");
-        let cached = |bytes| compiled(&folder, bytes).cached;
+        // It is made when it is first needed.
+        let cache = folder.0.join("cache");
+        let cached = |bytes| compiled(&cache, bytes).cached;
         assert!(!cached(MODULE));
         assert!(cached(MODULE));
-        let file = fs::read_dir(&folder.0).expect("made").next().expect("one").expect("it").path();
+        let file = fs::read_dir(&cache).expect("made").next().expect("one").expect("it").path();
         let mut bytes = fs::read(&file).expect("readable");
         *bytes.last_mut().expect("some") ^= 1;
         fs::write(&file, &bytes).expect("writable");
@@ -229,16 +219,15 @@ mod tests {
         fs::write(&file, &bytes[..10]).expect("writable");
         assert!(!cached(MODULE));
         assert!(cached(MODULE));
-        assert_eq!(fs::read_dir(&folder.0).expect("there").count(), 1, "nothing is left beside");
+        assert_eq!(fs::read_dir(&cache).expect("there").count(), 1, "nothing is left beside");
     }
 
     #[test]
     fn a_folder_that_others_can_write_to_is_no_cache() {
         let folder = Folder::new("open");
-        DirBuilder::new().mode(0o777).create(&folder.0).expect("made");
         fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).expect("ours");
         for _ in 0..2 {
-            assert!(!compiled(&folder, MODULE).cached);
+            assert!(!compiled(&folder.0, MODULE).cached);
         }
         assert_eq!(fs::read_dir(&folder.0).expect("there").count(), 0);
     }

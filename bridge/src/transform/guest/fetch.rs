@@ -3,7 +3,6 @@
 //! nothing: not how much it sends, not how long it takes, and not what.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,20 +121,11 @@ pub(super) fn module(pinned: &Pinned, context: &LoadContext) -> Result<Vec<u8>, 
         return Err(Fault::operator(message).hint(hint));
     }
     if let Some(file) = file
-        && let Err(error) = keep(&bytes, &file)
+        && let Err(error) = engine::keep(&file, &bytes)
     {
         tracing::debug!("keeping a module in {}: {error}", file.display());
     }
     Ok(bytes)
-}
-
-/// Written beside and renamed, so that nobody ever reads half of it.
-fn keep(bytes: &[u8], file: &Path) -> std::io::Result<()> {
-    let beside = file.with_extension(format!("{}.new", std::process::id()));
-    let mut new = fs::File::create(&beside)?;
-    new.write_all(bytes)?;
-    new.sync_all()?;
-    fs::rename(&beside, file)
 }
 
 fn fetch(pinned: &Pinned, base: &Path) -> Result<Vec<u8>, Fault> {

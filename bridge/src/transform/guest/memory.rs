@@ -13,7 +13,7 @@ use std::ops::Range;
 use bridge_abi::build::{self, Full, align8};
 use bridge_abi::{
     BATCH_BYTES, BatchHeader, CELL_BYTES, Cell, HEADER_BYTES, HeaderFields, Kind, NULL_LEN,
-    RECORD_BYTES, RECORD_KEY_NULL, RECORD_VALUE_NULL, RecordFields, wants,
+    RECORD_BYTES, RECORD_DELETES, RECORD_KEY_NULL, RECORD_VALUE_NULL, RecordFields, wants,
 };
 
 use super::limits::CALL_RECORDS_MAX;
@@ -190,6 +190,9 @@ impl Filling<'_, '_> {
         }
         if record.value.is_none() {
             flags |= RECORD_VALUE_NULL;
+        }
+        if self.input.rows.deleting.has(row.source) {
+            flags |= RECORD_DELETES;
         }
         let mut fields = RecordFields {
             offset: record.offset,

@@ -1,5 +1,5 @@
-//! What tests ask of a broker: topics, batches of records in, records and offsets out.
-//! Each call has its own client, so that a killed broker leaves no stale one behind.
+//! What tests ask of a broker, or of a cluster: topics, batches of records in, records and offsets
+//! out. Each call has its own client, so that a killed broker leaves no stale one behind.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,17 +9,17 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message as _, OwnedHeaders};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-use super::Kafka;
 use crate::waiting::{await_ok, lock};
 
 /// How long one request of a test may take on a loaded machine.
@@ -92,8 +92,70 @@ impl Message {
     }
 }
 
-impl Kafka {
-    /// Creates a topic and waits until all its partitions have leaders.
+/// The way to a broker, or to all of a cluster.
+#[derive(Clone, Debug)]
+pub struct Access {
+    brokers: String,
+    replicas: i32,
+}
+
+/// How a partition stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stand {
+    pub partition: i32,
+    /// The number of the leading broker; negative where there is none.
+    pub leader: i32,
+    /// The broker that leads again as soon as it can: that of the first replica.
+    pub preferred: i32,
+    /// Replicas that have all that was acknowledged.
+    pub in_sync: usize,
+}
+
+impl Access {
+    /// To these brokers, for topics of so many replicas.
+    pub(super) fn new(brokers: String, replicas: i32) -> Self {
+        Self { brokers, replicas }
+    }
+
+    /// For `bootstrap.servers`.
+    pub fn brokers(&self) -> String {
+        self.brokers.clone()
+    }
+
+    /// How many brokers a broker knows.
+    pub(super) fn brokers_count(&self) -> Result<usize> {
+        let consumer: BaseConsumer = self.client().create()?;
+        Ok(consumer.fetch_metadata(None, PROBE)?.brokers().len())
+    }
+
+    /// How the partitions of a topic stand, in the order of their numbers.
+    pub fn stands(&self, topic: &str) -> Result<Vec<Stand>> {
+        let consumer: BaseConsumer = self.client().create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
+        let known = metadata.topics().iter().find(|known| known.name() == topic);
+        let known = known.with_context(|| format!("topic {topic} is unknown"))?;
+        let stand = |partition: &MetadataPartition| Stand {
+            partition: partition.id(),
+            leader: partition.leader(),
+            preferred: partition.replicas().first().copied().unwrap_or(-1),
+            in_sync: partition.isr().len(),
+        };
+        let mut stands: Vec<Stand> = known.partitions().iter().map(stand).collect();
+        stands.sort_by_key(|stand| stand.partition);
+        Ok(stands)
+    }
+
+    /// Waits until all replicas of a topic have all that was acknowledged.
+    pub fn wait_in_sync(&self, topic: &str, within: Duration) -> Result<()> {
+        let wanted = usize::try_from(self.replicas).context("counting replicas")?;
+        await_ok(within, &format!("all replicas of {topic}"), || {
+            let stands = self.stands(topic)?;
+            let is_whole = !stands.is_empty() && stands.iter().all(|one| one.in_sync == wanted);
+            is_whole.then_some(()).with_context(|| format!("they stand so: {stands:?}"))
+        })
+    }
+
+    /// Creates a topic and waits until every broker knows leaders of all its partitions.
     pub fn create_topic(&self, name: &str, partitions: i32) -> Result<()> {
         self.create_topic_with(name, partitions, &[])
     }
@@ -105,7 +167,7 @@ impl Kafka {
         partitions: i32,
         properties: &[(&str, &str)],
     ) -> Result<()> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(self.replicas));
         for (key, value) in properties {
             topic = topic.set(key, value);
         }
@@ -116,10 +178,29 @@ impl Kafka {
             result.map_err(|(topic, code)| anyhow!("creating topic {topic}: {code}"))?;
         }
         let expected = usize::try_from(partitions).context("counting partitions")?;
+        // Each of them learns it by itself, and whoever asks one that has not is told that there is
+        // no such topic.
+        self.brokers.split(',').try_for_each(|broker| {
+            let consumer: BaseConsumer = client(broker).create()?;
+            await_ok(REQUEST, &format!("leaders of {name} at {broker}"), || {
+                let found = partition_ids(&consumer, name)?.len();
+                (found == expected).then_some(()).with_context(|| format!("{found} partitions"))
+            })
+        })
+    }
+
+    /// Gives a topic more partitions: so many in all.
+    pub fn add_partitions(&self, name: &str, partitions: usize) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let options = AdminOptions::new().operation_timeout(Some(REQUEST));
+        let new = [NewPartitions::new(name, partitions)];
+        for result in block_on(admin.create_partitions(&new, &options), REQUEST)?? {
+            result.map_err(|(topic, code)| anyhow!("adding to topic {topic}: {code}"))?;
+        }
         let consumer: BaseConsumer = self.client().create()?;
         await_ok(REQUEST, &format!("leaders of {name}"), || {
             let found = partition_ids(&consumer, name)?.len();
-            (found == expected).then_some(()).with_context(|| format!("{found} partitions"))
+            (found == partitions).then_some(()).with_context(|| format!("{found} partitions"))
         })
     }
 
@@ -195,7 +276,9 @@ impl Kafka {
     pub fn end_offsets(&self, topic: &str) -> Result<Vec<(i32, i64)>> {
         let consumer: BaseConsumer = self.client().create()?;
         let offsets = partition_ids(&consumer, topic)?.into_iter().map(|partition| {
-            Ok((partition, consumer.fetch_watermarks(topic, partition, REQUEST)?.1))
+            let ends = || Ok(consumer.fetch_watermarks(topic, partition, REQUEST)?);
+            let what = format!("the end of {topic}[{partition}]");
+            Ok((partition, await_ok(REQUEST, &what, ends)?.1))
         });
         offsets.collect()
     }
@@ -224,6 +307,7 @@ impl Kafka {
                 None => {}
                 Some(Ok(message)) => messages.push(owned(&message)),
                 Some(Err(KafkaError::PartitionEOF(ended))) => unfinished.retain(|id| *id != ended),
+                Some(Err(error)) if passes(&error) => {}
                 Some(Err(error)) => bail!("reading {topic}: {error}"),
             }
         }
@@ -232,7 +316,7 @@ impl Kafka {
     }
 
     fn client(&self) -> ClientConfig {
-        client(&self.brokers())
+        client(&self.brokers)
     }
 }
 
@@ -253,16 +337,36 @@ fn client(brokers: &str) -> ClientConfig {
     config
 }
 
-/// The partitions of a topic that have leaders; an error while the topic is unknown.
+/// The partitions of a topic, as soon as all have leaders: those of a broker that has just come
+/// back get theirs after it answers. An error at once while the topic is unknown.
 fn partition_ids(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
+    await_ok(REQUEST, &format!("leaders of {topic}"), || match partitions(consumer, topic) {
+        Ok(found) if found.iter().any(|(_, led)| !led) => bail!("they are led so: {found:?}"),
+        Err(error) if error.downcast_ref().is_some_and(passes) => Err(error),
+        found => Ok(found),
+    })?
+    .map(|found| found.into_iter().map(|(id, _)| id).collect())
+}
+
+/// The partitions of a topic, and whether they have leaders.
+fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<(i32, bool)>> {
     let metadata = consumer.fetch_metadata(Some(topic), REQUEST)?;
     let known = metadata.topics().iter().find(|known| known.name() == topic);
     let known = known.with_context(|| format!("topic {topic} is unknown"))?;
     if let Some(error) = known.error() {
-        bail!("asking about topic {topic}: {}", RDKafkaErrorCode::from(error));
+        let error = KafkaError::MetadataFetch(error.into());
+        return Err(Error::from(error).context(format!("asking about topic {topic}")));
     }
-    let led = known.partitions().iter().filter(|partition| partition.leader() >= 0);
-    Ok(led.map(|partition| partition.id()).collect())
+    let led = |partition: &MetadataPartition| (partition.id(), partition.leader() >= 0);
+    Ok(known.partitions().iter().map(led).collect())
+}
+
+/// Errors of a broker that has just come back, and that the client gets over by itself.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    let Some(code) = code else { return false };
+    matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::LeaderNotAvailable)
 }
 
 /// Counts what the broker acknowledged and keeps the first failure.

@@ -1,19 +1,28 @@
-//! Apache Kafka 4.3.1 as a child process: one KRaft node, broker and controller in one.
+//! Apache Kafka 4.3.1 as a child process: one KRaft node, broker and controller in one; or three of
+//! them as a cluster.
 //!
 //! With [`KafkaOptions::proxied`] a second listener is announced through a [`Proxy`], so that a
-//! client which starts at [`Kafka::proxied_brokers`] stays behind the proxy.
+//! client which starts at [`Kafka::proxied_brokers`] stays behind the proxy; with
+//! [`KafkaOptions::secured`] there is a [`Listener`] of each kind.
 
 mod client;
+mod cluster;
+mod secured;
 
 use std::fmt::Write;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-pub use client::{Message, Record};
+pub use client::{Access, Message, Record, Stand};
+pub use cluster::{ClusterOptions, KafkaCluster, NODES};
+use secured::Secured;
+pub use secured::{Listener, USER};
 
 use crate::artifacts;
+use crate::authority::Authority;
 use crate::directory::Directory;
 use crate::port::Port;
 use crate::proxy::Proxy;
@@ -28,20 +37,32 @@ pub struct KafkaOptions {
     pub heap: String,
     /// Whether there is a listener behind a proxy too.
     pub proxied: bool,
+    /// Whether there are listeners of every kind of security too.
+    pub secured: bool,
 }
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { properties: Vec::new(), heap: "512m".into(), proxied: false }
+        Self { properties: Vec::new(), heap: "512m".into(), proxied: false, secured: false }
     }
 }
 
 /// A running Kafka, killed and removed on drop.
 pub struct Kafka {
     server: Server,
-    ports: Ports,
+    access: Access,
+    _ports: Ports,
     proxy: Option<Proxy>,
+    secured: Option<Secured>,
     _home: Directory,
+}
+
+impl Deref for Kafka {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
 }
 
 struct Ports {
@@ -63,7 +84,10 @@ impl Kafka {
 
     fn start_once(options: &KafkaOptions) -> Result<Self> {
         let jars = artifacts::kafka_jars()?;
-        let formatted = artifacts::kafka_formatted()?;
+        let formatted = match options.secured {
+            true => artifacts::kafka_formatted_with(USER.0)?,
+            false => artifacts::kafka_formatted()?,
+        };
         let home = Directory::create("kafka")?;
         let log_folder = home.path().join("data");
         copy_files(&formatted, &log_folder)?;
@@ -73,8 +97,13 @@ impl Kafka {
             true => Some(Proxy::start(&ports.proxied.address())?),
             false => None,
         };
+        let secured = match options.secured {
+            true => Some(Secured::create(home.path())?),
+            false => None,
+        };
         let properties = home.path().join("server.properties");
-        let text = properties_text(&ports, proxy.as_ref(), &log_folder, options);
+        let front = Front { ports: &ports, proxy: proxy.as_ref(), secured: secured.as_ref() };
+        let text = properties_text(front, &log_folder, options)?;
         std::fs::write(&properties, text)?;
         let (heap, brokers) = (options.heap.clone(), ports.plain.address());
         let server = Server::new(
@@ -84,12 +113,18 @@ impl Kafka {
             move || client::answers(&brokers),
         );
         server.start()?;
-        Ok(Self { server, ports, proxy, _home: home })
+        let access = Access::new(ports.plain.address(), 1);
+        Ok(Self { server, access, _ports: ports, proxy, secured, _home: home })
     }
 
-    /// For `bootstrap.servers`.
-    pub fn brokers(&self) -> String {
-        self.ports.plain.address()
+    /// Runs one of the tools that come with the server, such as
+    /// `org.apache.kafka.tools.AclCommand`; what it printed.
+    pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String> {
+        let mut command = artifacts::java()?;
+        command.arg("-Xmx128m").arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+        command.arg("-cp").arg(artifacts::kafka_jars()?.join("*")).arg(class);
+        command.args(["--bootstrap-server", &self.brokers()]).args(arguments);
+        artifacts::output(command, &format!("running {class} {arguments:?}"))
     }
 
     /// For `bootstrap.servers` of a client that shall stay behind the proxy.
@@ -100,6 +135,21 @@ impl Kafka {
     /// The proxy, of a broker started with [`KafkaOptions::proxied`].
     pub fn proxy(&self) -> Result<&Proxy> {
         self.proxy.as_ref().context("this Kafka was started without `proxied`")
+    }
+
+    /// For `bootstrap.servers` of a client that comes in there, of a broker started with
+    /// [`KafkaOptions::secured`].
+    pub fn secured_brokers(&self, listener: Listener) -> Result<String> {
+        Ok(self.secured()?.address(listener))
+    }
+
+    /// Who signed the certificates of such a broker, and whom it trusts.
+    pub fn authority(&self) -> Result<&Authority> {
+        Ok(self.secured()?.authority())
+    }
+
+    fn secured(&self) -> Result<&Secured> {
+        self.secured.as_ref().context("this Kafka was started without `secured`")
     }
 
     /// SIGKILL: sockets break, what was acknowledged must survive.
@@ -138,6 +188,7 @@ impl Kafka {
     }
 }
 
+/// A node, by its `server.properties`.
 fn command(jars: &Path, properties: &Path, heap: &str) -> Result<Command> {
     let mut command = artifacts::java()?;
     command.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
@@ -146,18 +197,31 @@ fn command(jars: &Path, properties: &Path, heap: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// Where clients come in.
+#[derive(Clone, Copy)]
+struct Front<'a> {
+    ports: &'a Ports,
+    proxy: Option<&'a Proxy>,
+    secured: Option<&'a Secured>,
+}
+
 fn properties_text(
-    ports: &Ports,
-    proxy: Option<&Proxy>,
+    Front { ports, proxy, secured }: Front<'_>,
     log_folder: &Path,
     options: &KafkaOptions,
-) -> String {
+) -> Result<String> {
     let (plain, controller) = (ports.plain.address(), ports.controller.address());
     let mut listeners = format!("PLAINTEXT://{plain}");
     let mut announced = listeners.clone();
     if let Some(proxy) = proxy {
         listeners.push_str(&format!(",PROXIED://{}", ports.proxied.address()));
         announced.push_str(&format!(",PROXIED://{}", proxy.address()));
+    }
+    let mut protocols = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT".to_owned();
+    if let Some(secured) = secured {
+        listeners.push_str(&secured.listeners());
+        announced.push_str(&secured.listeners());
+        protocols.push_str(&Secured::protocols());
     }
     let mut text = format!(
         "process.roles=broker,controller\n\
@@ -166,31 +230,40 @@ fn properties_text(
          controller.listener.names=CONTROLLER\n\
          listeners={listeners},CONTROLLER://{controller}\n\
          advertised.listeners={announced}\n\
-         listener.security.protocol.map=\
-         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT\n\
+         listener.security.protocol.map={protocols}\n\
          inter.broker.listener.name=PLAINTEXT\n\
          log.dirs={}\n",
         log_folder.display(),
     );
+    text.push_str(LONELY_PROPERTIES);
     text.push_str(FIXED_PROPERTIES);
-    for (key, value) in &options.properties {
-        // Java's properties: the last one of a name wins.
-        let _ = writeln!(text, "{key}={value}");
-    }
-    text
+    text.push_str(&secured.map(Secured::properties).transpose()?.unwrap_or_default());
+    push_properties(&mut text, &options.properties);
+    Ok(text)
 }
 
-/// One node holds every replica; few internal partitions start fast; a group's first member need
-/// not wait for others; a record may be larger than any default in the bridge. A killed broker may
-/// register again when its session has ended, so restarts take as long: 3 s instead of 9 s.
-const FIXED_PROPERTIES: &str = "\
+/// Java's properties: the last one of a name wins.
+fn push_properties(text: &mut String, properties: &[(String, String)]) {
+    for (key, value) in properties {
+        let _ = writeln!(text, "{key}={value}");
+    }
+}
+
+/// One node holds every replica.
+const LONELY_PROPERTIES: &str = "\
 offsets.topic.replication.factor=1
-offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
+";
+
+/// Few internal partitions start fast; a group's first member need not wait for others; a record
+/// may be larger than any default in the bridge. A killed broker may register again when its
+/// session has ended, so restarts take as long: 3 s instead of 9 s.
+const FIXED_PROPERTIES: &str = "\
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000

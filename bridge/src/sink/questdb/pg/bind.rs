@@ -70,6 +70,8 @@ pub struct Binds<'a> {
     pub cells_at: &'a mut Vec<u16>,
     pub records: &'a RecordBatch,
     pub rows: &'a RowBatch,
+    /// Values that became null.
+    pub nulled: &'a mut u64,
 }
 
 impl Binds<'_> {
@@ -110,8 +112,15 @@ impl Binds<'_> {
                 }
                 (Feed::Cell, _) => {
                     let cell = &cells[usize::from(*at)];
-                    value::push(out, cell, self.rows.pointed(cell), column.kind)
-                        .map_err(|shown| self.target.misfit(cell.column, &shown))?;
+                    let bytes = self.rows.pointed(cell);
+                    if let Err(shown) = value::push(out, cell, bytes, column.kind) {
+                        if !self.target.nulls(cell.column) {
+                            return Err(self.target.misfit(cell, bytes, &shown).into());
+                        }
+                        *self.nulled += 1;
+                        out.truncate(before);
+                        out.extend_from_slice(&NULL);
+                    }
                 }
                 (Feed::Stamp, Stamp::At(ticks)) => {
                     value::fixed(out, ticks.to_be_bytes());
@@ -140,7 +149,7 @@ impl Binds<'_> {
         Ok(stamp)
     }
 
-    /// Finds each cell its place. Of several that go into one column the first has it.
+    /// Finds each cell its place; refuses a row with two values for one column.
     #[inline]
     fn find_cells(&mut self, binding: &Binding, cells: &[Cell]) -> Result<(), Unwritten> {
         self.cells_at.clear();
@@ -152,8 +161,10 @@ impl Binds<'_> {
                     if !is_null
                         && let Some(place) =
                             self.cells_at.get_mut(usize::from(binding.place(cell.column)))
-                        && *place == NONE
                     {
+                        if *place != NONE {
+                            return Err(self.target.two_fields(cell.column).into());
+                        }
                         *place = at as u16;
                     }
                 }

@@ -33,6 +33,8 @@ pub use courier::PgCourier;
 pub use layout::Layouts;
 pub use link::Door;
 pub use sql::Sql;
+#[cfg(test)]
+pub use value::push as push_parameter;
 
 /// What couriers of this protocol share beside all others.
 pub struct Pg {

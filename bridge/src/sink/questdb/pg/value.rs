@@ -5,11 +5,13 @@
 
 use bridge_abi::{Cell, Kind, Unit};
 
+use crate::decimal;
 use crate::shape::ColumnType;
+use crate::sink::coerce::{Wants, coerced};
 use crate::sink::questdb::digits;
 use crate::sink::questdb::line;
-use crate::sink::questdb::timestamp::{from_iso, nanos_of, unit_by_magnitude};
 use crate::sink::questdb::value::{Misfit, decimal_text, is_uuid, quoted, shown};
+use crate::times::{from_text, nanos_of, unit_by_magnitude};
 
 /// A parameter that is null.
 pub const NULL: [u8; 4] = (-1_i32).to_be_bytes();
@@ -48,9 +50,23 @@ pub fn push(
     bytes: &[u8],
     column: ColumnType,
 ) -> Result<(), Misfit> {
+    let start = out.len();
+    let Err(shown) = push_as_it_is(out, cell, bytes, column) else { return Ok(()) };
+    out.truncate(start);
+    let wants = Wants::of(column).ok_or_else(|| shown.clone())?;
+    let (cell, bytes) = coerced(cell, bytes, wants).ok_or_else(|| shown.clone())?;
+    push_as_it_is(out, &cell, &bytes, column).map_err(|_| shown)
+}
+
+#[inline]
+fn push_as_it_is(
+    out: &mut Vec<u8>,
+    cell: &Cell,
+    bytes: &[u8],
+    column: ColumnType,
+) -> Result<(), Misfit> {
     use ColumnType::{
-        Array, Boolean, Date, Decimal, Double, Float, String, Symbol, Timestamp, TimestampNs,
-        Varchar,
+        Array, Boolean, Date, Decimal, String, Symbol, Timestamp, TimestampNs, Varchar,
     };
     let misfit = || shown(cell, bytes);
     match (Kind::from_u8(cell.kind).ok_or_else(misfit)?, column) {
@@ -66,12 +82,12 @@ pub fn push(
             let nanos = i128::from(cell.value as i64) * nanos_of(unit);
             fixed(out, ticks(nanos, column).ok_or_else(misfit)?.to_be_bytes());
         }
-        (Kind::Decimal, Float | Double) => {
+        (Kind::Decimal, Decimal(precision, scale)) => {
             let text = decimal_text(bytes, cell.flags).ok_or_else(misfit)?;
-            let value: f64 = text.parse().map_err(|_| misfit())?;
-            fixed(out, value.to_be_bytes());
+            let digits = decimal::fitting(&text, precision, scale).ok_or_else(misfit)?;
+            counted(out, digits.as_bytes());
         }
-        (Kind::Decimal, Decimal(..) | Varchar | String | Symbol) => {
+        (Kind::Decimal, Varchar | String | Symbol) => {
             counted(out, decimal_text(bytes, cell.flags).ok_or_else(misfit)?.as_bytes());
         }
         (Kind::Array, Array(dims)) if line::array_dims(bytes) == u32::from(dims) => {
@@ -120,7 +136,7 @@ fn integer(out: &mut Vec<u8>, value: i64, column: ColumnType) -> Result<(), Misf
             fixed(out, i16::from(value).to_be_bytes());
         }
         ColumnType::Float | ColumnType::Double => fixed(out, (value as f64).to_be_bytes()),
-        ColumnType::Varchar | ColumnType::String | ColumnType::Symbol | ColumnType::Decimal(..) => {
+        ColumnType::Varchar | ColumnType::String | ColumnType::Symbol => {
             measured(out, |out| digits::push(out, value));
         }
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
@@ -159,7 +175,7 @@ fn text(out: &mut Vec<u8>, bytes: &[u8], column: ColumnType) -> Result<(), Misfi
         ColumnType::Ipv4 => as_str().parse::<std::net::Ipv4Addr>().is_ok(),
         ColumnType::Long256 | ColumnType::Geohash => true,
         ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {
-            let ticks = from_iso(as_str()).and_then(|nanos| ticks(nanos, column));
+            let ticks = from_text(as_str(), None).and_then(|nanos| ticks(nanos, column));
             fixed(out, ticks.ok_or_else(|| quoted(bytes))?.to_be_bytes());
             return Ok(());
         }

@@ -41,6 +41,8 @@ pub struct Script {
     pub fetched: Vec<(i32, i32, i64)>,
     /// Questions about leaders.
     pub questions: usize,
+    /// The topic's number; 0 is none.
+    pub topic: i64,
 }
 
 /// A cluster of brokers numbered from 1.
@@ -52,7 +54,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Brokers that speak Fetch up to a version.
+    /// Brokers that speak Fetch up to a version, and Metadata.
     pub fn start(brokers: usize, version: i16) -> Arc<Fake> {
         let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
         let listeners: Vec<TcpListener> = (0..brokers).map(bind).collect();
@@ -122,29 +124,36 @@ impl Fake {
     fn hello(&self, out: &mut Out) {
         out.i16(0);
         out.i32(3);
-        for (key, min, max) in [(1, 4, self.version), (3, 0, 9), (18, 0, 3)] {
+        for (key, min, max) in [(1, 4, self.version), (3, 0, self.version), (18, 0, 3)] {
             [key, min, max].into_iter().for_each(|number| out.i16(number));
         }
     }
 
     fn metadata(&self, version: i16, out: &mut Out) {
+        out.flexible = version >= 9;
+        out.end();
         self.with(|script| script.questions += 1);
         out.i32(0);
-        out.i32(self.ports.len() as i32);
+        out.count(self.ports.len());
         for (port, broker) in self.ports.iter().zip(1..) {
             out.i32(broker);
             out.text("127.0.0.1");
             out.i32(i32::from(*port));
-            out.i16(-1); // no rack
+            out.none(); // rack
+            out.end();
         }
         out.text("cluster");
         out.i32(1);
-        out.i32(1);
+        out.count(1);
         out.i16(0);
         out.text("t");
+        let (leaders, topic) = self.with(|script| (script.leaders.clone(), script.topic));
+        if version >= 10 {
+            out.i64(0);
+            out.i64(topic);
+        }
         out.i8(0);
-        let leaders = self.with(|script| script.leaders.clone());
-        out.i32(leaders.len() as i32);
+        out.count(leaders.len());
         for (partition, leader) in leaders {
             out.i16(0);
             out.i32(partition);
@@ -153,10 +162,19 @@ impl Fake {
                 out.i32(leader + 10);
             }
             for _ in 0..if version >= 5 { 3 } else { 2 } {
-                out.i32(1);
+                out.count(1);
                 out.i32(leader);
             }
+            out.end();
         }
+        if version >= 8 {
+            out.i32(i32::MIN);
+        }
+        out.end();
+        if (8..=10).contains(&version) {
+            out.i32(i32::MIN);
+        }
+        out.end();
     }
 
     fn fetch(
@@ -359,6 +377,10 @@ impl Out {
             self.i16(text.len() as i16)
         }
         self.bytes.extend(text.as_bytes());
+    }
+    /// A text that is null.
+    fn none(&mut self) {
+        if self.flexible { self.bytes.push(0) } else { self.i16(-1) }
     }
     fn end(&mut self) {
         if self.flexible {

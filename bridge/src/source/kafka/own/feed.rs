@@ -6,11 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use rdkafka::error::RDKafkaErrorCode;
+
 use super::fit::Terms;
 use super::store::{Block, Count};
 use super::tap::Trouble;
 use crate::batch::TopicPartition;
+use crate::kafka::progress::Point;
 use crate::kafka::wire::fetch::Wanted;
+use crate::kafka::wire::metadata::TopicId;
 use crate::kafka::wire::vet::{Span, Vetted};
 use crate::source::wake::Bell;
 
@@ -71,6 +75,12 @@ struct State {
     epoch: i32,
     /// Broker and epoch.
     leader: Option<(i32, i32)>,
+    /// The number of the topic that is read, or was.
+    topic: Option<TopicId>,
+    /// The number that was found in its place.
+    another: Option<TopicId>,
+    /// It cannot go on, perhaps because it is another log, and nobody has decided how.
+    halted: bool,
     queue: VecDeque<Item>,
     high_watermark: Option<i64>,
     not_before: Instant,
@@ -92,6 +102,9 @@ impl Feed {
                 next: 0,
                 epoch: -1,
                 leader: None,
+                topic: None,
+                another: None,
+                halted: false,
                 queue: VecDeque::new(),
                 high_watermark: None,
                 not_before: Instant::now(),
@@ -104,30 +117,41 @@ impl Feed {
         self.state.lock().expect("no one panics with it")
     }
 
+    /// Reads a partition that was given to us. `topic` is the number of the topic that `offset` is
+    /// of, if it is known. Who leads is asked again: with it comes the number that it has now.
+    pub fn begin(&self, offset: i64, topic: Option<TopicId>) {
+        let mut state = self.state();
+        (state.topic, state.leader) = (topic, None);
+        state.start(offset);
+    }
+
     /// Reads from `offset`. What was fetched before is thrown away.
     pub fn start(&self, offset: i64) {
         let mut state = self.state();
-        state.run += 1;
-        state.reads = true;
-        state.next = offset;
-        state.epoch = -1;
-        state.batch_bytes = 0;
-        state.high_watermark = None;
-        state.not_before = Instant::now();
-        state.queue.clear();
+        if state.halted {
+            // Perhaps because it is not the topic any more that was read.
+            (state.topic, state.leader) = (None, None);
+        }
+        state.start(offset);
     }
 
     /// Reads no more.
     pub fn stop(&self) {
         let mut state = self.state();
         state.run += 1;
-        state.reads = false;
+        (state.reads, state.halted) = (false, false);
         state.queue.clear();
     }
 
     /// The next of what was fetched.
     pub fn pop(&self) -> Option<Item> {
         self.state().queue.pop_front()
+    }
+
+    /// The offset up to which the log was fetched, if nothing of it waits here.
+    pub fn read_to(&self) -> Option<i64> {
+        let state = self.state();
+        (state.reads && state.queue.is_empty()).then_some(state.next)
     }
 
     /// The end of the log as the last answer told it.
@@ -141,9 +165,43 @@ impl Feed {
         (state.reads, state.leader.is_some())
     }
 
-    /// Who leads, if anybody.
-    pub fn led_by(&self, leader: Option<(i32, i32)>) {
-        self.state().leader = leader;
+    /// An offset of the log that was read; `None` while it may be another one: what nobody leads
+    /// may have been deleted, and be another one when somebody does.
+    pub fn point(&self, next: i64) -> Option<Point> {
+        let state = self.state();
+        let is_sure = !state.halted && (!state.reads || state.leader.is_some());
+        is_sure.then_some(Point { next, topic: state.topic })
+    }
+
+    /// Whether it holds the news that the place that was read is gone.
+    pub fn has_lost_place(&self) -> bool {
+        let tells = |item: &Item| matches!(item, Item::Trouble(trouble) if trouble.is_lost_place());
+        self.state().queue.iter().any(tells)
+    }
+
+    /// The number of the topic by now, if that is another one than was read.
+    pub fn another(&self) -> Option<TopicId> {
+        self.state().another
+    }
+
+    /// What brokers say of what is read: the number of the topic of this name, and who leads, if
+    /// anybody. Another number than before is another log: offsets of the old one mean nothing
+    /// there, even if it has them.
+    pub fn learn(&self, topic: Option<TopicId>, leader: Option<(i32, i32)>) {
+        let mut state = self.state();
+        if !state.reads {
+            return;
+        }
+        state.leader = leader;
+        let Some(topic) = topic else { return };
+        if *state.topic.get_or_insert(topic) != topic {
+            state.another = Some(topic);
+            (state.reads, state.halted) = (false, true);
+            let gone = Trouble::code(RDKafkaErrorCode::OffsetOutOfRange);
+            state.queue.push_back(Item::Trouble(gone));
+            drop(state);
+            self.bell.ring();
+        }
     }
 
     /// What to ask this broker.
@@ -214,7 +272,7 @@ impl Feed {
     pub fn halt(&self, ask: &Ask, trouble: Trouble) {
         let mut state = self.state();
         if state.awaits(ask) {
-            state.reads = false;
+            (state.reads, state.halted) = (false, true);
             state.queue.push_back(Item::Trouble(trouble));
             drop(state);
             self.bell.ring();
@@ -259,6 +317,19 @@ impl Feed {
 }
 
 impl State {
+    fn start(&mut self, offset: i64) {
+        self.run += 1;
+        self.reads = true;
+        self.halted = false;
+        self.another = None;
+        self.next = offset;
+        self.epoch = -1;
+        self.batch_bytes = 0;
+        self.high_watermark = None;
+        self.not_before = Instant::now();
+        self.queue.clear();
+    }
+
     fn awaits(&self, ask: &Ask) -> bool {
         self.reads && self.run == ask.run && self.next == ask.wanted.offset
     }

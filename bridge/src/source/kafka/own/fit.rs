@@ -24,10 +24,11 @@ pub fn why_library(plan: &KafkaPlan) -> Option<String> {
     if plan.fetch == Fetching::Library {
         return Some("`fetch` says so".to_owned());
     }
-    for (key, value) in &plan.properties {
-        if key == "security.protocol" && !value.eq_ignore_ascii_case("plaintext") {
-            return Some(format!("{key} is {value}"));
-        }
+    let protocol = plan.protocol();
+    if !protocol.eq_ignore_ascii_case("plaintext") {
+        return Some(format!("security.protocol is {protocol}"));
+    }
+    for (key, _) in &plan.properties {
         if let Some((_, what)) = LIBRARYS_OWN.iter().find(|(own, _)| own == key) {
             return Some(format!("{key} is set: {what}"));
         }
@@ -137,26 +138,36 @@ fn addresses(list: &str) -> Option<Vec<(String, u16)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Start, Topics};
+    use crate::config::security::{KafkaTls, SecurityPlan};
+    use crate::config::{Group, OutOfRange, Start, Topics};
 
     #[test]
     fn what_only_the_library_does_is_left_to_it() {
-        let why = |fetch, key: &str, value: &str| {
+        let plan = |fetch, key: &str, value: &str, security| {
             why_library(&KafkaPlan {
                 properties: vec![(key.to_owned(), value.to_owned())],
                 topics: Topics::List(vec!["t".to_owned()]),
-                group: "g".to_owned(),
+                group: Group::Named("g".to_owned()),
                 instance: None,
                 start: Start::Earliest,
                 from: None,
+                out_of_range: OutOfRange::Stop,
+                range: None,
                 fetch,
+                security,
             })
         };
+        let why = |fetch, key, value| plan(fetch, key, value, SecurityPlan::default());
         let auto = |key, value| why(Fetching::Auto, key, value);
         assert_eq!(auto("fetch.wait.max.ms", "7"), None);
         assert_eq!(auto("security.protocol", "plaintext"), None);
         let secured = auto("security.protocol", "SASL_SSL").expect("it is not plain");
         assert_eq!(secured, "security.protocol is SASL_SSL");
+        let tls = Some(KafkaTls { ca: None, verify: true, identity: None });
+        let tls = SecurityPlan { tls, ..SecurityPlan::default() };
+        let of_tls = |key, value| plan(Fetching::Auto, key, value, tls.clone());
+        assert_eq!(of_tls("client.id", "x").as_deref(), Some("security.protocol is SSL"));
+        assert_eq!(of_tls("security.protocol", "plaintext"), None);
         assert!(LIBRARYS_OWN.iter().all(|(key, _)| auto(key, "x").is_some()));
         assert!(why(Fetching::Library, "fetch.wait.max.ms", "7").is_some());
     }

@@ -114,16 +114,18 @@ fn apply(shared: &Arc<Shared>, metadata: Metadata) {
     let known: HashSet<i32> = metadata.brokers.iter().map(|broker| broker.id).collect();
     shared.meet(metadata.brokers);
     let mut leaders = HashMap::new();
-    for (topic, partitions) in &metadata.topics {
-        for leader in partitions.iter().filter(|leader| known.contains(&leader.broker)) {
-            leaders.insert((&**topic, leader.partition), (leader.broker, leader.epoch));
+    let mut ids = HashMap::new();
+    for topic in &metadata.topics {
+        ids.extend(topic.id.map(|id| (&*topic.name, id)));
+        for leader in topic.leaders.iter().filter(|leader| known.contains(&leader.broker)) {
+            leaders.insert((&*topic.name, leader.partition), (leader.broker, leader.epoch));
         }
     }
     let mut busy = HashSet::new();
     for feed in shared.feeds().iter() {
         let (reads, _) = feed.wants_leader();
         let leader = leaders.get(&(&*feed.name.topic, feed.name.partition)).copied();
-        feed.led_by(leader);
+        feed.learn(ids.get(&*feed.name.topic).copied(), leader);
         if let Some((broker, _)) = leader.filter(|_| reads) {
             busy.insert(broker);
         }

@@ -35,8 +35,8 @@ use shared::Shared;
 pub use tap::{Tap, Trouble};
 
 use crate::batch::TopicPartition;
-use crate::kafka::wire::unpack::Unpacker;
 use crate::source::wake::Bell;
+use crate::unpack::Unpacker;
 
 /// How long threads may take to end when nobody waits for them in particular.
 const END_MAX: Duration = Duration::from_secs(1);

@@ -12,11 +12,13 @@ use super::feed::{Chunk, Feed, Item};
 use super::shared::Shared;
 use super::store::Block;
 use crate::batch::{EachHeader, Owner, Record, Records, Taken};
+use crate::kafka::progress::Point;
 use crate::kafka::wire::codes;
+use crate::kafka::wire::metadata::TopicId;
 use crate::kafka::wire::record::{self, RECORD_BYTES_MIN};
-use crate::kafka::wire::unpack::{Target, Unpacker};
 use crate::kafka::wire::vet::{Codec, Flaw, Span};
 use crate::source::kafka::fetch::Misfortune;
+use crate::unpack::{Target, Unpacker};
 
 /// Why there are no records.
 #[derive(Debug)]
@@ -45,7 +47,12 @@ impl Trouble {
 
     /// A code of the library, in our words.
     pub fn said(code: RDKafkaErrorCode, words: &dyn Display) -> Trouble {
-        Trouble::Said(Misfortune { code, words: words.to_string() })
+        Trouble::Said(Misfortune { code, words: words.to_string(), offset: -1 })
+    }
+
+    /// Whether the place that was read is gone: perhaps it is another log.
+    pub fn is_lost_place(&self) -> bool {
+        matches!(self, Trouble::Said(said) if said.code == RDKafkaErrorCode::OffsetOutOfRange)
     }
 
     /// What a batch that cannot be read comes to.
@@ -96,6 +103,15 @@ impl Tap {
         Tap { feed, shared, from: 0, chunk: None, trouble: None, open: VecDeque::new() }
     }
 
+    /// Reads a partition that was given to us. `topic` is the number of the topic that `offset` is
+    /// of, if it is known.
+    pub fn begin(&mut self, offset: i64, topic: Option<TopicId>) {
+        self.clear();
+        self.from = offset;
+        self.feed.begin(offset, topic);
+        self.shared.wake();
+    }
+
     /// Reads from `offset`; what was fetched before is thrown away.
     pub fn start(&mut self, offset: i64) {
         self.clear();
@@ -114,6 +130,27 @@ impl Tap {
         self.chunk = None;
         self.trouble = None;
         self.open.clear();
+    }
+
+    /// The offset up to which the log was read, once all records before it were taken.
+    pub fn read_to(&self) -> Option<i64> {
+        let is_empty = self.chunk.is_none() && self.trouble.is_none() && self.open.is_empty();
+        if is_empty { self.feed.read_to() } else { None }
+    }
+
+    /// An offset of what was read; `None` while it may be another log.
+    pub fn point(&self, next: i64) -> Option<Point> {
+        self.feed.point(next)
+    }
+
+    /// Whether it holds the news that the place that was read is gone.
+    pub fn has_lost_place(&self) -> bool {
+        self.trouble.as_ref().is_some_and(Trouble::is_lost_place) || self.feed.has_lost_place()
+    }
+
+    /// The number of its topic by now, if that is another one than was read.
+    pub fn another(&self) -> Option<TopicId> {
+        self.feed.another()
     }
 
     /// The end of the log as the last fetch told it.
@@ -216,8 +253,8 @@ impl Tap {
             let packed = &chunk.block.bytes()[span.start..span.end];
             let mut target =
                 Target { bytes: &mut memory, len, bytes_max: terms.unpacked_bytes_max };
-            if let Err(flaw) = unpacker.unpack(span.codec, packed, &mut target) {
-                failed = Some(flaw);
+            if let Err(fail) = unpacker.unpack(span.codec, packed, &mut target) {
+                failed = Some(fail.into());
                 break;
             }
             let start = std::mem::replace(&mut len, target.len);

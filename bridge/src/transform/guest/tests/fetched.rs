@@ -1,7 +1,7 @@
 //! Modules over HTTPS, from a server of the test's own: believed by their hash only, asked for
 //! once, and bounded.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,6 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 
 use super::*;
+use crate::folder::Folder;
 use crate::transform::guest::origin::sha256;
 
 /// Its own authority; a pair that the tests of sinks have as well.
@@ -111,25 +112,17 @@ fn load_from(
     Ok(loaded)
 }
 
-/// A folder that goes when the test does.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[test]
 fn a_module_is_fetched_once_and_believed_by_its_hash() {
     let module = wat::parse_str(keeps("", "")).expect("the test's module");
     let (hash, other) = (sha256(&module), sha256(b"another"));
-    let cache = Folder(std::env::temp_dir().join(format!("bridge-fetched-{}", std::process::id())));
+    let folder = Folder::new("fetched");
+    // It is made when it is first needed.
+    let cache = folder.0.join("cache");
     let asked = serve(&module, |port| {
         let at = |path: &str| format!("https://localhost:{port}{path}");
         let fails = |path: &str, sha256: &str, ca: bool, says: &str| {
-            let fault = load_from(&at(path), sha256, ca, Some(&cache.0)).err().expect("refused");
+            let fault = load_from(&at(path), sha256, ca, Some(&cache)).err().expect("refused");
             let text = fault.to_string();
             assert!(text.contains(says) && text.contains("fetching transform https://"), "{text}");
         };
@@ -138,12 +131,12 @@ fn a_module_is_fetched_once_and_believed_by_its_hash() {
         fails("/moved.wasm", &hash, true, "302");
         fails("/large.wasm", &hash, true, "length limit exceeded");
         for _ in 0..2 {
-            let loaded = load_from(&at("/m.wasm?v=1"), &hash, true, Some(&cache.0));
+            let loaded = load_from(&at("/m.wasm?v=1"), &hash, true, Some(&cache));
             assert_eq!(loaded.expect("loads").from(), "m.wasm");
         }
         // What is kept and damaged is fetched again.
-        std::fs::write(cache.0.join(format!("{hash}.wasm")), b"\0asm").expect("written");
-        load_from(&at("/m.wasm"), &hash.to_uppercase(), true, Some(&cache.0)).expect("loads");
+        std::fs::write(cache.join(format!("{hash}.wasm")), b"\0asm").expect("written");
+        load_from(&at("/m.wasm"), &hash.to_uppercase(), true, Some(&cache)).expect("loads");
         load_from(&at("/m.wasm"), &hash, true, None).expect("loads");
     });
     let expected = ["/m.wasm", "/moved.wasm", "/large.wasm", "/m.wasm?v=1", "/m.wasm", "/m.wasm"];

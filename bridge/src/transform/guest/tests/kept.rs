@@ -3,41 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::folder::Folder;
 use crate::transform::guest::cases::CASES_MAX;
 
-/// A folder that goes when the test does.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("bridge-kept-{name}-{}", std::process::id());
-        Folder(std::env::temp_dir().join(name))
-    }
-
-    /// The files, read as TOML, by name.
-    fn cases(&self) -> Vec<(String, toml::Table)> {
-        let Ok(entries) = std::fs::read_dir(&self.0) else { return Vec::new() };
-        let mut cases: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-        cases.sort();
-        let read = |path: &Path| {
-            let text = std::fs::read_to_string(path).expect("a file");
-            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            (name, text.parse().unwrap_or_else(|error| panic!("{error} in\n{text}")))
-        };
-        cases.iter().map(|path| read(path)).collect()
-    }
+/// Where cases are kept: a folder that is made when there is one.
+fn traps(folder: &Folder) -> PathBuf {
+    folder.0.join("traps")
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What cannot be removed is the system's to clean.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// The files, read as TOML, by name.
+fn cases_in(folder: &Folder) -> Vec<(String, toml::Table)> {
+    let Ok(entries) = std::fs::read_dir(traps(folder)) else { return Vec::new() };
+    let mut cases: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    cases.sort();
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path).expect("a file");
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, text.parse().unwrap_or_else(|error| panic!("{error} in\n{text}")))
+    };
+    cases.iter().map(|path| read(path)).collect()
 }
 
 fn bench(module: &str, folder: &Folder) -> Bench {
     let config = "config = { a = 'x', b = [1, 2.5] }";
-    Bench::text(module, &format!("{config}\ntraps = '{}'", folder.0.display()))
+    Bench::text(module, &format!("{config}\ntraps = '{}'", traps(folder).display()))
 }
 
 /// A function for each of these offsets that traps, so that each fails elsewhere.
@@ -51,13 +40,13 @@ fn traps_at(offsets: &[i64]) -> String {
 
 #[test]
 fn each_distinct_failure_is_kept_once() {
-    let folder = Folder::new("once");
+    let folder = Folder::new("kept-once");
     let mut bench = bench(&traps_at(&[3, 5]), &folder);
     bench.offsets(8).expect("runs");
     bench.offsets(8).expect("runs");
-    assert!(folder.cases().is_empty(), "a lane writes no files");
+    assert!(cases_in(&folder).is_empty(), "a lane writes no files");
     bench.loaded.tend(&bench.meter);
-    let cases = folder.cases();
+    let cases = cases_in(&folder);
     assert_eq!((cases.len(), bench.meter.cases.get(), bench.meter.traps.get()), (2, 2, 4));
     let mut offsets = Vec::new();
     for (file, case) in &cases {
@@ -83,19 +72,19 @@ fn each_distinct_failure_is_kept_once() {
     let mut again = self::bench(&traps_at(&[3, 5]), &folder);
     again.offsets(8).expect("runs");
     again.loaded.tend(&again.meter);
-    assert_eq!((folder.cases().len(), again.meter.cases.get()), (2, 0));
+    assert_eq!((cases_in(&folder).len(), again.meter.cases.get()), (2, 0));
 }
 
 #[test]
 fn deadlines_and_bad_answers_are_kept_and_refusals_are_not() {
-    let folder = Folder::new("kinds");
+    let folder = Folder::new("kept-kinds");
     let mut late = Bench::text(
         &keeps("", &at(&[1, 2], "(loop (br 0))")),
-        &format!("deadline = '20ms'\ntraps = '{}'", folder.0.display()),
+        &format!("deadline = '200ms'\ntraps = '{}'", traps(&folder).display()),
     );
     late.offsets(4).expect("runs");
     late.loaded.tend(&late.meter);
-    let files: Vec<String> = folder.cases().into_iter().map(|(file, _)| file).collect();
+    let files: Vec<String> = cases_in(&folder).into_iter().map(|(file, _)| file).collect();
     assert!(files.len() == 1 && files[0].contains("-deadline-"), "{files:?}");
     let bad = at(
         &[1, 2],
@@ -104,20 +93,20 @@ fn deadlines_and_bad_answers_are_kept_and_refusals_are_not() {
     let mut bad = bench(&keeps("", &bad), &folder);
     bad.offsets(4).expect("runs");
     bad.loaded.tend(&bad.meter);
-    let files = folder.cases();
+    let files = cases_in(&folder);
     assert!(files.iter().any(|(file, _)| file.contains("-bad-answer-")), "{files:?}");
 }
 
 #[test]
 fn files_are_private_and_few() {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = Folder::new("few");
+    let folder = Folder::new("kept-few");
     let offsets: Vec<i64> = (0..CASES_MAX as i64 + 8).map(|index| index * 2).collect();
     let mut bench = bench(&traps_at(&offsets), &folder);
     bench.offsets(2 * offsets.len()).expect("runs");
     bench.loaded.tend(&bench.meter);
-    assert_eq!(folder.cases().len(), CASES_MAX);
-    for entry in std::fs::read_dir(&folder.0).expect("there") {
+    assert_eq!(cases_in(&folder).len(), CASES_MAX);
+    for entry in std::fs::read_dir(traps(&folder)).expect("there") {
         let mode = entry.expect("an entry").metadata().expect("known").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -209,3 +209,21 @@ fn at(offsets: &[i64], what: &str) -> String {
     };
     offsets.iter().map(one).collect()
 }
+
+/// A record that deletes says so to a module, and what a module makes of it deletes as well.
+#[test]
+fn rows_that_delete_are_told_and_stay_so() {
+    let traps = "(if (i32.and (i32.load16_u offset=22 (local.get $r)) (i32.const 4))
+        (then unreachable))";
+    for (each, kept) in [("", vec![0, 1, 2]), (traps, vec![0, 2])] {
+        let mut bench = Bench::text(&keeps("", each), "");
+        let rows: Vec<_> = (0..3).map(|n| vec![("n", Said::F64(f64::from(n)))]).collect();
+        let mut batch = bench.rows(&rows);
+        batch.deleting.insert(1);
+        bench.transform.apply(&records(3), &mut batch, &mut bench.rejects).expect("runs");
+        let sources: Vec<u32> = batch.rows.iter().map(|row| row.source).collect();
+        assert_eq!(sources, kept, "{each}");
+        let deleting = |source: &u32| batch.deleting.has(*source);
+        assert_eq!((0..4).filter(deleting).collect::<Vec<_>>(), [1]);
+    }
+}

@@ -1,0 +1,182 @@
+//! Promise: records in Protobuf are stored while their schema changes, other messages of the same
+//! file among them, and a registry that is away makes them wait: none is rejected, and every row
+//! is right.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use e2e::{Band, PARTITIONS, Reading, Setup, promise, rows_are_exact, written};
+use serde_json::json;
+use world::{Port, Record};
+
+const ENDS: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(90);
+const VISIBLE: Duration = Duration::from_secs(30);
+
+/// A file with two messages: values are of the second, and of the one within it.
+fn schema(more: &str) -> String {
+    let [fields, _] = written::PROTOBUF_FIELDS;
+    format!(
+        "syntax = \"proto3\"; package plant; import \"plant/place.proto\";
+        message Other {{ int32 x = 1; }}
+        message Reading {{ {fields} {more} message Inner {{ {fields} }} }}"
+    )
+}
+
+/// A registry of schemas by their ids.
+struct Registry {
+    address: SocketAddr,
+    asked: Arc<Mutex<HashMap<String, u32>>>,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Registry {
+    fn start(address: SocketAddr, schemas: HashMap<u32, String>) -> Result<Registry> {
+        let listener = TcpListener::bind(address)?;
+        let asked = Arc::<Mutex<HashMap<String, u32>>>::default();
+        let over = Arc::<AtomicBool>::default();
+        let (theirs, ends) = (Arc::clone(&asked), Arc::clone(&over));
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if ends.load(Ordering::Acquire) {
+                    return;
+                }
+                // Whoever hangs up half-way is not the test's matter.
+                let _ = serve(&stream, &schemas, &theirs);
+            }
+        });
+        Ok(Registry { address, asked, over, thread: Some(thread) })
+    }
+
+    fn asked(&self) -> HashMap<String, u32> {
+        self.asked.lock().expect("whole").clone()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(
+    mut stream: &TcpStream,
+    schemas: &HashMap<u32, String>,
+    asked: &Mutex<HashMap<String, u32>>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
+    let id = path.strip_prefix("/schemas/ids/").and_then(|id| id.parse().ok());
+    let reference = json!({ "name": "plant/place.proto", "subject": "place", "version": 3 });
+    let (status, body) = match (id.and_then(|id: u32| schemas.get(&id)), &*path) {
+        (Some(schema), _) => {
+            (200, json!({ "schemaType": "PROTOBUF", "schema": schema, "references": [reference] }))
+        }
+        (None, "/subjects/place/versions/3") => {
+            (200, json!({ "schemaType": "PROTOBUF", "schema": written::PROTOBUF_PLACE }))
+        }
+        (None, _) => (404, json!({ "error_code": 40403, "message": "Schema not found" })),
+    };
+    *asked.lock().expect("whole").entry(path).or_default() += 1;
+    let body = body.to_string();
+    let length = body.len();
+    write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n{body}")
+}
+
+/// Which message a reading is, and by which schema.
+#[derive(Clone, Copy)]
+enum Written {
+    First,
+    /// `Reading.Inner` of the first schema, which has the same fields.
+    Inner,
+    /// With more fields.
+    Second,
+}
+
+/// A reading in Protobuf, framed with the id of its schema and the place of its message.
+fn framed(reading: Reading, kind: Written) -> Result<Record> {
+    let id = if matches!(kind, Written::Second) { 2 } else { 1 };
+    // The list's length and its indexes, by zigzag.
+    let place: &[u8] = match kind {
+        Written::First | Written::Second => &[2, 2],
+        Written::Inner => &[4, 2, 0],
+    };
+    let body = written::protobuf(reading, matches!(kind, Written::Second))?;
+    Ok(written::framed(reading, id, &[place, &body].concat()))
+}
+
+#[test]
+fn a_schema_that_changes_adds_columns_and_a_registry_that_is_away_costs_nothing() {
+    promise(
+        "a Protobuf schema changes while records move, its registry away for a while",
+        |bench| {
+            let port = Port::free()?;
+            let mut setup = Setup::readings(bench, "protobuf", PARTITIONS)?;
+            let url = format!("http://{}", port.address());
+            setup
+                .pipeline
+                .push(format!("value = {{ format = \"protobuf\", registry.url = \"{url}\" }}"));
+            let installed = setup.install()?;
+            let table = installed.setup.table.clone();
+            let send = |numbers: std::ops::Range<u64>, written: Written| -> Result<()> {
+                let records =
+                    numbers.map(|seq| framed(Reading(seq), written)).collect::<Result<Vec<_>>>()?;
+                bench.kafka.produce(&installed.setup.topic, records).map(drop)
+            };
+
+            // Nobody is there to ask: records wait, and it is told.
+            send(0..5_000, Written::First)?;
+            let bridge = installed.start()?;
+            bridge.process().wait_for_line("is not answering (connection refused)", ENDS)?;
+            let address = port.address().parse()?;
+            let registry = Registry::start(
+                address,
+                HashMap::from([(1, schema("")), (2, schema(written::PROTOBUF_FIELDS[1]))]),
+            )?;
+            rows_are_exact(&bench.questdb, &table, 5_000, Band::ALL, DRAIN)?;
+
+            // The new schema, and records of the old one behind it, and of another message.
+            send(5_000..10_000, Written::Second)?;
+            send(10_000..11_000, Written::First)?;
+            send(11_000..12_000, Written::Inner)?;
+            installed.group(bench)?.wait_drained(&bridge, DRAIN)?;
+            rows_are_exact(&bench.questdb, &table, 12_000, Band::ALL, VISIBLE)?;
+            let count = |what: &str| {
+                bench.questdb.scalar_i64(&format!("select count() from {table} where {what}"))
+            };
+            ensure!(count("unit = '°C'")? == 2_500, "units are not as they were sent");
+            ensure!(count("unit is null")? == 9_500, "there are units that nobody sent");
+            ensure!(
+                count("place_floor = seq % 7 - 3")? == 5_000,
+                "floors are not as they were sent"
+            );
+            ensure!(count("place_floor is null")? == 7_000, "there are floors that nobody sent");
+            let asked = registry.asked();
+            let mut once = HashMap::from([1, 2].map(|id| (format!("/schemas/ids/{id}"), 1)));
+            // Both refer to it.
+            once.insert("/subjects/place/versions/3".to_owned(), 2);
+            ensure!(asked == once, "the registry was asked for {asked:?}");
+
+            // It goes again: what is known goes on, and what is not known waits until it is over.
+            drop(registry);
+            send(12_000..13_000, Written::Second)?;
+            rows_are_exact(&bench.questdb, &table, 13_000, Band::ALL, DRAIN)?;
+            let rejected = bridge.metrics()?.sum("bridge_records_rejected_total")?;
+            ensure!(rejected.abs() < 0.5, "{rejected} records are rejected");
+            bridge.stop_well(ENDS)
+        },
+    );
+}
