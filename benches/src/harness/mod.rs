@@ -29,7 +29,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use world::{Kafka, QuestDb, QuestDbOptions};
+use world::{Kafka, KafkaOptions, QuestDb, QuestDbOptions};
 
 pub use config::Transport;
 
@@ -152,14 +152,14 @@ pub(crate) struct Servers {
 impl Servers {
     /// Both at once: each takes seconds.
     pub fn start() -> Result<Self> {
-        Self::start_with(QuestDbOptions::default())
+        Self::start_with(QuestDbOptions::lasting())
     }
 
     /// The same, with a database that is set up otherwise.
     pub fn start_with(options: QuestDbOptions) -> Result<Self> {
         eprintln!("starting Kafka and QuestDB");
         std::thread::scope(|scope| {
-            let kafka = scope.spawn(Kafka::start);
+            let kafka = scope.spawn(|| Kafka::start_with(KafkaOptions::lasting()));
             let questdb = QuestDb::start_with(options).context("starting QuestDB");
             let kafka = kafka.join().map_err(|_| anyhow!("starting Kafka panicked"))?;
             Ok(Servers { kafka: kafka.context("starting Kafka")?, questdb: questdb? })

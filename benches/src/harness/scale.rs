@@ -180,7 +180,7 @@ pub fn run(options: &Options, names: &[String], machine: &Machine, binary: &Path
 fn small_pages() -> QuestDbOptions {
     let page = |name: &str| (format!("cairo.{name}.append.page.size"), "262144".to_owned());
     let names = ["writer.data", "writer.data.index.value", "wal.writer.data"];
-    QuestDbOptions { properties: names.map(page).into(), ..QuestDbOptions::default() }
+    QuestDbOptions { properties: names.map(page).into(), ..QuestDbOptions::lasting() }
 }
 
 /// Lets the servers, which inherit it, open as many files as may be; gives how many those are.

@@ -13,7 +13,7 @@ mod table;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, ensure};
-use world::{Kafka, PostgreSql};
+use world::{Kafka, KafkaOptions, PostgreSql};
 
 use crate::harness::config::{self, Pipeline, Sink};
 use crate::harness::load::{self, Layout, Topic};
@@ -125,7 +125,7 @@ impl<'a> Bench<'a> {
         };
         eprintln!("starting Kafka and PostgreSQL");
         let (kafka, postgres) = std::thread::scope(|scope| {
-            let kafka = scope.spawn(Kafka::start);
+            let kafka = scope.spawn(|| Kafka::start_with(KafkaOptions::lasting()));
             let postgres = PostgreSql::start();
             (kafka.join().map_err(|_| anyhow!("starting Kafka panicked")), postgres)
         });

@@ -23,6 +23,8 @@ pub enum Refusal {
     NoToken,
     /// Nobody could give a token just now.
     TokenAway,
+    /// There is no ticket of Kerberos, or nobody could give one just now.
+    NoTicket,
     /// The broker's certificate is not trusted.
     Authority,
     /// The broker does not like the bridge's certificate, or there is none.
@@ -68,6 +70,10 @@ const SAID: &[(&str, Refusal)] = &[
     (AGAIN, Refusal::TokenAway),
     ("failed to acquire sasl oauthbearer token", Refusal::NoToken),
     ("there is no token available", Refusal::NoToken),
+    ("cannot contact any kdc", Refusal::NoTicket),
+    ("no kerberos credentials", Refusal::NoTicket),
+    ("no credentials cache", Refusal::NoTicket),
+    ("ticket expired", Refusal::NoTicket),
     ("connecting to a ssl listener", Refusal::Tls),
     // The first bytes of an alert of TLS (0x1503…), read as a length.
     ("invalid response size 35251", Refusal::Tls),
@@ -145,6 +151,7 @@ impl Refusal {
             | Refusal::Authority
             | Refusal::OwnCertificate => Blame::Operator,
             Refusal::TokenAway
+            | Refusal::NoTicket
             | Refusal::NoTls
             | Refusal::Tls
             | Refusal::WantsSasl
@@ -158,6 +165,9 @@ impl Refusal {
         let (cert, key) = (keys.of("ssl.certificate.location"), keys.of("ssl.key.location"));
         Some(match self {
             Refusal::NoToken | Refusal::TokenAway | Refusal::Broken => return None,
+            Refusal::NoTicket => {
+                "set `kafka.sasl`: principal and keytab, if the one is not in the other".to_owned()
+            }
             Refusal::Credentials if keys.has("sasl.token") => {
                 format!("set `{}`, or what its client may do", keys.of("sasl.token"))
             }
@@ -300,6 +310,28 @@ mod tests {
         check(&within, &[], Blame::World, &["`kafka.tls_cert`"]);
         let away = format!("Failed to acquire SASL OAUTHBEARER token: connection refused; {AGAIN}");
         check(&away, &[], Blame::World, &[AGAIN]);
+    }
+
+    #[test]
+    fn a_ticket_that_nobody_gives_is_waited_for() {
+        let kerberos = keys(&[("sasl.kerberos.service.name", "kafka.sasl.service")]);
+        let failed = |why: &str| {
+            format!(
+                "sasl_ssl://b:1/1: Failed to initialize SASL authentication: SASL handshake failed \
+                 (start (-1)): SASL(-1): generic failure: GSSAPI Error: {why}"
+            )
+        };
+        for (why, refusal, advice) in [
+            ("(Cannot contact any KDC for realm 'X')", Refusal::NoTicket, "principal and keytab"),
+            ("(No Kerberos credentials available)", Refusal::NoTicket, "principal and keytab"),
+            ("(Server kafka/b@X not found)", Refusal::Credentials, "service, principal"),
+        ] {
+            let words = failed(why);
+            assert_eq!(read(&words), Some(refusal), "{words}");
+            let told = told(&words, &kerberos);
+            assert!(told.contains("`kafka.sasl`") && told.contains(advice), "{told}");
+        }
+        assert_eq!(Refusal::NoTicket.blame(), Blame::World);
     }
 
     #[test]

@@ -109,8 +109,12 @@ impl Collected {
                 if let Some(principal) = principal {
                     self.say("sasl.kerberos.principal", principal, "kafka.sasl.principal");
                 }
-                if let Some(keytab) = keytab {
-                    self.file("sasl.kerberos.keytab", keytab, "kafka.sasl.keytab")?;
+                match keytab {
+                    Some(keytab) => {
+                        self.file("sasl.kerberos.keytab", keytab, "kafka.sasl.keytab")?
+                    }
+                    // Somebody else keeps the tickets: the library is not to ask for any.
+                    None => self.say("sasl.kerberos.min.time.before.relogin", "0", "kafka.sasl"),
                 }
             }
         }

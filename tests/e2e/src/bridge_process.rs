@@ -35,7 +35,13 @@ pub struct Answer {
 impl Bridge {
     /// Starts `bridge` with these arguments; `http` is where it will serve metrics.
     pub fn start(arguments: &[&str], http: &str) -> Result<Self> {
-        let process = Process::spawn(program()?, arguments.iter().copied(), [])?;
+        Self::start_in(arguments, &[], http)
+    }
+
+    /// The same with additional environment.
+    pub fn start_in(arguments: &[&str], environment: &[(&str, &str)], http: &str) -> Result<Self> {
+        let environment = environment.iter().copied();
+        let process = Process::spawn(program()?, arguments.iter().copied(), environment)?;
         Ok(Self { process, http: http.to_owned() })
     }
 
@@ -168,7 +174,12 @@ impl Drop for Bridge {
 impl Answer {
     /// Runs a command to its end.
     pub fn of(arguments: &[&str]) -> Result<Self> {
-        Self::of_program(program()?, "bridge", arguments, COMMAND)
+        Self::of_program(program()?, "bridge", arguments, &[], COMMAND)
+    }
+
+    /// The same with additional environment.
+    pub fn of_in(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        Self::of_program(program()?, "bridge", arguments, environment, COMMAND)
     }
 
     /// Runs a bench to its end, on this bridge.
@@ -176,16 +187,18 @@ impl Answer {
         let bridge = program()?;
         let bridge = bridge.to_str().context("targets have plain names")?;
         let arguments = [arguments, &["--bridge", bridge, "--results", "-"]].concat();
-        Self::of_program(beside("benches")?, "benches", &arguments, within)
+        Self::of_program(beside("benches")?, "benches", &arguments, &[], within)
     }
 
     fn of_program(
         program: PathBuf,
         name: &str,
         arguments: &[&str],
+        environment: &[(&str, &str)],
         within: Duration,
     ) -> Result<Self> {
-        let process = Process::spawn(program, arguments.iter().copied(), [])?;
+        let environment = environment.iter().copied();
+        let process = Process::spawn(program, arguments.iter().copied(), environment)?;
         let status = process.wait_exit(within)?;
         // The readers may still be at the last lines: the streams end after the process.
         let _ = process.wait_for_line("\u{0}", COMMAND);

@@ -67,6 +67,8 @@ pub struct Setup {
     pub kafka: Vec<String>,
     /// Lines of `[kafka.properties]`.
     pub properties: Vec<String>,
+    /// What the bridge finds in its environment beside ours.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Setup {
@@ -111,6 +113,7 @@ impl Setup {
             limits: Vec::new(),
             kafka: Vec::new(),
             properties: Vec::new(),
+            environment: Vec::new(),
         }
     }
 
@@ -253,7 +256,8 @@ impl Installed {
 
     /// The same with more arguments.
     pub fn start_with(&self, more: &[&str]) -> Result<Bridge> {
-        Bridge::start(&[&["run", self.path()], more].concat(), &self.port.address())
+        let arguments = [&["run", self.path()], more].concat();
+        Bridge::start_in(&arguments, &self.environment(), &self.port.address())
     }
 
     /// The memory ceiling that `bridge explain` prints, in bytes.
@@ -283,7 +287,11 @@ impl Installed {
 
     /// Runs another command on the file: `check`, `explain`.
     pub fn command(&self, command: &str, more: &[&str]) -> Result<Answer> {
-        Answer::of(&[&[command, self.path()], more].concat())
+        Answer::of_in(&[&[command, self.path()], more].concat(), &self.environment())
+    }
+
+    fn environment(&self) -> Vec<(&str, &str)> {
+        self.setup.environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
     /// Runs `bridge tables` with a verb: `plan`, `apply`.

@@ -11,7 +11,6 @@ use e2e::{
 };
 use serde_json::Value;
 
-const RECORDS_PER_SECOND: u64 = 50_000;
 /// Where two processes share the machine.
 const SHARED_PER_SECOND: u64 = 15_000;
 /// Until there is a moment with work under way.
@@ -22,6 +21,11 @@ const VISIBLE: Duration = Duration::from_secs(60);
 const ENDS: Duration = Duration::from_secs(30);
 
 const EXACTLY_ONCE: &str = "delivery = \"exactly-once\"";
+
+/// Records a second, in everyday runs and in long ones.
+fn rate() -> u64 {
+    pick(20_000, 50_000)
+}
 
 /// Nothing but the delivery is said: keys and their columns come from it.
 fn setup(bench: &Bench, name: &str) -> Result<Setup> {
@@ -50,9 +54,8 @@ fn outlive(bench: &'static Bench, transport: Transport) -> Result<()> {
     let installed = setup(bench, "exact")?.over(transport).install()?;
     let group = installed.group(bench)?;
     let mut bridge = installed.start_ready()?;
-    let load = Load::start(bench, &installed.setup.topic, RECORDS_PER_SECOND, |seq| {
-        Reading(seq).record(PARTITIONS)
-    });
+    let load =
+        Load::start(bench, &installed.setup.topic, rate(), |seq| Reading(seq).record(PARTITIONS));
     group.wait_progress(&bridge, 0, BUSY)?;
     for round in 0..pick(3, 20) {
         let victim = if round % 2 == 0 { "bridge" } else { "QuestDB" };

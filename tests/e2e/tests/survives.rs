@@ -9,9 +9,6 @@ use e2e::{
     promise, rows_are_exact, rows_are_there,
 };
 
-const RECORDS_PER_SECOND: u64 = 50_000;
-/// From the return of what was killed to the next commit.
-const BACK_AT_WORK: Duration = Duration::from_secs(5);
 /// Until there is a moment with work under way.
 const BUSY: Duration = Duration::from_secs(60);
 /// What has piled up, through an unoptimised bridge.
@@ -66,17 +63,19 @@ fn outlive(bench: &'static Bench, setup: Setup) -> Result<(String, u64)> {
     let installed = setup.transform("drop_cold", "{ min_celsius = 15.0 }").install()?;
     let group = installed.group(bench)?;
     let mut bridge = installed.start_ready()?;
-    let load = Load::start(bench, &installed.setup.topic, RECORDS_PER_SECOND, |seq| {
+    let load = Load::start(bench, &installed.setup.topic, pick(20_000, 50_000), |seq| {
         Reading(seq).record(PARTITIONS)
     });
-    let lasting = Duration::from_secs(pick(20, 60));
+    let lasting = Duration::from_secs(pick(15, 60));
     group.wait_progress(&bridge, 0, BUSY)?;
     for victim in victims() {
         group.wait_busy(&bridge, BUSY).with_context(|| format!("before killing {victim:?}"))?;
         let seconds = kill(bench, victim, &installed, &mut bridge, &group)
             .with_context(|| format!("after killing {victim:?}"))?;
         println!("{victim:?} killed: back at work {seconds:.2} s after its return");
-        let bound = BACK_AT_WORK.as_secs_f64();
+        // From the return of what was killed to the next commit. Everyday runs may share the
+        // machine with others.
+        let bound = pick(15.0, 5.0);
         ensure!(seconds <= bound, "{victim:?}: the first commit came after {seconds:.2} s");
     }
     let count = load.finish(lasting)?;

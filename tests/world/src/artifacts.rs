@@ -153,9 +153,20 @@ pub(crate) fn own_temporary(data: &Path) -> Result<String> {
     Ok(format!("-Djava.io.tmpdir={}", folder.display()))
 }
 
+/// Options of Java for who lives no longer than a test: compiled soon rather than well, which is
+/// nearly half of the processor time that a test of restarts takes.
+pub(crate) const SHORT_LIVED: &[&str] = &["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
 /// The `java` command, after a look whether there is one.
 pub fn java() -> Result<Command> {
     installed("java", "default-jdk-headless")
+}
+
+/// The same with the options of a server.
+pub(crate) fn java_for(lasting: bool) -> Result<Command> {
+    let mut command = java()?;
+    command.args(if lasting { &[] } else { SHORT_LIVED });
+    Ok(command)
 }
 
 /// The same of Java 21 or later: one that is installed, or else one that comes as a package of

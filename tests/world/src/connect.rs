@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::artifacts::{connect_jars, java, own_temporary};
+use crate::artifacts::{SHORT_LIVED, connect_jars, java, own_temporary};
 use crate::directory::Directory;
 use crate::http;
 use crate::port::Port;
@@ -49,7 +49,7 @@ impl Connect {
             log,
             move || {
                 let mut command = java()?;
-                command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+                command.arg("-Xmx512m").args(SHORT_LIVED);
                 command.arg(own_temporary(&folder)?);
                 command.arg("-cp").arg(jars.join("*"));
                 command.arg("org.apache.kafka.connect.cli.ConnectStandalone").args(&files);

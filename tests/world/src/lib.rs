@@ -1,8 +1,8 @@
 //! `world`: real servers as child processes, for tests of promises, for benches, for play.
 //!
 //! ```text
-//!   Kafka  QuestDb  PostgreSql  Registry  Connect    a server each: ports, readiness, faults
-//!        \    |    /   /       /
+//!   Kafka  QuestDb  PostgreSql  Registry  Connect  Kerberos
+//!        \    |    /   /       /     /       a server each: ports, readiness, faults
 //!          server ── spawn          start, SIGKILL, SIGSTOP; children die with this process
 //!            |
 //!   artifacts · directory · port    jars from Maven, temporary folders, ports nobody else takes
@@ -20,6 +20,7 @@ mod connect;
 mod directory;
 mod http;
 mod kafka;
+mod kerberos;
 mod port;
 mod postgresql;
 mod process;
@@ -40,6 +41,7 @@ pub use kafka::{
     Access, ClusterOptions, Kafka, KafkaCluster, KafkaOptions, Listener, Message, NODES, Record,
     Stand, USER as KAFKA_USER,
 };
+pub use kerberos::{Kerberos, Tickets};
 pub use port::Port;
 pub use postgresql::PostgreSql;
 pub use process::{Process, cpu_seconds, rss_bytes};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use world::{Kafka, PostgreSql, QuestDb, Registry};
+use world::{Kafka, KafkaOptions, PostgreSql, QuestDb, QuestDbOptions, Registry};
 
 /// Real servers as child processes.
 #[derive(Parser)]
@@ -71,8 +71,10 @@ fn up(servers: &[Server], json: bool) -> Result<()> {
 fn start(servers: &[Server]) -> Result<Running> {
     let wanted = |server| servers.contains(&server);
     std::thread::scope(|scope| {
-        let kafka = wanted(Server::Kafka).then(|| scope.spawn(Kafka::start));
-        let questdb = wanted(Server::Questdb).then(|| scope.spawn(QuestDb::start));
+        let kafka = || Kafka::start_with(KafkaOptions::lasting());
+        let kafka = wanted(Server::Kafka).then(|| scope.spawn(kafka));
+        let questdb = || QuestDb::start_with(QuestDbOptions::lasting());
+        let questdb = wanted(Server::Questdb).then(|| scope.spawn(questdb));
         let postgres = wanted(Server::Postgres).then(|| scope.spawn(PostgreSql::start));
         let registry = wanted(Server::Registry).then(|| scope.spawn(Registry::start));
         Ok(Running {

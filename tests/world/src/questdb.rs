@@ -25,11 +25,20 @@ pub struct QuestDbOptions {
     pub files: Vec<(String, String)>,
     /// The Java heap, as `-Xmx` wants it.
     pub heap: String,
+    /// Whether it is compiled as well as Java can, for who measures it, or soon.
+    pub lasting: bool,
 }
 
 impl Default for QuestDbOptions {
     fn default() -> Self {
-        Self { properties: Vec::new(), files: Vec::new(), heap: "1g".into() }
+        Self { properties: Vec::new(), files: Vec::new(), heap: "1g".into(), lasting: false }
+    }
+}
+
+impl QuestDbOptions {
+    /// Of one that is measured, or played with.
+    pub fn lasting() -> Self {
+        Self { lasting: true, ..Self::default() }
     }
 }
 
@@ -73,12 +82,12 @@ impl QuestDb {
         for (name, text) in &options.files {
             std::fs::write(conf.join(name), text)?;
         }
-        let (folder, heap) = (root.path().to_owned(), options.heap.clone());
+        let (folder, options) = (root.path().to_owned(), options.clone());
         let address = ports.http.address();
         let server = Server::new(
             "QuestDB",
             root.path().join("server.log"),
-            move || command(&jar, &folder, &heap),
+            move || command(&jar, &folder, &options),
             move || exec(&address, "select 1").map(drop),
         );
         server.start()?;
@@ -222,9 +231,9 @@ fn configuration(ports: &Ports, options: &QuestDbOptions) -> String {
     text
 }
 
-fn command(jar: &Path, root: &Path, heap: &str) -> Result<Command> {
-    let mut command = artifacts::java()?;
-    command.arg(format!("-Xmx{heap}")).arg(artifacts::own_temporary(root)?);
+fn command(jar: &Path, root: &Path, options: &QuestDbOptions) -> Result<Command> {
+    let mut command = artifacts::java_for(options.lasting)?;
+    command.arg(format!("-Xmx{}", options.heap)).arg(artifacts::own_temporary(root)?);
     // The server formats numbers with the Java library's own routines, which are not exported.
     command.args(["--add-exports", "java.base/jdk.internal.math=io.questdb"]);
     command.arg("-p").arg(jar).args(["-m", "io.questdb/io.questdb.ServerMain"]);

@@ -128,7 +128,8 @@ fn answers(address: &str) -> Result<()> {
 
 fn command(app: &Path, home: &Path, (own, management): (&str, &str)) -> Result<Command> {
     let mut command = artifacts::newer_java()?;
-    command.arg(format!("-Xmx{HEAP}")).arg(artifacts::own_temporary(home)?);
+    command.arg(format!("-Xmx{HEAP}")).args(artifacts::SHORT_LIVED);
+    command.arg(artifacts::own_temporary(home)?);
     for (name, address) in [("http", own), ("management", management)] {
         let (host, port) = address.rsplit_once(':').context("an address has a port")?;
         command.arg(format!("-Dquarkus.{name}.host={host}"));

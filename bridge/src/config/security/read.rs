@@ -1,7 +1,7 @@
 //! What `[kafka]` says of security, checked: every key belongs to what is wanted, and what is
 //! wanted has its keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{AccessKey, IamPlan, Identity, KafkaTls, Mechanism, Preset, SaslPlan, SecurityPlan};
@@ -302,5 +302,23 @@ fn kerberos(section: &Section, sasl: SaslDraft) -> Result<SaslPlan, Mistake> {
         return Err(mistake.help("build it with `cargo build --release --features gssapi`"));
     }
     let service = sasl.service.unwrap_or_else(|| "kafka".to_owned());
-    Ok(SaslPlan::Kerberos { service, principal: sasl.principal, keytab: sasl.keytab })
+    let (principal, keytab) = (sasl.principal, sasl.keytab);
+    if keytab.is_some() && principal.is_none() {
+        let message = "`keytab` needs `principal`";
+        return Err(section.mistake("sasl", message).help("write whose keys they are"));
+    }
+    // Both become part of a command for a shell, the path in double quotes.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@".contains(c);
+    let is_name = |name: &String| name.chars().all(is_plain) && !name.starts_with('-');
+    if principal.as_ref().is_some_and(|name| !is_name(name)) {
+        let mistake = section.mistake("sasl.principal", "this is no principal");
+        return Err(mistake.help("write NAME@REALM or NAME/HOST@REALM"));
+    }
+    let says_more = |path: &PathBuf| path.to_string_lossy().contains(['"', '$', '`', '\\', '\n']);
+    if keytab.as_ref().is_some_and(says_more) {
+        let message = "a shell would read more than a path in this";
+        let mistake = section.mistake("sasl.keytab", message);
+        return Err(mistake.help("leave out quotes, `$`, backquotes and backslashes"));
+    }
+    Ok(SaslPlan::Kerberos { service, principal, keytab })
 }

@@ -138,7 +138,7 @@ fn node(number: usize, ports: &[Ports], home: &Path, options: &ClusterOptions) -
     Ok(Server::new(
         "a node of Kafka",
         own.join("server.log"),
-        move || command(&jars, &properties, &heap),
+        move || command(&jars, &properties, &heap, false),
         move || client::answers(&address),
     ))
 }

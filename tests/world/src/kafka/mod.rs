@@ -3,11 +3,13 @@
 //!
 //! With [`KafkaOptions::proxied`] a second listener is announced through a [`Proxy`], so that a
 //! client which starts at [`Kafka::proxied_brokers`] stays behind the proxy; with
-//! [`KafkaOptions::secured`] there is a [`Listener`] of each kind.
+//! [`KafkaOptions::secured`] there is a [`Listener`] of each kind; with [`KafkaOptions::tickets`]
+//! there is one for who has a ticket of Kerberos.
 
 mod client;
 mod cluster;
 mod secured;
+mod ticketed;
 
 use std::fmt::Write;
 use std::ops::Deref;
@@ -20,10 +22,12 @@ pub use client::{Access, Message, Record, Stand};
 pub use cluster::{ClusterOptions, KafkaCluster, NODES};
 use secured::Secured;
 pub use secured::{Listener, USER};
+use ticketed::Ticketed;
 
 use crate::artifacts;
 use crate::authority::Authority;
 use crate::directory::Directory;
+use crate::kerberos::Tickets;
 use crate::port::Port;
 use crate::proxy::Proxy;
 use crate::server::{Server, start_on_fresh_ports};
@@ -39,11 +43,29 @@ pub struct KafkaOptions {
     pub proxied: bool,
     /// Whether there are listeners of every kind of security too.
     pub secured: bool,
+    /// By which a listener takes tickets of Kerberos, if there is to be one.
+    pub tickets: Option<Tickets>,
+    /// Whether it is compiled as well as Java can, for who measures it, or soon.
+    pub lasting: bool,
 }
 
 impl Default for KafkaOptions {
     fn default() -> Self {
-        Self { properties: Vec::new(), heap: "512m".into(), proxied: false, secured: false }
+        Self {
+            properties: Vec::new(),
+            heap: "512m".into(),
+            proxied: false,
+            secured: false,
+            tickets: None,
+            lasting: false,
+        }
+    }
+}
+
+impl KafkaOptions {
+    /// Of one that is measured, or played with.
+    pub fn lasting() -> Self {
+        Self { lasting: true, ..Self::default() }
     }
 }
 
@@ -54,6 +76,7 @@ pub struct Kafka {
     _ports: Ports,
     proxy: Option<Proxy>,
     secured: Option<Secured>,
+    ticketed: Option<Ticketed>,
     _home: Directory,
 }
 
@@ -101,26 +124,40 @@ impl Kafka {
             true => Some(Secured::create(home.path())?),
             false => None,
         };
+        let ticketed = options.tickets.as_ref().map(Ticketed::create).transpose()?;
         let properties = home.path().join("server.properties");
-        let front = Front { ports: &ports, proxy: proxy.as_ref(), secured: secured.as_ref() };
+        let front = Front {
+            ports: &ports,
+            proxy: proxy.as_ref(),
+            secured: secured.as_ref(),
+            ticketed: ticketed.as_ref(),
+        };
         let text = properties_text(front, &log_folder, options)?;
         std::fs::write(&properties, text)?;
-        let (heap, brokers) = (options.heap.clone(), ports.plain.address());
+        let (options, brokers) = (options.clone(), ports.plain.address());
+        let java = ticketed.as_ref().map(Ticketed::java_option);
         let server = Server::new(
             "Kafka",
             home.path().join("server.log"),
-            move || command(&jars, &properties, &heap),
+            move || {
+                let mut command = command(&jars, &properties, &options.heap, options.lasting)?;
+                // Java reads its options out of the environment too.
+                if let Some(option) = &java {
+                    command.env("JAVA_TOOL_OPTIONS", option);
+                }
+                Ok(command)
+            },
             move || client::answers(&brokers),
         );
         server.start()?;
         let access = Access::new(ports.plain.address(), 1);
-        Ok(Self { server, access, _ports: ports, proxy, secured, _home: home })
+        Ok(Self { server, access, _ports: ports, proxy, secured, ticketed, _home: home })
     }
 
     /// Runs one of the tools that come with the server, such as
     /// `org.apache.kafka.tools.AclCommand`; what it printed.
     pub fn tool(&self, class: &str, arguments: &[&str]) -> Result<String> {
-        let mut command = artifacts::java()?;
+        let mut command = artifacts::java_for(false)?;
         command.arg("-Xmx128m").arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
         command.arg("-cp").arg(artifacts::kafka_jars()?.join("*")).arg(class);
         command.args(["--bootstrap-server", &self.brokers()]).args(arguments);
@@ -141,6 +178,12 @@ impl Kafka {
     /// [`KafkaOptions::secured`].
     pub fn secured_brokers(&self, listener: Listener) -> Result<String> {
         Ok(self.secured()?.address(listener))
+    }
+
+    /// The same where tickets are taken, of a broker started with [`KafkaOptions::tickets`].
+    pub fn ticketed_brokers(&self) -> Result<String> {
+        let ticketed = self.ticketed.as_ref();
+        Ok(ticketed.context("this Kafka was started without `tickets`")?.address())
     }
 
     /// Who signed the certificates of such a broker, and whom it trusts.
@@ -189,8 +232,8 @@ impl Kafka {
 }
 
 /// A node, by its `server.properties`.
-fn command(jars: &Path, properties: &Path, heap: &str) -> Result<Command> {
-    let mut command = artifacts::java()?;
+fn command(jars: &Path, properties: &Path, heap: &str, lasting: bool) -> Result<Command> {
+    let mut command = artifacts::java_for(lasting)?;
     command.arg(format!("-Xmx{heap}")).arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn");
     command.arg(artifacts::own_temporary(properties.parent().context("a file lies in a folder")?)?);
     command.arg("-cp").arg(jars.join("*")).arg("kafka.Kafka").arg(properties);
@@ -203,10 +246,11 @@ struct Front<'a> {
     ports: &'a Ports,
     proxy: Option<&'a Proxy>,
     secured: Option<&'a Secured>,
+    ticketed: Option<&'a Ticketed>,
 }
 
 fn properties_text(
-    Front { ports, proxy, secured }: Front<'_>,
+    Front { ports, proxy, secured, ticketed }: Front<'_>,
     log_folder: &Path,
     options: &KafkaOptions,
 ) -> Result<String> {
@@ -223,6 +267,11 @@ fn properties_text(
         announced.push_str(&secured.listeners());
         protocols.push_str(&Secured::protocols());
     }
+    if let Some(ticketed) = ticketed {
+        listeners.push_str(&ticketed.listener());
+        announced.push_str(&ticketed.listener());
+        protocols.push_str(Ticketed::protocol());
+    }
     let mut text = format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -238,6 +287,7 @@ fn properties_text(
     text.push_str(LONELY_PROPERTIES);
     text.push_str(FIXED_PROPERTIES);
     text.push_str(&secured.map(Secured::properties).transpose()?.unwrap_or_default());
+    text.push_str(&ticketed.map(Ticketed::properties).unwrap_or_default());
     push_properties(&mut text, &options.properties);
     Ok(text)
 }
