@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::{Band, Load, PARTITIONS, Reading, Setup, promise, rows_are_exact, rows_are_there};
-use world::{QuestDb, QuestDbOptions, Record};
+use world::{Moment, QuestDb, QuestDbOptions, Record};
 
 const DRAIN: Duration = Duration::from_secs(90);
 const VISIBLE: Duration = Duration::from_secs(30);
@@ -121,6 +121,48 @@ fn a_suspended_table_pauses_its_pipeline() {
         bridge.wait_ready(Duration::from_secs(20))?;
         bridge.stop_well(Duration::from_secs(20))
     });
+}
+
+/// The trap: a server that is killed while a symbol's capacity grows comes back, and cannot read the
+/// table's columns until it goes through the table's log. Nothing is to blame on records meanwhile.
+fn a_torn_table_is_woken(name: &str, moment: Moment) {
+    promise(name, |bench| {
+        let questdb = QuestDb::start()?;
+        let mut setup = Setup::readings(bench, "torn", PARTITIONS)?;
+        setup.http_address = questdb.http_address();
+        let table = setup.table.clone();
+        let installed = setup.install()?;
+        let group = installed.group(bench)?;
+        let bridge = installed.start_ready()?;
+        let first = (0..1_000).map(|seq| Reading(seq).record(PARTITIONS));
+        bench.kafka.produce(&installed.setup.topic, first)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        rows_are_there(&questdb, &table, 1_000, Band::ALL, VISIBLE)?;
+        bridge.stop_well(Duration::from_secs(20))?;
+        questdb.kill_at(&table, moment)?;
+        questdb.restart()?;
+        let read = questdb.sql(&format!("select count() from {table}"));
+        ensure!(format!("{read:?}").contains("read timeout"), "the table is whole: {read:?}");
+        // A bridge that knows nothing of the table.
+        let bridge = installed.start()?;
+        let more = (1_000..2_000).map(|seq| Reading(seq).record(PARTITIONS));
+        bench.kafka.produce(&installed.setup.topic, more)?;
+        group.wait_drained(&bridge, DRAIN)?;
+        rows_are_exact(&questdb, &table, 2_000, Band::ALL, VISIBLE)?;
+        let rejected = bridge.metrics()?.sum("bridge_records_rejected_total")?;
+        ensure!(rejected == 0.0, "{rejected} records are rejected");
+        bridge.stop_well(Duration::from_secs(20))
+    });
+}
+
+#[test]
+fn a_table_torn_before_a_commit_is_woken() {
+    a_torn_table_is_woken("a table torn before a commit", Moment::BeforeCommit);
+}
+
+#[test]
+fn a_table_torn_between_renames_is_woken() {
+    a_torn_table_is_woken("a table torn between renames", Moment::BetweenRenames);
 }
 
 #[test]

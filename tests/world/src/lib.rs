@@ -46,7 +46,7 @@ pub use port::Port;
 pub use postgresql::PostgreSql;
 pub use process::{Process, cpu_seconds, rss_bytes};
 pub use proxy::{Proxy, ProxyCounts};
-pub use questdb::{QuestDb, QuestDbOptions, Rows, quote_sql};
+pub use questdb::{Moment, QuestDb, QuestDbOptions, Rows, quote_sql};
 pub use registry::{Registry, Schema};
 pub use spawn::Signal;
 pub use waiting::{await_ok, await_until};

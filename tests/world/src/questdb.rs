@@ -2,6 +2,8 @@
 //!
 //! Everything listens on 127.0.0.1; telemetry is off, and metrics are on.
 
+use std::fs::{DirEntry, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -42,11 +44,27 @@ impl QuestDbOptions {
     }
 }
 
+/// When a kill comes, while QuestDB puts a table's new columns in the place of the old.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// The old ones are put aside, the new ones not yet there.
+    BetweenRenames,
+    /// The new ones are there, and the table's transactions still name the old.
+    BeforeCommit,
+}
+
+/// Where `_meta` has its version.
+const METADATA_VERSION: u64 = 32;
+/// Where `_todo_` has how many things are to be done, and what.
+const TODO: u64 = 32;
+/// Take `_meta.prev` again.
+const RESTORE_METADATA: i64 = 2;
+
 /// A running QuestDB, killed and removed on drop.
 pub struct QuestDb {
     server: Server,
     ports: Ports,
-    _root: Directory,
+    root: Directory,
 }
 
 struct Ports {
@@ -91,7 +109,7 @@ impl QuestDb {
             move || exec(&address, "select 1").map(drop),
         );
         server.start()?;
-        Ok(Self { server, ports, _root: root })
+        Ok(Self { server, ports, root })
     }
 
     /// Host and port of HTTP: `/write`, `/exec`, the console.
@@ -137,6 +155,34 @@ impl QuestDb {
     /// SIGCONT.
     pub fn resume(&self) -> Result<()> {
         self.server.resume()
+    }
+
+    /// Kills it, and leaves a table's files as a kill does that comes while a symbol's capacity
+    /// grows: columns of two versions, and a note that the older ones count.
+    pub fn kill_at(&self, table: &str, moment: Moment) -> Result<()> {
+        self.kill()?;
+        let mut folders = std::fs::read_dir(self.root.path().join("db"))?.flatten();
+        let is_it = |entry: &DirEntry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.split_once('~').is_some_and(|(name, _)| name == table) && entry.path().is_dir()
+        };
+        let folder = folders.find(is_it).with_context(|| format!("no folder of table {table}"))?;
+        let folder = folder.path();
+        let columns = folder.join("_meta");
+        std::fs::copy(&columns, folder.join("_meta.prev"))?;
+        match moment {
+            Moment::BetweenRenames => std::fs::remove_file(&columns)?,
+            Moment::BeforeCommit => {
+                let mut version = [0; 8];
+                let file = File::options().read(true).write(true).open(&columns)?;
+                file.read_exact_at(&mut version, METADATA_VERSION)?;
+                let next = i64::from_le_bytes(version) + 1;
+                file.write_all_at(&next.to_le_bytes(), METADATA_VERSION)?;
+            }
+        }
+        let one = [1_i64, RESTORE_METADATA].map(i64::to_le_bytes).concat();
+        File::options().write(true).open(folder.join("_todo_"))?.write_all_at(&one, TODO)?;
+        Ok(())
     }
 
     /// The server's process id; it changes at a restart.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::ddl;
 use super::keeper::KEEPER;
+use super::lookup;
 use super::once::{self, Lack};
 use super::server::{ExecError, Rows, SqlClient};
 use super::table::{Denied, Doubts, Table, Tables, Wanted};
@@ -271,10 +272,8 @@ impl Catalogue {
     /// The table as the database has it.
     async fn look_up(&self, name: &str) -> Result<Option<Table>, Denied> {
         let refused = |why: String| (Reason::BadName, format!("looking for table {name}: {why}"));
-        let about = self.run(&Table::about(name), &refused).await?;
-        let Some(about) = about.rows.first() else { return Ok(None) };
-        let columns = self.run(&Table::columns_of(about), &refused).await?;
-        Ok(Some(Table::read(about, &columns)))
+        let found = self.insist(|| lookup::find(&self.sql, name), &refused).await?;
+        Ok(found.map(|found| found.table))
     }
 
     /// Runs a statement; asks again for as long as the server is away.
@@ -283,16 +282,25 @@ impl Catalogue {
         statement: &str,
         refused: &(dyn Fn(String) -> (Reason, String) + Sync),
     ) -> Result<Rows, Denied> {
+        self.insist(|| self.sql.exec(statement), refused).await
+    }
+
+    /// Asks again for as long as the server is away.
+    async fn insist<T, F: Future<Output = Result<T, ExecError>>>(
+        &self,
+        ask: impl Fn() -> F,
+        refused: &(dyn Fn(String) -> (Reason, String) + Sync),
+    ) -> Result<T, Denied> {
         let mut abandoned = self.abandoned.subscribe();
         let mut wait = AGAIN;
         loop {
-            let answer = self.sql.exec(statement).await;
+            let answer = ask().await;
             match &answer {
                 Err(ExecError::Away(why)) => self.trouble.away(LANES, why),
                 _ => self.trouble.back(LANES),
             }
             match answer {
-                Ok(rows) => return Ok(rows),
+                Ok(found) => return Ok(found),
                 Err(ExecError::Refused(why)) => {
                     let (reason, detail) = refused(why);
                     return Err(Denied::Record(reason, detail));

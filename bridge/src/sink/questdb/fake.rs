@@ -72,6 +72,10 @@ pub struct State {
     pub opened: usize,
     /// So many of them are from before the columns' types changed: they refuse all rows.
     pub outdated: usize,
+    /// Whether tables cannot be read until their log is resumed.
+    pub unreadable: bool,
+    /// Whether tables are there, and not listed until their columns are read anew.
+    pub unlisted: bool,
     /// The type of all columns.
     pub kind: &'static str,
 }
@@ -272,15 +276,37 @@ fn query(state: &Mutex<State>, head: &str) -> String {
             rows.join(",")
         );
     }
+    if head.contains("select%20suspended") {
+        let suspended = state.tables.values().any(|(_, suspended)| *suspended);
+        return answer(1, &format!("[{suspended}]"));
+    }
     if head.contains("wal_tables") {
         return r#"{"columns":[{"name":"a"},{"name":"b"}],"dataset":[["DISK FULL","no space"]]}"#
             .into();
     }
     let statement = decode(head);
     state.queries.push(statement.clone());
+    if statement.contains("resume wal") {
+        state.unreadable = false;
+    }
+    if statement.contains("hydrate_table_metadata") {
+        state.unlisted = false;
+    }
+    let reads = ["select * from", "table_columns"].iter().any(|part| statement.contains(part));
+    if state.unreadable && reads {
+        return r#"{"error":"[0]: Metadata read timeout [src=reader, timeout=1000ms]"}"#.into();
+    }
+    if statement.contains("select * from") && state.tables.is_empty() {
+        return r#"{"error":"table does not exist"}"#.into();
+    }
+    let is_listed = !state.unlisted;
     let rows = if let Some((_, name)) = statement.split_once("lower(table_name) = '") {
         let name = name.split('\'').next().unwrap_or_default();
-        let row = state.tables.get(name).map(|(id, _)| format!("[{id},\"{name}\",\"ts\",true]"));
+        let row = state
+            .tables
+            .get(name)
+            .filter(|_| is_listed)
+            .map(|(id, _)| format!("[{id},\"{name}\",\"ts\",true]"));
         return answer(4, &row.unwrap_or_default());
     } else if statement.contains("type, upsertkey") {
         return answer(3, &format!("[\"v\",\"{}\",false]", state.kind));

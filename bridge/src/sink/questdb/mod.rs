@@ -29,6 +29,7 @@ pub(super) mod http;
 mod keeper;
 mod kind;
 mod line;
+mod lookup;
 pub(super) mod metadata;
 mod naming;
 mod once;

@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use super::body::Body;
 use super::dial::{Dialer, Stream, in_words};
 use super::endpoint::Endpoint;
+use super::lookup::is_unreadable;
 use super::options::{Credentials, Held, QuestDbPlan};
 use super::pg;
 use super::tls::TlsPlan;
@@ -482,7 +483,10 @@ fn read_rows(response: &Response) -> Result<Rows, ExecError> {
         ExecError::Away(format!("status {}, no answer to sql: {}", response.status, told()))
     })?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        return Err(ExecError::Refused(error.to_owned()));
+        return Err(match is_unreadable(error) {
+            true => ExecError::Away(error.to_owned()),
+            false => ExecError::Refused(error.to_owned()),
+        });
     }
     if response.status != 200 {
         return Err(ExecError::Refused(format!("status {}: {}", response.status, told())));
@@ -564,6 +568,8 @@ mod tests {
         assert_eq!(read(200, r#"{"ddl":"OK"}"#), Ok(Rows::default()));
         let refused = read(400, r#"{"error":"table does not exist"}"#);
         assert_eq!(refused, Err(ExecError::Refused("table does not exist".into())));
+        let torn = r#"{"error":"Metadata read timeout [src=reader, timeout=1000ms]"}"#;
+        assert!(matches!(read(400, torn), Err(ExecError::Away(_))), "no row is to blame");
         assert!(matches!(read(401, ""), Err(ExecError::Denied(_))));
         assert!(matches!(read(503, "{}"), Err(ExecError::Away(_))));
         assert!(matches!(read(200, "<html>"), Err(ExecError::Away(_))));

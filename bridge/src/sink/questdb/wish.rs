@@ -1,6 +1,7 @@
 //! A table as it is wanted, and a table as it is, in one form each, so that they can be compared.
 
 use super::ddl::own_columns;
+use super::lookup::{self, Found};
 use super::server::{ExecError, Rows, SqlClient, quote};
 use super::table::{Table, Wanted};
 use crate::shape::{ColumnType, Shape, Ttl};
@@ -100,10 +101,7 @@ impl State {
 
 /// What the database has under a name.
 pub async fn find(sql: &SqlClient, name: &str) -> Result<Option<(Table, State)>, ExecError> {
-    let about = sql.exec(&Table::about(name)).await?;
-    let Some(about) = about.rows.first() else { return Ok(None) };
-    let columns = sql.exec(&Table::columns_of(about)).await?;
-    let table = Table::read(about, &columns);
+    let Some(Found { table, columns }) = lookup::find(sql, name).await? else { return Ok(None) };
     let ask = |columns: &str| {
         let name = quote(&name.to_lowercase());
         format!("SELECT {columns} FROM tables() WHERE lower(table_name) = {name}")

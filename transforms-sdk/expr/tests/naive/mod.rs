@@ -270,7 +270,7 @@ fn cast(value: Plain, to: Type) -> Option<Plain> {
         (Type::Int, Plain::Text(text)) => Plain::Int(text.parse().ok()?),
         (Type::Double, Plain::Int(value)) => Plain::Float(value as f64),
         (Type::Double, Plain::Text(text)) if text.contains(|c: char| c.is_ascii_digit()) => {
-            Plain::Float(text.parse().ok()?)
+            finite(text.parse().ok()?)?
         }
         (Type::Bool, Plain::Int(value @ (0 | 1))) => Plain::Bool(value == 1),
         (Type::Bool, Plain::Text(text)) => Plain::Bool(text.to_lowercase().parse().ok()?),

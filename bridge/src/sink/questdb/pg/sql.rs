@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::fate::is_trouble;
 use super::link::{Door, Failure, Link, Table};
+use crate::sink::questdb::lookup::is_unreadable;
 use crate::sink::questdb::server::{Broken, ExecError, Rows, Settings};
 
 /// A connection that is opened when it is wanted.
@@ -70,7 +71,9 @@ impl Sql {
 fn told(failure: Failure) -> ExecError {
     match failure {
         Failure::Denied(words) => ExecError::Denied(words),
-        Failure::Said(words) if is_trouble(&words) => ExecError::Away(words),
+        Failure::Said(words) if is_trouble(&words) || is_unreadable(&words) => {
+            ExecError::Away(words)
+        }
         Failure::Said(words) | Failure::Row(_, words) => ExecError::Refused(words),
         Failure::Lost(words) => ExecError::Away(words),
     }
