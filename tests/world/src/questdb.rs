@@ -55,9 +55,7 @@ pub enum Moment {
 
 /// Where `_meta` has its version.
 const METADATA_VERSION: u64 = 32;
-/// Where `_todo_` has how many things are to be done, and what.
-const TODO: u64 = 32;
-/// Take `_meta.prev` again.
+/// What `_todo_` says is to be done: take `_meta.prev` again.
 const RESTORE_METADATA: i64 = 2;
 
 /// A running QuestDB, killed and removed on drop.
@@ -180,8 +178,14 @@ impl QuestDb {
                 file.write_all_at(&next.to_le_bytes(), METADATA_VERSION)?;
             }
         }
+        // It counts for a table of this database whose transactions are where they were then.
+        let transactions = std::fs::read(folder.join("_txn"))?;
+        let number = transactions.get(..8).context("_txn is too short")?;
+        let whose = std::fs::read(self.root.path().join("db").join("_tab_index.d"))?;
+        let whose = whose.get(8..24).context("_tab_index.d is too short")?;
         let one = [1_i64, RESTORE_METADATA].map(i64::to_le_bytes).concat();
-        File::options().write(true).open(folder.join("_todo_"))?.write_all_at(&one, TODO)?;
+        let due = [number, whose, number, &one].concat();
+        File::options().write(true).open(folder.join("_todo_"))?.write_all_at(&due, 0)?;
         Ok(())
     }
 

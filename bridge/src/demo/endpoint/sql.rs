@@ -114,6 +114,7 @@ fn select(store: &Store, words: &mut Words<'_>) -> Result<Value, String> {
             let listed = listed.filter(|(name, _)| !designated_only || *name == table.timestamp);
             Ok(rows(&wanted, listed.map(about).collect::<Result<_, _>>()?))
         }
+        other if !store.tables.contains_key(other) => Err(no_table(other)),
         other => Err(format!("the demo's endpoint cannot select from {other}")),
     }
 }
@@ -316,6 +317,8 @@ mod tests {
         assert_eq!(told["dataset"], json!([[1, "t", "ts", true]]));
         let nobody = "SELECT id FROM tables() WHERE lower(table_name) IN ('a','b')";
         assert_eq!(answer(&mut store, nobody).expect("an answer")["dataset"], json!([]));
+        let missing = answer(&mut store, "SELECT * FROM \"a\" LIMIT 0");
+        assert_eq!(missing, Err("table does not exist [table=a]".to_owned()));
         let columns = "SELECT \"column\", type, upsertKey FROM table_columns('t')";
         let told = answer(&mut store, columns).expect("an answer");
         assert_eq!(told["dataset"][3], json!(["ko", "LONG", false]));

@@ -5,6 +5,9 @@ use super::ddl::quoted;
 use super::server::{ExecError, Rows, SqlClient, quote};
 use super::table::Table;
 
+/// What a server says of a table that is not there.
+const NOT_THERE: &str = "table does not exist";
+
 /// A table, and what the server said of its columns.
 pub struct Found {
     /// As rows are written for it.
@@ -18,7 +21,7 @@ pub async fn find(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecErro
     match read(sql, name).await {
         Err(ExecError::Away(why)) if is_unreadable(&why) => {
             let done = wake(sql, name).await?;
-            Err(ExecError::Away(format!("table {name}, {done}: {why}")))
+            Err(ExecError::Away(format!("{why}; {name} {done}")))
         }
         found => found,
     }
@@ -28,20 +31,29 @@ async fn read(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecError> {
     let mut about = sql.exec(&Table::about(name)).await?;
     if about.rows.is_empty() {
         // What could not be read at a server's start is there without being listed.
-        match sql.exec(&format!("SELECT * FROM {} LIMIT 0", quoted(name))).await {
-            Err(ExecError::Refused(_)) => return Ok(None),
-            answer => answer?,
-        };
+        let one = format!("SELECT * FROM {} LIMIT 0", quoted(name));
+        if if_there(sql.exec(&one).await)?.is_none() {
+            return Ok(None);
+        }
         match sql.exec(&format!("SELECT hydrate_table_metadata({})", quote(name))).await {
-            // A server that does not know this function, or a view.
-            Err(ExecError::Refused(_)) => return Ok(None),
+            // A view, a server that does not know this function, or does not let us.
+            Err(ExecError::Refused(_) | ExecError::Denied(_)) => return Ok(None),
             answer => answer?,
         };
         about = sql.exec(&Table::about(name)).await?;
     }
     let Some(about) = about.rows.first() else { return Ok(None) };
-    let columns = sql.exec(&Table::columns_of(about)).await?;
-    Ok(Some(Found { table: Table::read(about, &columns), columns }))
+    let columns = if_there(sql.exec(&Table::columns_of(about)).await)?;
+    Ok(columns.map(|columns| Found { table: Table::read(about, &columns), columns }))
+}
+
+/// A refusal to read a table that is there passes: its files are being repaired.
+fn if_there(answer: Result<Rows, ExecError>) -> Result<Option<Rows>, ExecError> {
+    match answer {
+        Err(ExecError::Refused(why)) if said(&why).starts_with(NOT_THERE) => Ok(None),
+        Err(ExecError::Refused(why)) => Err(ExecError::Away(why)),
+        answer => answer.map(Some),
+    }
 }
 
 /// Has the server go through the table's log, at whose opening it mends what it was killed in. One
@@ -54,26 +66,29 @@ async fn wake(sql: &SqlClient, name: &str) -> Result<&'static str, ExecError> {
     let rows = sql.exec(&about).await?.rows;
     let suspended = rows.first().and_then(|row| row.first()?.as_bool());
     if suspended == Some(true) {
-        return Ok("which is suspended");
+        return Ok("is suspended");
     }
     match sql.exec(&format!("ALTER TABLE {} RESUME WAL", quoted(name))).await {
-        // One without a log.
-        Err(ExecError::Refused(_)) => Ok("which cannot be read"),
-        answer => answer.map(|_| "which was asked to go on with its log"),
+        // One without a log, or that is not for us to resume.
+        Err(ExecError::Refused(_) | ExecError::Denied(_)) => Ok("has no log that may be resumed"),
+        answer => answer.map(|_| "was asked to resume its log"),
     }
 }
 
 /// Whether these words are those of a server whose files of a table contradict each other: it reads
 /// them again for a second, then gives up.
 pub fn is_unreadable(words: &str) -> bool {
-    // Over `FROM`, a number stands before them.
-    let said = match words.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) {
+    ["Metadata", "Transaction"].iter().any(|what| {
+        said(words).strip_prefix(what).is_some_and(|rest| rest.starts_with(" read timeout [src="))
+    })
+}
+
+/// Without the number that some errors have before their words.
+fn said(words: &str) -> &str {
+    match words.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) {
         Some((number, said)) if number.bytes().all(|b| b.is_ascii_digit()) => said,
         _ => words,
-    };
-    ["Metadata", "Transaction"].iter().any(|what| {
-        said.strip_prefix(what).is_some_and(|rest| rest.starts_with(" read timeout [src="))
-    })
+    }
 }
 
 #[cfg(test)]
@@ -92,7 +107,7 @@ mod tests {
         let (host, port) = fake.address.split_once(':').expect("an address");
         let sql = SqlClient::at(host, port.parse().expect("a port"));
         let Err(ExecError::Away(why)) = find(&sql, name).await else { panic!("it was read") };
-        let done = if suspended { "is suspended" } else { "was asked to go on" };
+        let done = if suspended { "is suspended" } else { "was asked to resume" };
         assert!(why.contains(done) && why.contains("Metadata read timeout"), "{why}");
         (fake, sql)
     }
@@ -127,6 +142,10 @@ mod tests {
         let from = "[2]: Metadata read timeout [src=writer, timeout=1000ms, err=Metadata read";
         assert!(is_unreadable(from));
         assert!(!is_unreadable("table does not exist [table=Metadata read timeout [src=]"));
+        let refused = |why: &str| if_there(Err(ExecError::Refused(why.to_owned())));
+        assert_eq!(refused("table does not exist [table=t]"), Ok(None));
+        let repairing = refused("[0]: File is too small, size=0, required=128");
+        assert!(matches!(repairing, Err(ExecError::Away(_))), "no row is to blame");
         assert!(!is_unreadable("[x]: Metadata read timeout [src=reader]"));
     }
 }

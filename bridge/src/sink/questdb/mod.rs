@@ -53,6 +53,8 @@ mod encode_tests;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod fake_sql;
+#[cfg(test)]
 mod http_tests;
 #[cfg(test)]
 mod reader_tests;
