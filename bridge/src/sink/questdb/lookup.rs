@@ -2,6 +2,7 @@
 //! until its log is gone through again (`docs/questdb.md`).
 
 use super::ddl::quoted;
+use super::line::name_fault;
 use super::server::{ExecError, Rows, SqlClient, quote};
 use super::table::Table;
 
@@ -30,11 +31,16 @@ pub async fn find(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecErro
 async fn read(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecError> {
     let mut about = sql.exec(&Table::about(name)).await?;
     if about.rows.is_empty() {
-        // What could not be read at a server's start is there without being listed.
-        let one = format!("SELECT * FROM {} LIMIT 0", quoted(name));
-        if if_there(sql.exec(&one).await)?.is_none() {
+        // No table has such a name; some of them make the server stumble when they are asked for.
+        if name_fault(name, false).is_some() {
             return Ok(None);
         }
+        // What could not be read at a server's start is there without being listed.
+        match sql.exec(&format!("SELECT * FROM {} LIMIT 0", quoted(name))).await {
+            Err(ExecError::Refused(why)) if is_of_files(&why) => return Err(ExecError::Away(why)),
+            Err(ExecError::Refused(_)) => return Ok(None),
+            answer => answer?,
+        };
         match sql.exec(&format!("SELECT hydrate_table_metadata({})", quote(name))).await {
             // A view, a server that does not know this function, or does not let us.
             Err(ExecError::Refused(_) | ExecError::Denied(_)) => return Ok(None),
@@ -43,17 +49,20 @@ async fn read(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecError> {
         about = sql.exec(&Table::about(name)).await?;
     }
     let Some(about) = about.rows.first() else { return Ok(None) };
-    let columns = if_there(sql.exec(&Table::columns_of(about)).await)?;
-    Ok(columns.map(|columns| Found { table: Table::read(about, &columns), columns }))
+    match sql.exec(&Table::columns_of(about)).await {
+        Ok(columns) => Ok(Some(Found { table: Table::read(about, &columns), columns })),
+        Err(ExecError::Refused(why)) if said(&why).starts_with(NOT_THERE) => Ok(None),
+        // It is listed: whatever keeps it from being read is no record's fault.
+        Err(ExecError::Refused(why)) => Err(ExecError::Away(why)),
+        Err(error) => Err(error),
+    }
 }
 
-/// A refusal to read a table that is there passes: its files are being repaired.
-fn if_there(answer: Result<Rows, ExecError>) -> Result<Option<Rows>, ExecError> {
-    match answer {
-        Err(ExecError::Refused(why)) if said(&why).starts_with(NOT_THERE) => Ok(None),
-        Err(ExecError::Refused(why)) => Err(ExecError::Away(why)),
-        answer => answer.map(Some),
-    }
+/// Whether a refusal to read is one that passes: a table's files are being repaired. Any other may
+/// be of the name, and names come out of records.
+fn is_of_files(words: &str) -> bool {
+    let of_files = ["File is too small", "could not", "metadata version does not match"];
+    of_files.iter().any(|part| said(words).starts_with(part))
 }
 
 /// Has the server go through the table's log, at whose opening it mends what it was killed in. One
@@ -134,6 +143,9 @@ mod tests {
         let (host, port) = fake.address.split_once(':').expect("an address");
         let sql = SqlClient::at(host, port.parse().expect("a port"));
         assert!(find(&sql, "t").await.expect("an answer").is_none());
+        assert!(find(&sql, "~").await.expect("an answer").is_none());
+        let queries = fake.state.lock().expect("whole").queries.clone();
+        assert!(!queries.iter().any(|query| query.contains("\"~\"")), "{queries:?}");
     }
 
     #[test]
@@ -142,10 +154,9 @@ mod tests {
         let from = "[2]: Metadata read timeout [src=writer, timeout=1000ms, err=Metadata read";
         assert!(is_unreadable(from));
         assert!(!is_unreadable("table does not exist [table=Metadata read timeout [src=]"));
-        let refused = |why: &str| if_there(Err(ExecError::Refused(why.to_owned())));
-        assert_eq!(refused("table does not exist [table=t]"), Ok(None));
-        let repairing = refused("[0]: File is too small, size=0, required=128");
-        assert!(matches!(repairing, Err(ExecError::Away(_))), "no row is to blame");
+        assert!(is_of_files("[0]: File is too small, size=0, required=128"));
+        assert!(is_of_files("[2]: could not open, file does not exist: /db/t~6/_meta]"));
+        assert!(!is_of_files("table does not exist [table=could not]"));
         assert!(!is_unreadable("[x]: Metadata read timeout [src=reader]"));
     }
 }
