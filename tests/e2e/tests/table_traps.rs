@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use e2e::{Band, Load, PARTITIONS, Reading, Setup, promise, rows_are_exact, rows_are_there};
+use e2e::{
+    Band, Load, PARTITIONS, Reading, Setup, Transport, promise, rows_are_exact, rows_are_there,
+};
 use world::{Moment, QuestDb, QuestDbOptions, Record};
 
 const DRAIN: Duration = Duration::from_secs(90);
@@ -124,28 +126,34 @@ fn a_suspended_table_pauses_its_pipeline() {
 }
 
 /// The trap: a server that is killed while a symbol's capacity grows comes back, and cannot read
-/// the table's columns until it goes through its log. No record is to blame meanwhile.
-fn a_torn_table_is_woken(name: &str, moment: Moment) {
+/// the table's columns until it goes through its log. No record is to blame meanwhile, neither for
+/// a bridge that `knows` the table nor for one that starts then.
+fn a_torn_table_is_woken(name: &str, moment: Moment, transport: Transport, knows: bool) {
     promise(name, |bench| {
         let questdb = QuestDb::start()?;
-        let mut setup = Setup::readings(bench, "torn", PARTITIONS)?;
+        let mut setup = Setup::readings(bench, "torn", PARTITIONS)?.over(transport);
         setup.http_address = questdb.http_address();
+        setup.pg_address = questdb.pg_address();
         let table = setup.table.clone();
         let installed = setup.install()?;
         let group = installed.group(bench)?;
-        let bridge = installed.start_ready()?;
+        let mut bridge = installed.start_ready()?;
         // So few that no capacity grows by itself.
         let first = (0..100).map(|seq| Reading(seq).record(PARTITIONS));
         bench.kafka.produce(&installed.setup.topic, first)?;
         group.wait_drained(&bridge, DRAIN)?;
         rows_are_there(&questdb, &table, 100, Band::ALL, VISIBLE)?;
-        bridge.stop_well(Duration::from_secs(20))?;
-        questdb.kill_at(&table, moment)?;
-        questdb.restart()?;
-        let read = questdb.sql(&format!("select count() from {table}"));
-        ensure!(format!("{read:?}").contains("read timeout"), "the table is whole: {read:?}");
-        // A bridge that knows nothing of the table.
-        let bridge = installed.start()?;
+        if knows {
+            questdb.kill_at(&table, moment)?;
+            questdb.restart()?;
+        } else {
+            bridge.stop_well(Duration::from_secs(20))?;
+            questdb.kill_at(&table, moment)?;
+            questdb.restart()?;
+            let read = questdb.sql(&format!("select count() from {table}"));
+            ensure!(format!("{read:?}").contains("read timeout"), "the table is whole: {read:?}");
+            bridge = installed.start()?;
+        }
         let more = (100..2_000).map(|seq| Reading(seq).record(PARTITIONS));
         bench.kafka.produce(&installed.setup.topic, more)?;
         group.wait_drained(&bridge, DRAIN)?;
@@ -158,12 +166,38 @@ fn a_torn_table_is_woken(name: &str, moment: Moment) {
 
 #[test]
 fn a_table_torn_before_a_commit_is_woken() {
-    a_torn_table_is_woken("a table torn before a commit", Moment::BeforeCommit);
+    let name = "a table torn before a commit";
+    a_torn_table_is_woken(name, Moment::BeforeCommit, Transport::Http, false);
 }
 
 #[test]
 fn a_table_torn_between_renames_is_woken() {
-    a_torn_table_is_woken("a table torn between renames", Moment::BetweenRenames);
+    let name = "a table torn between renames";
+    a_torn_table_is_woken(name, Moment::BetweenRenames, Transport::Http, false);
+}
+
+#[test]
+fn a_table_torn_before_a_commit_is_woken_over_pg() {
+    let name = "a table torn before a commit, over pg";
+    a_torn_table_is_woken(name, Moment::BeforeCommit, Transport::Pg, false);
+}
+
+#[test]
+fn a_table_torn_between_renames_is_woken_over_pg() {
+    let name = "a table torn between renames, over pg";
+    a_torn_table_is_woken(name, Moment::BetweenRenames, Transport::Pg, false);
+}
+
+#[test]
+fn a_known_table_torn_before_a_commit_is_woken_over_pg() {
+    let name = "a known table torn before a commit, over pg";
+    a_torn_table_is_woken(name, Moment::BeforeCommit, Transport::Pg, true);
+}
+
+#[test]
+fn a_known_table_torn_between_renames_is_woken_over_pg() {
+    let name = "a known table torn between renames, over pg";
+    a_torn_table_is_woken(name, Moment::BetweenRenames, Transport::Pg, true);
 }
 
 #[test]

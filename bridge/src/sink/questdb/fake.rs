@@ -14,6 +14,7 @@ use super::catalogue::Catalogue;
 use super::fake_sql::query;
 use super::keeper::{Keeper, LagMax};
 use super::options::QuestDbPlan;
+use super::server::SqlClient;
 use crate::batch::{
     Buffers, Line, PartitionIndex, Payload, Receipt, Route, TopicPartition, Verdict,
 };
@@ -128,6 +129,12 @@ impl Fake {
             }
         });
         Fake { state, address, stop: Arc::new(stop) }
+    }
+
+    /// A client of its SQL.
+    pub fn sql(&self) -> SqlClient {
+        let (host, port) = self.address.split_once(':').expect("an address");
+        SqlClient::at(host, port.parse().expect("a port"))
     }
 
     /// Closes the listener and every connection.

@@ -18,13 +18,9 @@ pub fn query(state: &Mutex<State>, head: &str) -> String {
             rows.join(",")
         );
     }
-    if head.contains("select%20suspended") {
-        let suspended = state.tables.values().any(|(_, suspended)| *suspended);
-        return answer(1, &format!("[{suspended}]"));
-    }
     if head.contains("wal_tables") {
-        return r#"{"columns":[{"name":"a"},{"name":"b"}],"dataset":[["DISK FULL","no space"]]}"#
-            .into();
+        let suspended = state.tables.values().any(|(_, suspended)| *suspended);
+        return answer(3, &format!("[{suspended},\"DISK FULL\",\"no space\"]"));
     }
     let statement = decode(head);
     state.queries.push(statement.clone());

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 use super::server::{ExecError, Rows, SqlClient, quote};
+use super::suspension;
 use crate::blame::Fault;
 use crate::sink::retry::{Backoff, Closed, Trouble};
 
@@ -245,7 +246,7 @@ impl Keeper {
         format!(" WHERE lower(table_name) IN ({})", quoted.join(","))
     }
 
-    /// Why a table is suspended stands in `wal_tables()` alone, which reads the disk: asked once.
+    /// Why a table is suspended is asked once: the answer is read from the disk.
     async fn explain(&self, tables: &mut Tables, before: &Tables) {
         for (name, state) in &mut tables.tables {
             let Some(closed) = &state.closed else { continue };
@@ -257,16 +258,8 @@ impl Keeper {
             if !closed.contains(SUSPENDED) {
                 continue;
             }
-            let statement = format!(
-                "SELECT errorTag, errorMessage FROM wal_tables() WHERE lower(name) = {}",
-                quote(name)
-            );
-            let answer = self.sql.exec(&statement).await.unwrap_or_default();
-            let text = |index: usize| {
-                answer.rows.first().and_then(|row| row.get(index)?.as_str()).unwrap_or_default()
-            };
-            let why = [text(0), text(1)].join(" ");
-            let why = if why.trim().is_empty() { "no reason given" } else { why.trim() };
+            let why = suspension::reason(&self.sql, name).await.unwrap_or_default();
+            let why = why.as_deref().unwrap_or(suspension::NO_REASON);
             state.closed =
                 Some(format!("{closed}: {why}; fix: ALTER TABLE '{name}' RESUME WAL").into());
         }

@@ -4,10 +4,9 @@
 use super::ddl::quoted;
 use super::line::name_fault;
 use super::server::{ExecError, Rows, SqlClient, quote};
+use super::suspension;
 use super::table::Table;
-
-/// What a server says of a table that is not there.
-const NOT_THERE: &str = "table does not exist";
+use super::words::{is_not_there, is_of_files, is_unreadable};
 
 /// A table, and what the server said of its columns.
 pub struct Found {
@@ -51,53 +50,25 @@ async fn read(sql: &SqlClient, name: &str) -> Result<Option<Found>, ExecError> {
     let Some(about) = about.rows.first() else { return Ok(None) };
     match sql.exec(&Table::columns_of(about)).await {
         Ok(columns) => Ok(Some(Found { table: Table::read(about, &columns), columns })),
-        Err(ExecError::Refused(why)) if said(&why).starts_with(NOT_THERE) => Ok(None),
+        Err(ExecError::Refused(why)) if is_not_there(&why) => Ok(None),
         // It is listed: whatever keeps it from being read is no record's fault.
         Err(ExecError::Refused(why)) => Err(ExecError::Away(why)),
         Err(error) => Err(error),
     }
 }
 
-/// Whether a refusal to read is one that passes: a table's files are being repaired. Any other may
-/// be of the name, and names come out of records.
-fn is_of_files(words: &str) -> bool {
-    let of_files = ["File is too small", "could not", "metadata version does not match"];
-    of_files.iter().any(|part| said(words).starts_with(part))
-}
-
 /// Has the server go through the table's log, at whose opening it mends what it was killed in. One
 /// that somebody suspended is theirs to resume.
-async fn wake(sql: &SqlClient, name: &str) -> Result<&'static str, ExecError> {
-    let about = format!(
-        "SELECT suspended FROM wal_tables() WHERE lower(name) = {}",
-        quote(&name.to_lowercase())
-    );
-    let rows = sql.exec(&about).await?.rows;
-    let suspended = rows.first().and_then(|row| row.first()?.as_bool());
-    if suspended == Some(true) {
-        return Ok("is suspended");
+async fn wake(sql: &SqlClient, name: &str) -> Result<String, ExecError> {
+    if let Some(why) = suspension::reason(sql, name).await? {
+        return Ok(format!("is suspended: {why}"));
     }
-    match sql.exec(&format!("ALTER TABLE {} RESUME WAL", quoted(name))).await {
+    let done = match sql.exec(&format!("ALTER TABLE {} RESUME WAL", quoted(name))).await {
         // One without a log, or that is not for us to resume.
-        Err(ExecError::Refused(_) | ExecError::Denied(_)) => Ok("has no log that may be resumed"),
-        answer => answer.map(|_| "was asked to resume its log"),
-    }
-}
-
-/// Whether these words are those of a server whose files of a table contradict each other: it reads
-/// them again for a second, then gives up.
-pub fn is_unreadable(words: &str) -> bool {
-    ["Metadata", "Transaction"].iter().any(|what| {
-        said(words).strip_prefix(what).is_some_and(|rest| rest.starts_with(" read timeout [src="))
-    })
-}
-
-/// Without the number that some errors have before their words.
-fn said(words: &str) -> &str {
-    match words.strip_prefix('[').and_then(|rest| rest.split_once("]: ")) {
-        Some((number, said)) if number.bytes().all(|b| b.is_ascii_digit()) => said,
-        _ => words,
-    }
+        Err(ExecError::Refused(_) | ExecError::Denied(_)) => "has no log that may be resumed",
+        answer => answer.map(|_| "was asked to resume its log")?,
+    };
+    Ok(done.into())
 }
 
 #[cfg(test)]
@@ -113,10 +84,9 @@ mod tests {
             let mut state = fake.state.lock().expect("whole");
             (state.unreadable, state.unlisted) = (true, !listed);
         }
-        let (host, port) = fake.address.split_once(':').expect("an address");
-        let sql = SqlClient::at(host, port.parse().expect("a port"));
+        let sql = fake.sql();
         let Err(ExecError::Away(why)) = find(&sql, name).await else { panic!("it was read") };
-        let done = if suspended { "is suspended" } else { "was asked to resume" };
+        let done = if suspended { "is suspended: DISK FULL" } else { "was asked to resume" };
         assert!(why.contains(done) && why.contains("Metadata read timeout"), "{why}");
         (fake, sql)
     }
@@ -140,23 +110,10 @@ mod tests {
     #[tokio::test]
     async fn none_is_none() {
         let fake = Fake::start().await;
-        let (host, port) = fake.address.split_once(':').expect("an address");
-        let sql = SqlClient::at(host, port.parse().expect("a port"));
+        let sql = fake.sql();
         assert!(find(&sql, "t").await.expect("an answer").is_none());
         assert!(find(&sql, "~").await.expect("an answer").is_none());
         let queries = fake.state.lock().expect("whole").queries.clone();
         assert!(!queries.iter().any(|query| query.contains("\"~\"")), "{queries:?}");
-    }
-
-    #[test]
-    fn words_that_were_heard() {
-        assert!(is_unreadable("Metadata read timeout [src=reader, timeout=1000ms]"));
-        let from = "[2]: Metadata read timeout [src=writer, timeout=1000ms, err=Metadata read";
-        assert!(is_unreadable(from));
-        assert!(!is_unreadable("table does not exist [table=Metadata read timeout [src=]"));
-        assert!(is_of_files("[0]: File is too small, size=0, required=128"));
-        assert!(is_of_files("[2]: could not open, file does not exist: /db/t~6/_meta]"));
-        assert!(!is_of_files("table does not exist [table=could not]"));
-        assert!(!is_unreadable("[x]: Metadata read timeout [src=reader]"));
     }
 }

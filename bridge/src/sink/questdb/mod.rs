@@ -41,12 +41,14 @@ mod row;
 pub(crate) mod server;
 mod sink;
 pub(super) mod stamp;
+mod suspension;
 mod table;
 mod target;
 mod tcp;
 pub(crate) mod tls;
 pub(super) mod value;
 mod wish;
+mod words;
 
 #[cfg(test)]
 mod encode_tests;

@@ -24,10 +24,10 @@ use tokio::sync::Mutex;
 use super::body::Body;
 use super::dial::{Dialer, Stream, in_words};
 use super::endpoint::Endpoint;
-use super::lookup::is_unreadable;
 use super::options::{Credentials, Held, QuestDbPlan};
 use super::pg;
 use super::tls::TlsPlan;
+use super::words::is_unreadable;
 use crate::blame::Fault;
 use crate::observe::PipelineMeter;
 

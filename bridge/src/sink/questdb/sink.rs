@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -19,7 +18,8 @@ use super::keeper::{Keeper, LagMax, denied};
 use super::once::{self, Lack};
 use super::options::{Ack, QuestDbPlan, Transport};
 use super::pg::PgCourier;
-use super::server::{Broken, ExecError, SqlClient, quote};
+use super::server::{Broken, ExecError, SqlClient};
+use super::suspension;
 use super::table::Table;
 use super::tcp::{KEY_HINT, TcpCourier};
 use super::wish::{self, State, Wish};
@@ -408,20 +408,8 @@ impl Inspection {
         })
     }
 
-    /// A suspended table takes writes, which nobody can read until it is resumed.
     async fn suspended(&self, table: &str) -> Result<Option<Finding>, ExecError> {
-        let about = format!(
-            "SELECT suspended, errorTag, errorMessage FROM wal_tables() WHERE lower(name) = {}",
-            quote(&table.to_lowercase())
-        );
-        let about = self.sql.exec(&about).await?;
-        let Some(row) = about.rows.first() else { return Ok(None) };
-        if row.first().and_then(Value::as_bool) != Some(true) {
-            return Ok(None);
-        }
-        let text = |at: usize| row.get(at).and_then(Value::as_str).unwrap_or_default();
-        let why = format!("{} {}", text(1), text(2));
-        let why = if why.trim().is_empty() { "no reason given" } else { why.trim() };
+        let Some(why) = suspension::reason(&self.sql, table).await? else { return Ok(None) };
         let fix = format!("cure the cause, then ALTER TABLE '{table}' RESUME WAL");
         Ok(Some(finding("table", table, format!("is suspended: {why}")).fix(fix).away()))
     }

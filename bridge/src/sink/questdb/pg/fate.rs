@@ -2,6 +2,8 @@
 //! its words are all there is (9.3.4). What is not known here is tried again: good records must not
 //! become dead letters because a server is unwell.
 
+use crate::sink::questdb::words::said;
+
 /// Who is at fault when the server says no.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fate {
@@ -35,11 +37,12 @@ pub fn is_trouble(words: &str) -> bool {
     const OF_THE_SERVER: &[&str] =
         &["Cannot invoke", "could not", "timeout", "out of memory", "table busy", "cancelled"];
     // Behind their beginning words may be names, and `timeout` is one that columns have.
-    OF_THE_SERVER.iter().any(|part| words.starts_with(part))
+    OF_THE_SERVER.iter().any(|part| said(words).starts_with(part))
 }
 
 /// What the server's words mean.
 pub fn fate(words: &str) -> Fate {
+    let words = said(words);
     // A table's name may hold any of these words; what is said of tables stands first.
     if GONE.iter().any(|part| words.starts_with(part)) {
         Fate::Gone
@@ -70,6 +73,7 @@ mod tests {
         check("Cannot invoke \"TypesAndInsert.getInsert()\" because this.tai is null", Fate::Again);
         check("could not open, no space left on device", Fate::Again);
         check("", Fate::Again);
-        assert!(is_trouble("could not lock") && !is_trouble("Invalid column: timeout"));
+        assert!(is_trouble("[2] could not open") && is_trouble("could not lock"));
+        assert!(!is_trouble("Invalid column: timeout"));
     }
 }

@@ -7,8 +7,8 @@ use tokio::sync::Mutex;
 
 use super::fate::is_trouble;
 use super::link::{Door, Failure, Link, Table};
-use crate::sink::questdb::lookup::is_unreadable;
 use crate::sink::questdb::server::{Broken, ExecError, Rows, Settings};
+use crate::sink::questdb::words::is_unreadable;
 
 /// A connection that is opened when it is wanted.
 pub struct Sql {
