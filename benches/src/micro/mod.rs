@@ -113,13 +113,14 @@ struct Entry {
 }
 
 /// Every stage, in the order of a lane.
-const STAGES: [Entry; 17] = [
+const STAGES: [Entry; 18] = [
     Entry::new(|_| Ok(Box::new(Decode::new()?))),
     Entry::format::<0>(),
     Entry::format::<1>(),
     Entry::format::<2>(),
     Entry::format::<3>(),
     Entry::format::<4>(),
+    Entry::format::<5>(),
     Entry::new(|_| Ok(Box::new(Sandbox::keep()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::drop()?))),
     Entry::new(|_| Ok(Box::new(Sandbox::computed()?))),
@@ -147,7 +148,7 @@ impl Entry {
         Entry { make, write: bed::sensors }
     }
 
-    /// Decoding another format than JSON.
+    /// Decoding what is written otherwise.
     const fn format<const AT: usize>() -> Entry {
         Entry { write: FORMATS[AT].write, ..Entry::new(|_| Ok(Box::new(Decode::of::<AT>()?))) }
     }

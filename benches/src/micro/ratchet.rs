@@ -35,11 +35,11 @@ const PERCENT: f64 = 3.0;
 /// Stages without a sandbox: its machine code is made for the processor at hand.
 const STAGES: [Entry; 9] = [
     Entry::new(|_| Ok(Box::new(Decode::new()?))),
-    Entry::format::<0>(),
     Entry::format::<1>(),
     Entry::format::<2>(),
     Entry::format::<3>(),
     Entry::format::<4>(),
+    Entry::format::<5>(),
     Entry::new(|_| Ok(Box::new(Encode::new(1, false)?))),
     Entry::new(|_| Ok(Box::new(Encode::new(2, false)?))),
     Entry::new(|_| Ok(Box::new(Books::default()))),

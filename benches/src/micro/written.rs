@@ -1,5 +1,6 @@
-//! The sensor's record in other formats than JSON: the same fields with the same content, written
-//! as their producers would, so that what decoding costs can be compared.
+//! The sensor's record written in other ways: in other formats, as their producers would, and in
+//! JSON whose order no record foretells. The content is the same, so that what decoding costs can
+//! be compared.
 
 use std::io::Write as _;
 
@@ -13,7 +14,8 @@ pub(super) struct Format {
 }
 
 /// All that have a stage.
-pub(super) const FORMATS: [Format; 5] = [
+pub(super) const FORMATS: [Format; 6] = [
+    Format { stage: "decode json any", sections: "", write: any },
     Format {
         stage: "decode csv",
         sections: "value = { format = \"csv\", columns = [\"ts\", \"sensor\", \"site\", \
@@ -75,6 +77,22 @@ fn reading(seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) -> Reading {
         seq: json["seq"].as_i64().expect("a whole number"),
         ok: json["ok"].as_bool().expect("true or false"),
     }
+}
+
+/// JSON whose fields come in another order each time.
+fn any(seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) {
+    bed::sensors(seq, key, value);
+    let json: serde_json::Value = serde_json::from_slice(value).expect("it is JSON");
+    let fields = json.as_object().expect("an object").iter();
+    let mut fields: Vec<String> =
+        fields.map(|(name, field)| format!("\"{name}\":{field}")).collect();
+    let mut random = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for last in (1..fields.len()).rev() {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        fields.swap(last, (random >> 33) as usize % (last + 1));
+    }
+    value.clear();
+    write!(value, "{{{}}}", fields.join(",")).expect("a vector takes all");
 }
 
 fn csv(seq: u64, key: &mut Vec<u8>, value: &mut Vec<u8>) {
