@@ -74,8 +74,8 @@ impl Format for Decoder {
             let Some(value) = value else { return json.key_alone(source, key, rows) };
             text.clear();
             to_json(value, *depth_max, text)?;
-            // By the tape: a second caller of what is predicted would cost JSON itself.
-            json.parse(source, text, key, rows)
+            // A second caller of what predicts would cost JSON itself.
+            json.unpredicted(source, text, key, rows)
         })
     }
 }

@@ -34,6 +34,21 @@ impl Flattener {
         }
     }
 
+    /// What every column's name begins with.
+    pub(super) fn prefix(&self) -> &str {
+        &self.path[..self.prefix]
+    }
+
+    /// What stands between the names of nested objects.
+    pub(super) fn separator(&self) -> &str {
+        &self.separator
+    }
+
+    /// The column of a path that was among those of an object.
+    pub(super) fn known(&self, path: &str) -> Option<u16> {
+        self.ids.get(path).copied()
+    }
+
     /// Appends the cells of the object at `node`; a name that comes twice keeps its last value.
     pub(in super::super) fn object(
         &mut self,

@@ -11,13 +11,23 @@
 //! | a name twice | the last one |
 //!
 //! A value that is no object, invalid UTF-8, deeper than `depth_max`, empty or cut short is a
-//! rejected record. Records that look like ones before are read by prediction (`predict`), all
-//! others by simd-json, with its tape and buffers reused.
+//! rejected record. Three readers have a record in turn, each slower than the one before and with
+//! fewer wants:
+//!
+//! | | reads records |
+//! |---|---|
+//! | `predict` | with names, order and white space of one before, and plain values |
+//! | `scan` | with names that were there before, in any order, and plain values |
+//! | `Parser` | all; it is simd-json with its buffers reused, and decides what is refused |
 
 mod array;
+mod budget;
 mod exact;
+mod fields;
 mod flatten;
+mod plain;
 mod predict;
+mod scan;
 mod trie;
 
 use std::sync::Arc;
@@ -30,6 +40,7 @@ pub(super) use self::array::{number, write_json};
 use self::exact::Exact;
 pub(super) use self::flatten::{Flattener, after, cell};
 use self::predict::Predictor;
+use self::scan::Scanner;
 use super::key::KeyReader;
 use super::walk::Stopped;
 use super::{Admission, Admitted, Decoded, DecoderContext, Format, FormatPlan, Refused};
@@ -193,6 +204,7 @@ pub(super) struct Decoder {
     flattener: Flattener,
     key: KeyReader,
     predictor: Predictor,
+    scanner: Scanner,
     parser: Parser,
 }
 
@@ -247,6 +259,7 @@ impl Decoder {
             flattener: Flattener::new(&options.separator, "", Arc::clone(&context.names)),
             key: KeyReader::new(context),
             predictor: Predictor::default(),
+            scanner: Scanner::default(),
             parser: Parser::default(),
         }
     }
@@ -265,7 +278,26 @@ impl Decoder {
             push_row(rows, source, 0, start);
             return Ok(());
         }
-        self.parse(source, value, key, rows)
+        self.unpredicted(source, value, key, rows)
+    }
+
+    /// A record that was not predicted.
+    #[inline(never)]
+    pub(super) fn unpredicted(
+        &mut self,
+        source: u32,
+        value: &[u8],
+        key: Option<&[u8]>,
+        rows: &mut RowBatch,
+    ) -> Result<(), Stopped> {
+        let start = rows.cells.len();
+        if !self.scanner.read(value, rows) {
+            return self.parse(source, value, key, rows);
+        }
+        self.predictor.learn(value, &rows.cells[start..]);
+        self.key.append(key, rows)?;
+        push_row(rows, source, 0, start);
+        Ok(())
     }
 
     /// A record that has no value.
@@ -283,7 +315,7 @@ impl Decoder {
     }
 
     /// By the tape.
-    pub(super) fn parse(
+    fn parse(
         &mut self,
         source: u32,
         value: &[u8],
@@ -291,13 +323,14 @@ impl Decoder {
         rows: &mut RowBatch,
     ) -> Result<(), Stopped> {
         let (flattener, reader) = (&mut self.flattener, &mut self.key);
-        let predictor = &mut self.predictor;
+        let (predictor, scanner) = (&mut self.predictor, &mut self.scanner);
         let top_level_array = self.top_level_array;
         self.parser.parse(value, self.depth_max, |tape| match tape.first() {
             Some(Node::Object { .. }) => {
                 let start = rows.cells.len();
                 flattener.object(tape, 0, rows)?;
                 predictor.learn(value, &rows.cells[start..]);
+                scanner.learn(tape, flattener);
                 reader.append(key, rows)?;
                 push_row(rows, source, 0, start);
                 Ok(())
