@@ -126,7 +126,8 @@ fn value_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The structure of a document: names in any order, a nested object after each so-manieth, and white space.
+/// The structure of a document: names in any order, a nested object after each so-manieth, and
+/// white space.
 #[derive(Clone, Debug)]
 struct Form {
     names: Vec<(&'static str, bool)>,
