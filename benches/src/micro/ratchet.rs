@@ -33,8 +33,9 @@ const ROUNDS: usize = 16;
 const PERCENT: f64 = 3.0;
 
 /// Stages without a sandbox: its machine code is made for the processor at hand.
-const STAGES: [Entry; 9] = [
+const STAGES: [Entry; 10] = [
     Entry::new(|_| Ok(Box::new(Decode::new()?))),
+    Entry::format::<0>(),
     Entry::format::<1>(),
     Entry::format::<2>(),
     Entry::format::<3>(),

@@ -167,11 +167,16 @@ impl<'a> Document<'a> {
     pub(super) fn copy(self, from: usize, to: usize, out: &mut Vec<u8>) {
         let len = to - from;
         if len <= 16 {
-            // Sixteen at once, and what is too much taken back: faster than a copy of unknown
-            // length.
+            // Sixteen at once, and too much of them left out: faster than a copy of unknown length.
+            let bytes = self.sixteen(from).to_le_bytes();
             let end = out.len() + len;
-            out.extend_from_slice(&self.sixteen(from).to_le_bytes());
-            out.truncate(end);
+            out.reserve(16);
+            // SAFETY: behind its length there is room for sixteen bytes, which a byte array fills
+            // wherever it stands; of them at most all are counted.
+            unsafe {
+                out.as_mut_ptr().add(out.len()).cast::<[u8; 16]>().write(bytes);
+                out.set_len(end);
+            }
         } else {
             out.extend_from_slice(&self.bytes[from..to]);
         }

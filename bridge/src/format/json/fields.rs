@@ -82,7 +82,7 @@ impl Fields {
         level: u16,
         document: Document<'_>,
         from: usize,
-    ) -> Option<(Field, usize)> {
+    ) -> Option<(&Field, usize)> {
         let first = document.sixteen(from);
         let len = match quote(first) {
             Some(len) => len,
@@ -97,7 +97,7 @@ impl Fields {
                 && field.level == level
                 && (len <= 16 || self.name(field) == &document.bytes()[from..to])
             {
-                return Some((*field, to));
+                return Some((field, to));
             }
         }
         None

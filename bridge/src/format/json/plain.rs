@@ -11,18 +11,18 @@ const TRUE: u32 = u32::from_le_bytes(*b"true");
 const ALSE: u32 = u32::from_le_bytes(*b"alse");
 const NULL: u32 = u32::from_le_bytes(*b"null");
 
-/// The cell of the value at `at`; the position behind it.
+/// The cell of the value at `at`, where the eight bytes of `word` stand; the position behind it.
 #[inline(always)]
 pub(super) fn value(
     document: Document<'_>,
     at: usize,
+    word: u64,
     column: u16,
     rows: &mut RowBatch,
 ) -> Option<(Cell, usize)> {
     let plain = |kind: Kind, value: u64, end: usize| {
         Some((Cell { column, kind: kind as u8, flags: 0, len: 0, value }, end))
     };
-    let word = document.eight(at);
     match word as u8 {
         b'"' => text(document, at + 1, column, rows),
         b'-' | b'0'..=b'9' => match number::read(document, at, word)? {

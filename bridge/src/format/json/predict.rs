@@ -56,7 +56,9 @@ impl Predictor {
             if node.column == 0 {
                 return Some(());
             }
-            let (cell, end) = plain::value(document, at + node.len as usize, node.column, rows)?;
+            let value = at + node.len as usize;
+            let word = document.eight(value);
+            let (cell, end) = plain::value(document, value, word, node.column, rows)?;
             rows.cells.push(cell);
             at = end;
             place = node.next;

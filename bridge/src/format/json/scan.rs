@@ -75,12 +75,9 @@ impl Scanner {
         loop {
             if document.byte(at) == b'"' {
                 let (field, end) = self.fields.find(level, document, at + 1).ok_or(New)?;
-                at = behind_white(document, end + 1);
-                if document.byte(at) != b':' {
-                    return Err(Unusual);
-                }
-                at = behind_white(document, at + 1);
-                if document.byte(at) == b'{' {
+                at = behind_colon(document, end).ok_or(Unusual)?;
+                let word = document.eight(at);
+                if word as u8 == b'{' {
                     if field.below == 0 {
                         return Err(New);
                     }
@@ -98,8 +95,12 @@ impl Scanner {
                     return Err(Unusual);
                 }
                 *seen = self.record;
-                let (cell, end) = plain::value(document, at, column, rows).ok_or(Unusual)?;
+                let (cell, end) = plain::value(document, at, word, column, rows).ok_or(Unusual)?;
                 rows.cells.push(cell);
+                if document.eight(end) as u16 == u16::from_le_bytes(*b",\"") {
+                    at = end + 1;
+                    continue;
+                }
                 at = behind_white(document, end);
             } else if !may_close || document.byte(at) != b'}' {
                 return Err(Unusual);
@@ -143,10 +144,22 @@ impl Scanner {
 #[inline(always)]
 fn behind_white(document: Document<'_>, at: usize) -> usize {
     let mut at = at;
-    while matches!(document.byte(at), b' ' | b'\t' | b'\n' | b'\r') {
+    loop {
+        let byte = document.byte(at);
+        // Mostly there is none.
+        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return at;
+        }
         at += 1;
     }
-    at
+}
+
+/// The position of the value behind a name's quote.
+#[inline(always)]
+fn behind_colon(document: Document<'_>, quote: usize) -> Option<usize> {
+    let is_next = document.eight(quote) as u16 == u16::from_le_bytes(*b"\":");
+    let colon = if is_next { quote + 1 } else { behind_white(document, quote + 1) };
+    (is_next || document.byte(colon) == b':').then(|| behind_white(document, colon + 1))
 }
 
 #[cfg(test)]
